@@ -1,0 +1,76 @@
+// A checkpoint: named, globally-shaped tensors and the state of a run, in a folder that is whole or absent.
+//
+//   DIR/manifest.textproto            what is here, checksums, config, run state (configs/checkpoint.proto)
+//   DIR/index.h5                      whole tensors under their names: HDF5 virtual datasets over the files below
+//   DIR/model-00000-of-00002.h5       the parts that rank 0 owns; likewise optimizer-..
+//   DIR/tokenizer.model               the tokenizer itself, where there is one
+//
+// Written under DIR.tmp, flushed to disk, renamed: a reader never sees half of one. Knows nothing of models: any layout
+// reads any checkpoint. HDF5 is not thread-safe here: one thread of a process at a time.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "configs/checkpoint.pb.h"
+#include "core/placement.h"
+#include "core/status.h"
+#include "core/tensor.h"
+#include "parallel/communicator.h"
+
+namespace photon {
+
+// A part of a tensor that this rank owns. Over all ranks the parts cover every element exactly once (checked).
+struct TensorPart {
+  std::string section;   // "model" or "optimizer": which file it goes to, so that readers of one skip the other
+  std::string name;
+  Shape global_shape;
+  Region region;         // where `value` lies in the global tensor
+  Tensor value;          // contiguous, on the host
+};
+
+struct CheckpointContents {
+  RunConfig config;
+  RunState state;
+  std::string tokenizer_name;    // file name in the checkpoint; empty: none
+  std::string tokenizer_bytes;
+  std::vector<TensorPart> parts;
+};
+
+// Writes one; every rank calls it with its own parts (rank 0's config, state and tokenizer count). OK means that the
+// bytes are on disk under the final name. On failure (disk full: kResourceExhausted) the temporary folder is removed and
+// whatever stood at `dir` before is untouched; all ranks return the same status.
+absl::Status WriteCheckpoint(Communicator& comm, const std::string& dir, const CheckpointContents& contents);
+
+class CheckpointReader {
+ public:
+  // Reads the manifest. kNotFound / kDataLoss with the file's name and the remedy.
+  static absl::StatusOr<CheckpointReader> Open(const std::string& dir);
+
+  const Manifest& manifest() const { return manifest_; }
+  const std::string& dir() const { return dir_; }
+  const ManifestTensor* Find(std::string_view name) const;
+  absl::StatusOr<std::string> ReadTokenizer() const;  // bytes; kNotFound where there is none
+
+  // Checks sizes and checksums of this rank's share of the files of `section` (all where empty), every rank agreeing.
+  absl::Status Verify(Communicator& comm, std::string_view section) const;
+  // Fills `out` (contiguous, host, the tensor's dtype) with `region` of tensor `name`, whatever shards it was written in.
+  absl::Status Read(std::string_view name, const Region& region, const Tensor& out) const;
+
+ private:
+  std::string dir_;
+  Manifest manifest_;
+};
+
+// Folders of a run: checkpoints/step-00000200, .., and checkpoints/latest, a relative symbolic link swung by rename.
+std::string CheckpointDir(const std::string& run_dir, int64_t step);
+// Points `latest` at the checkpoint of `step` and removes the oldest complete ones but `keep_last` (0: all stay).
+absl::Status PublishCheckpoint(const std::string& run_dir, int64_t step, int keep_last);
+// What --checkpoint takes: a run folder (its newest) or a checkpoint folder.
+absl::StatusOr<std::string> ResolveCheckpoint(const std::string& path);
+// Complete-looking checkpoints of a run, newest first: where one is refused, the next is tried.
+std::vector<std::string> ListCheckpoints(const std::string& run_dir);
+
+}  // namespace photon

@@ -1,0 +1,32 @@
+# Third-party packages, all from the distribution. Each odd line avoids a failure that was seen.
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(MPI REQUIRED COMPONENTS CXX)
+find_package(absl CONFIG REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(CLI11 REQUIRED)
+
+set(HDF5_PREFER_PARALLEL ON)
+find_package(HDF5 REQUIRED COMPONENTS C)
+
+# Not find_package(dnnl): Debian's dnnl-config.cmake requires OpenCL headers and aborts the configure.
+function(photon_import name library header)
+  find_library(${name}_LIBRARY ${library} REQUIRED)
+  find_path(${name}_INCLUDE_DIR ${header} REQUIRED)
+  add_library(photon::${name} SHARED IMPORTED GLOBAL)
+  set_target_properties(photon::${name} PROPERTIES IMPORTED_LOCATION ${${name}_LIBRARY}
+                        INTERFACE_INCLUDE_DIRECTORIES ${${name}_INCLUDE_DIR})
+endfunction()
+photon_import(dnnl dnnl oneapi/dnnl/dnnl.hpp)
+photon_import(sentencepiece sentencepiece sentencepiece_processor.h)
+photon_import(sentencepiece_train sentencepiece_train sentencepiece_trainer.h)
+photon_import(xxhash xxhash xxhash.h)
+
+# photon_folder(NAME DEPS...): the static library photon_NAME of every .cc in the current folder.
+function(photon_folder name)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  add_library(photon_${name} STATIC ${sources})
+  target_link_libraries(photon_${name} PUBLIC ${ARGN})
+endfunction()

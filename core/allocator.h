@@ -1,0 +1,75 @@
+// Where tensor memory comes from.
+//
+// Training shapes are static, so the same sizes are asked for in the same order at every step. The arena keeps what
+// is given back, splits and merges it, and after the first step asks the system for nothing: `grown()` stays put.
+// Thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+
+namespace photon {
+
+// A block of memory that returns itself to its owner when the last reference goes.
+class Storage {
+ public:
+  Storage(void* data, size_t bytes, std::function<void()> release)
+      : data_(data), bytes_(bytes), release_(std::move(release)) {}
+  ~Storage() {
+    if (release_) release_();
+  }
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  void* data_;
+  size_t bytes_;
+  std::function<void()> release_;
+};
+
+class Allocator {
+ public:
+  virtual ~Allocator() = default;
+  // Uninitialised memory, aligned to 64 bytes at least. Never null; out of memory is fatal, with the sizes.
+  virtual std::shared_ptr<Storage> Allocate(size_t bytes) = 0;
+};
+
+// A best-fit arena with splitting and merging over slabs from `SlabSource`. The bookkeeping lives on the host, so that
+// the same class serves device memory.
+class Arena : public Allocator {
+ public:
+  struct SlabSource {
+    std::function<void*(size_t bytes)> take;                // null: out of memory
+    std::function<void(void* data, size_t bytes)> give_back;
+  };
+
+  explicit Arena(SlabSource source = HostSlabs());
+  // Storages may outlive the arena: the slabs live until the last of them goes.
+  ~Arena() override;
+
+  std::shared_ptr<Storage> Allocate(size_t bytes) override;
+
+  size_t in_use() const;    // bytes handed out now
+  size_t peak() const;      // largest in_use() since ResetPeak()
+  size_t reserved() const;  // bytes taken from the source
+  int64_t grown() const;    // times the source was asked
+  void ResetPeak();
+
+  static SlabSource HostSlabs();  // page-aligned, huge pages advised
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace photon

@@ -1,0 +1,37 @@
+// What an operation needs to run: a device, its backend, memory and an order of execution.
+//
+// One context a device and thread of execution; operations on it run in the order of the calls. On the CPU they are
+// done on return; on a GPU they are queued on `stream` and Synchronize() waits for them.
+#pragma once
+
+#include "core/allocator.h"
+#include "core/tensor.h"
+
+namespace photon {
+
+struct Backend;  // core/backend.h: the table of operations
+
+class Context {
+ public:
+  Context(Device device, const Backend& backend, Allocator& allocator, void* stream = nullptr)
+      : device_(device), backend_(&backend), allocator_(&allocator), stream_(stream) {}
+
+  Device device() const { return device_; }
+  const Backend& backend() const { return *backend_; }
+  Allocator& allocator() const { return *allocator_; }
+  void* stream() const { return stream_; }
+
+  Tensor Empty(Shape shape, DType dtype) const { return Tensor(*allocator_, device_, std::move(shape), dtype); }
+  Tensor Zeros(Shape shape, DType dtype) const;
+  Tensor FromHost(const void* data, Shape shape, DType dtype) const;  // copies
+  void ToHost(const Tensor& tensor, void* data) const;                // waits; tensor contiguous
+  void Synchronize() const;
+
+ private:
+  Device device_;
+  const Backend* backend_;
+  Allocator* allocator_;
+  void* stream_;
+};
+
+}  // namespace photon

@@ -1,0 +1,53 @@
+// Causal softmax attention: over long coarse streams, over batches of short windows, and against caches.
+#pragma once
+
+#include "absl/types/span.h"
+#include "core/context.h"
+#include "core/tape.h"
+
+namespace photon::ops {
+
+// `batch` independent sequences of `length` rows each lie one after the other. Row i of a sequence sees its rows
+// first_key[i] .. i: causal, and confined to a document where first_key says so.
+struct AttentionShape {
+  int64_t batch = 1;
+  int64_t length = 1;
+  int heads = 1;
+  int kv_heads = 1;        // query head h reads key/value head floor(h * kv_heads / heads)
+  int64_t head_dim = 1;
+  Tensor first_key;        // i32 [batch * length], positions inside the sequence; undefined: all 0
+};
+
+// out = softmax(q k^T / sqrt(d)) v, softmax in f32 (f64).
+//   q, out [batch * length, heads * d]; k, v [.., kv_heads * d]: one floating dtype, rows may be strided.
+//   lse [heads, batch * length] f32 (f64): log of the softmax's denominator, for the backward pass; or undefined.
+using AttentionForwardFn = void(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
+                                const AttentionShape& shape, const Tensor& out, const Tensor& lse);
+// dq, dk, dv overwritten; shapes and types of q, k, v.
+using AttentionBackwardFn = void(const Context& context, const Tensor& dout, const Tensor& q, const Tensor& k,
+                                 const Tensor& v, const Tensor& out, const Tensor& lse, const AttentionShape& shape,
+                                 const Tensor& dq, const Tensor& dk, const Tensor& dv);
+
+// One sequence of a decoding batch: its new rows are rows [row, row + rows) of q, the last `rows` of its `length` keys.
+struct CacheView {
+  int64_t row = 0;
+  int64_t rows = 1;
+  int64_t length = 1;
+  Tensor keys;             // [capacity, kv_heads * d], the type of q
+  Tensor values;
+};
+// out rows of every view: causal attention of its new rows over its cache (new keys and values already in it).
+// `shape` gives heads, kv_heads and head_dim; its batch, length and first_key are not used.
+using CachedAttentionFn = void(const Context& context, const Tensor& q, absl::Span<const CacheView> views,
+                               const AttentionShape& shape, const Tensor& out);
+AttentionForwardFn AttentionForward;
+AttentionBackwardFn AttentionBackward;
+CachedAttentionFn CachedAttention;
+
+// Var-level, with the rotation of q and k inside (one node, no copies): qkv [N, (heads + 2 kv_heads) d] is *rotated in
+// place* (its producer, a linear layer, does not need its output again); returns [N, heads * d].
+//   positions i32 [N] and table as in core/ops/rope.h.
+Var RotaryAttention(Tape& tape, const Var& qkv, const AttentionShape& shape, const Tensor& positions,
+                    const Tensor& rope_table);
+
+}  // namespace photon::ops

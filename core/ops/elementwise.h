@@ -1,0 +1,23 @@
+// Conversions and sums.
+#pragma once
+
+#include "core/context.h"
+#include "core/tape.h"
+
+namespace photon::ops {
+
+// out = in, converted. Same shape, floating dtypes, rows may be strided.
+using CastFn = void(const Context& context, const Tensor& in, const Tensor& out);
+// out += in. Same shape; floating dtypes, which may differ; arithmetic in out's accumulate type.
+using AddFn = void(const Context& context, const Tensor& in, const Tensor& out);
+// out[j] += sum over i of in[i, j]. in [N, W] floating, out [W] f32 (f64 with f64). Fixed order of summation.
+using SumRowsFn = void(const Context& context, const Tensor& in, const Tensor& out);
+
+CastFn Cast;
+AddFn Add;
+SumRowsFn SumRows;
+
+// Var-level conversion; x itself where it has that type.
+Var Cast(Tape& tape, const Var& x, DType dtype);
+
+}  // namespace photon::ops

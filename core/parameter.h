@@ -1,0 +1,92 @@
+// Trainable tensors: name, global shape, placement, master value, gradient, and a copy in the compute type.
+//
+// A ParameterSet is filled in two phases. Modules Add() groups of parameters and keep the Weight* they get; Allocate()
+// then lays everything out in three flat buffers (master, gradient, compute copy), so that an optimizer step, a norm
+// and a reduction are one pass over contiguous memory. The parameters of one group lie back to back: q, k and v are
+// three parameters in a checkpoint and one [rows, D] matrix in the product.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/context.h"
+#include "core/placement.h"
+#include "core/tensor.h"
+
+namespace photon {
+
+// Initial values: N(mean, stddev); a constant where stddev is 0.
+struct Init {
+  double mean = 0;
+  double stddev = 0;
+};
+
+struct ParameterSpec {
+  std::string name;      // the spec's name, e.g. "level.1.encoder.layers.0.attention.q_proj.weight"
+  Shape shape;           // global; matrices are [out, in]
+  Init init;
+  bool decay = false;    // weight decay applies
+  Placement placement;
+};
+
+// A parameter of this rank. Its tensors are views into the set's flat buffers.
+struct Parameter {
+  ParameterSpec spec;
+  Region local;          // this rank's part
+  int64_t begin = 0;     // first element in the flat buffers
+  Tensor master;         // f32 (f64 in tests), shape local.shape
+  Tensor gradient;       // the same type: gradients of all microbatches are summed in it
+  int64_t elements() const { return local.shape.elements(); }
+};
+
+// One group of parameters as the operations see it: rows stacked, [sum of rows, in].
+struct Weight {
+  std::vector<Parameter*> parameters;
+  Tensor master;
+  Tensor gradient;
+  Tensor compute;        // compute-type copy for matrix products; the master itself where the types agree
+};
+
+class ParameterSet {
+ public:
+  // Groups share the trailing dimensions; a group of one may have any shape. The pointer stays valid; its tensors
+  // exist after Allocate(). `compute_copy`: the group enters matrix products in the compute type.
+  const Weight* Add(std::vector<ParameterSpec> group, bool compute_copy = false);
+
+  struct Options {
+    DType master = DType::kF32;
+    DType compute = DType::kF32;
+    bool gradients = true;  // false for inference: no gradient buffer
+    MeshCoordinates at;
+  };
+  void Allocate(const Context& context, const Options& options);
+  // Fills the masters from the counter-based generator keyed by (seed, name, global element index), hence the same
+  // under any placement, and refreshes the compute copies.
+  void Initialize(const Context& context, uint64_t seed);
+  void RefreshCompute(const Context& context);  // compute copies := masters, after every change of them
+  void ZeroGradients(const Context& context);
+
+  const std::vector<std::unique_ptr<Parameter>>& parameters() const { return parameters_; }
+  Parameter* Find(std::string_view name) const;  // null where there is none
+  int64_t count() const;                         // of global elements; needs no Allocate()
+  // The flat buffers, gaps between groups (alignment) zero.
+  const Tensor& master() const { return master_; }
+  const Tensor& gradient() const { return gradient_; }
+  const Options& options() const { return options_; }
+
+ private:
+  struct Group {
+    std::unique_ptr<Weight> weight;
+    bool compute_copy;
+  };
+  Options options_;
+  std::vector<std::unique_ptr<Parameter>> parameters_;
+  std::vector<Group> groups_;
+  Tensor master_, gradient_, compute_;
+};
+
+}  // namespace photon

@@ -1,0 +1,92 @@
+// A group of ranks and the collectives on it.
+//
+// One interface for a single process, threads of one process, MPI and NCCL. Calls on one communicator happen in the same
+// order on all its ranks, from one thread at a time. They are ordered like operations on the tensors' device: done on
+// return on the CPU, queued on a GPU. The public functions check arguments and keep a ring of the last calls, so that a
+// mismatch or a hang can name the rank, the collective and the tensor; implementations override the Do* functions and
+// may assume what was checked. Overlap with compute is layered above (a communicator of its own for a second thread).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "core/status.h"
+#include "core/tensor.h"
+
+namespace photon {
+
+enum class Reduction : uint8_t { kSum, kMax, kMin };
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual std::string_view name() const = 0;  // "mpi", "self", ..: for messages
+
+  // `what` names the tensor or purpose in messages. Tensors are contiguous. Errors: kInternal for a mismatch of sizes
+  // seen here, kUnavailable for a transport that failed.
+  absl::Status AllReduce(std::string_view what, const Tensor& tensor, Reduction op);           // in place
+  absl::Status AllGather(std::string_view what, const Tensor& part, const Tensor& whole);      // whole: size() parts
+  absl::Status ReduceScatter(std::string_view what, const Tensor& whole, const Tensor& part);  // sum
+  absl::Status Broadcast(std::string_view what, const Tensor& tensor, int root);
+  absl::Status Send(std::string_view what, const Tensor& tensor, int to, int tag);
+  absl::Status Receive(std::string_view what, const Tensor& tensor, int from, int tag);
+  absl::Status Barrier(std::string_view what);
+
+  // Ranks with the same color form a new group, ordered by key. All ranks call it.
+  virtual absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) = 0;
+  // Ends the whole job, on every rank, without waiting for anybody.
+  [[noreturn]] virtual void Abort(int exit_code) = 0;
+
+  // The last calls, oldest first, one a line: "#12 all-reduce gradients f32[100] done".
+  std::string RecentCalls() const;
+  // Seconds that the call under way has taken; 0 where none is. Any thread: for a watchdog.
+  double SecondsInCall() const;
+
+ protected:
+  virtual absl::Status DoAllReduce(const Tensor& tensor, Reduction op) = 0;
+  virtual absl::Status DoAllGather(const Tensor& part, const Tensor& whole) = 0;
+  virtual absl::Status DoReduceScatter(const Tensor& whole, const Tensor& part) = 0;
+  virtual absl::Status DoBroadcast(const Tensor& tensor, int root) = 0;
+  virtual absl::Status DoSend(const Tensor& tensor, int to, int tag) = 0;
+  virtual absl::Status DoReceive(const Tensor& tensor, int from, int tag) = 0;
+  virtual absl::Status DoBarrier() = 0;
+
+ private:
+  struct Call {
+    std::string description;
+    double started = 0;
+    bool done = false;
+  };
+  template <typename F>
+  absl::Status Run(std::string_view call, std::string_view what, const Tensor* tensor, F&& body);
+
+  static constexpr int kRemembered = 16;
+  mutable absl::Mutex mutex_;
+  int64_t calls_ = 0;
+  std::vector<Call> recent_;
+};
+
+// Small values that every rank must agree on, over any communicator.
+absl::StatusOr<double> AllReduceScalar(Communicator& comm, std::string_view what, double value, Reduction op);
+absl::StatusOr<std::string> BroadcastString(Communicator& comm, std::string_view what, std::string value, int root);
+// OK where every rank passes OK. Else the lowest failing rank's status on every rank: nobody goes on alone.
+absl::Status AgreeOn(Communicator& comm, std::string_view what, const absl::Status& status);
+
+// A group of one. Every collective is the identity.
+std::unique_ptr<Communicator> SelfCommunicator();
+
+// `count` ranks that are threads of this process (tests, dry runs): communicator i is for thread i.
+std::vector<std::unique_ptr<Communicator>> ThreadCommunicators(int count);
+
+// MPI_COMM_WORLD, initialised with MPI_THREAD_MULTIPLE on first use and finalised when the last communicator goes. Under
+// no launcher it is a group of one. Errors leave as Status (MPI_ERRORS_RETURN).
+absl::StatusOr<std::unique_ptr<Communicator>> MpiWorld();
+
+}  // namespace photon
