@@ -1,0 +1,33 @@
+#include "core/cpu/kernels.h"
+
+namespace photon {
+
+const Backend& CpuBackend() {
+  static const Backend kBackend = {
+      .copy_to_host = cpu::CopyToHost,
+      .copy_from_host = cpu::CopyFromHost,
+      .synchronize = cpu::Synchronize,
+      .zero = cpu::Zero,
+      .matmul = cpu::MatMul,
+      .cast = cpu::Cast,
+      .add = cpu::Add,
+      .sum_rows = cpu::SumRows,
+      .select_rows = cpu::SelectRows,
+      .select_rows_gradient = cpu::SelectRowsGradient,
+      .rms_norm_forward = cpu::RmsNormForward,
+      .rms_norm_backward = cpu::RmsNormBackward,
+      .rope = cpu::Rope,
+      .attention_forward = cpu::AttentionForward,
+      .attention_backward = cpu::AttentionBackward,
+      .cached_attention = cpu::CachedAttention,
+      .swiglu_forward = cpu::SwiGluForward,
+      .swiglu_backward = cpu::SwiGluBackward,
+      .cross_entropy = cpu::CrossEntropyForward,
+      .cosine = cpu::CosineForward,
+      .sum_squares = cpu::SumSquares,
+      .adamw = cpu::AdamW,
+  };
+  return kBackend;
+}
+
+}  // namespace photon

@@ -1,0 +1,30 @@
+// Work shared among the CPU's threads.
+//
+// OpenMP, because oneDNN uses it too: one pool of threads for both, so that neither's idle threads spin against the
+// other's busy ones. The number of threads is OMP_NUM_THREADS, which the launcher sets per rank.
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace photon::cpu {
+
+// Calls f(begin, end) on ranges that cover [0, n), one range a thread, none smaller than `grain` (but the last). Ranges
+// depend on n, grain and the number of threads alone.
+template <typename F>
+void ParallelFor(int64_t n, int64_t grain, F&& f) {
+  const int64_t threads = std::min<int64_t>(omp_get_max_threads(), n / std::max<int64_t>(grain, 1));
+  if (threads <= 1) {
+    if (n > 0) f(int64_t{0}, n);
+    return;
+  }
+#pragma omp parallel num_threads(threads)
+  {
+    const int64_t t = omp_get_thread_num();
+    f(n * t / threads, n * (t + 1) / threads);
+  }
+}
+
+}  // namespace photon::cpu

@@ -1,0 +1,24 @@
+#include "core/ops/memory.h"
+
+#include "core/backend.h"
+
+namespace photon::ops {
+
+void CopyToHost(const Context& context, const Tensor& tensor, void* host) {
+  PHOTON_CHECK(tensor.contiguous()) << "[copy_to_host] strided " << tensor.ToString();
+  context.backend().copy_to_host(context, tensor, host);
+}
+
+void CopyFromHost(const Context& context, const void* host, const Tensor& tensor) {
+  PHOTON_CHECK(tensor.contiguous()) << "[copy_from_host] strided " << tensor.ToString();
+  context.backend().copy_from_host(context, host, tensor);
+}
+
+void Synchronize(const Context& context) { context.backend().synchronize(context); }
+
+void Zero(const Context& context, const Tensor& tensor) {
+  PHOTON_CHECK(tensor.contiguous()) << "[zero] strided " << tensor.ToString();
+  context.backend().zero(context, tensor);
+}
+
+}  // namespace photon::ops
