@@ -11,9 +11,9 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "configs/checkpoint.pb.h"
 #include "core/placement.h"
 #include "core/status.h"
@@ -51,13 +51,13 @@ class CheckpointReader {
 
   const Manifest& manifest() const { return manifest_; }
   const std::string& dir() const { return dir_; }
-  const ManifestTensor* Find(std::string_view name) const;
+  const ManifestTensor* Find(absl::string_view name) const;
   absl::StatusOr<std::string> ReadTokenizer() const;  // bytes; kNotFound where there is none
 
   // Checks sizes and checksums of this rank's share of the files of `section` (all where empty), every rank agreeing.
-  absl::Status Verify(Communicator& comm, std::string_view section) const;
+  absl::Status Verify(Communicator& comm, absl::string_view section) const;
   // Fills `out` (contiguous, host, the tensor's dtype) with `region` of tensor `name`, whatever shards it was written in.
-  absl::Status Read(std::string_view name, const Region& region, const Tensor& out) const;
+  absl::Status Read(absl::string_view name, const Region& region, const Tensor& out) const;
 
  private:
   std::string dir_;

@@ -4,9 +4,9 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 #include <type_traits>
 
+#include "absl/strings/string_view.h"
 #include "core/check.h"
 
 namespace photon {
@@ -15,8 +15,8 @@ namespace photon {
 enum class DType : uint8_t { kF64, kF32, kBF16, kI64, kI32, kU16, kU8 };
 
 size_t ByteSize(DType dtype);
-std::string_view Name(DType dtype);                       // "f32", as in configs and messages
-bool ParseDType(std::string_view name, DType* dtype);     // false where the name is unknown
+absl::string_view Name(DType dtype);                       // "f32", as in configs and messages
+bool ParseDType(absl::string_view name, DType* dtype);     // false where the name is unknown
 
 // Upper 16 bits of a float. Conversion to it rounds to nearest, ties to even; NaN stays NaN.
 struct BFloat16 {

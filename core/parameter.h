@@ -10,9 +10,9 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "core/context.h"
 #include "core/placement.h"
 #include "core/tensor.h"
@@ -71,7 +71,7 @@ class ParameterSet {
   void ZeroGradients(const Context& context);
 
   const std::vector<std::unique_ptr<Parameter>>& parameters() const { return parameters_; }
-  Parameter* Find(std::string_view name) const;  // null where there is none
+  Parameter* Find(absl::string_view name) const;  // null where there is none
   int64_t count() const;                         // of global elements; needs no Allocate()
   // The flat buffers, gaps between groups (alignment) zero.
   const Tensor& master() const { return master_; }

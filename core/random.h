@@ -4,12 +4,13 @@
 
 #include <array>
 #include <cstdint>
-#include <string_view>
+
+#include "absl/strings/string_view.h"
 
 namespace photon {
 
 // 64-bit hash of a name, the same on every machine.
-uint64_t StableHash(std::string_view text);
+uint64_t StableHash(absl::string_view text);
 
 class Philox {
  public:

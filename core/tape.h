@@ -9,9 +9,9 @@
 
 #include <functional>
 #include <memory>
-#include <string_view>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/container/flat_hash_map.h"
 #include "core/context.h"
 #include "core/parameter.h"
@@ -67,7 +67,7 @@ class Tape {
   Var Output(Tensor value, bool needs_gradient) const;
 
   // Records a node. `weights` lists what it will add to when it runs, for the completion hook.
-  void Record(std::string_view name, std::function<void()> backward, std::vector<const Weight*> weights = {});
+  void Record(absl::string_view name, std::function<void()> backward, std::vector<const Weight*> weights = {});
   // Called by a node for the part of its work that only weight gradients need. Runs at once, or, under
   // BackwardInputs(), later in BackwardWeights(): schedules that split the two fill pipeline bubbles with it.
   void WeightGradient(std::function<void()> work);
@@ -93,7 +93,7 @@ class Tape {
 
  private:
   struct Node {
-    std::string_view name;
+    absl::string_view name;
     std::function<void()> backward;
     std::vector<const Weight*> weights;
   };

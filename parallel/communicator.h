@@ -10,9 +10,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "core/status.h"
 #include "core/tensor.h"
@@ -27,17 +27,17 @@ class Communicator {
 
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  virtual std::string_view name() const = 0;  // "mpi", "self", ..: for messages
+  virtual absl::string_view name() const = 0;  // "mpi", "self", ..: for messages
 
   // `what` names the tensor or purpose in messages. Tensors are contiguous. Errors: kInternal for a mismatch of sizes
   // seen here, kUnavailable for a transport that failed.
-  absl::Status AllReduce(std::string_view what, const Tensor& tensor, Reduction op);           // in place
-  absl::Status AllGather(std::string_view what, const Tensor& part, const Tensor& whole);      // whole: size() parts
-  absl::Status ReduceScatter(std::string_view what, const Tensor& whole, const Tensor& part);  // sum
-  absl::Status Broadcast(std::string_view what, const Tensor& tensor, int root);
-  absl::Status Send(std::string_view what, const Tensor& tensor, int to, int tag);
-  absl::Status Receive(std::string_view what, const Tensor& tensor, int from, int tag);
-  absl::Status Barrier(std::string_view what);
+  absl::Status AllReduce(absl::string_view what, const Tensor& tensor, Reduction op);           // in place
+  absl::Status AllGather(absl::string_view what, const Tensor& part, const Tensor& whole);      // whole: size() parts
+  absl::Status ReduceScatter(absl::string_view what, const Tensor& whole, const Tensor& part);  // sum
+  absl::Status Broadcast(absl::string_view what, const Tensor& tensor, int root);
+  absl::Status Send(absl::string_view what, const Tensor& tensor, int to, int tag);
+  absl::Status Receive(absl::string_view what, const Tensor& tensor, int from, int tag);
+  absl::Status Barrier(absl::string_view what);
 
   // Ranks with the same color form a new group, ordered by key. All ranks call it.
   virtual absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) = 0;
@@ -65,7 +65,7 @@ class Communicator {
     bool done = false;
   };
   template <typename F>
-  absl::Status Run(std::string_view call, std::string_view what, const Tensor* tensor, F&& body);
+  absl::Status Run(absl::string_view call, absl::string_view what, const Tensor* tensor, F&& body);
 
   static constexpr int kRemembered = 16;
   mutable absl::Mutex mutex_;
@@ -74,10 +74,10 @@ class Communicator {
 };
 
 // Small values that every rank must agree on, over any communicator.
-absl::StatusOr<double> AllReduceScalar(Communicator& comm, std::string_view what, double value, Reduction op);
-absl::StatusOr<std::string> BroadcastString(Communicator& comm, std::string_view what, std::string value, int root);
+absl::StatusOr<double> AllReduceScalar(Communicator& comm, absl::string_view what, double value, Reduction op);
+absl::StatusOr<std::string> BroadcastString(Communicator& comm, absl::string_view what, std::string value, int root);
 // OK where every rank passes OK. Else the lowest failing rank's status on every rank: nobody goes on alone.
-absl::Status AgreeOn(Communicator& comm, std::string_view what, const absl::Status& status);
+absl::Status AgreeOn(Communicator& comm, absl::string_view what, const absl::Status& status);
 
 // A group of one. Every collective is the identity.
 std::unique_ptr<Communicator> SelfCommunicator();
