@@ -1,4 +1,5 @@
-// Tokens on their way into a model, and the index tensors that follow from how documents lie in them.
+// Tokens on their way into a model, and the per-token arrays that follow from how documents lie in them. It stands here
+// because both those who fill it (data) and those who consume it (model) need it and neither may include the other.
 #pragma once
 
 #include <cstdint>
