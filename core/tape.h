@@ -2,7 +2,7 @@
 //
 // An operation on Vars computes its value at once and records a node: a closure that turns the gradient of its outputs
 // into gradients of its inputs. Backward() runs the nodes last to first and frees each after it ran. There is no root:
-// losses are sinks, whose nodes know their own scale; a pipeline stage seeds its outputs with Var::Accumulate.
+// losses are sinks, whose nodes know their own scale; a pipeline stage seeds the slots of its outputs.
 //
 // One Tape serves one forward pass of one microbatch. Several may be alive at once (pipelines), each used by one thread.
 #pragma once
@@ -13,6 +13,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "core/context.h"
 #include "core/parameter.h"
 #include "core/tensor.h"
@@ -54,12 +55,14 @@ class Tape {
   enum class Mode {
     kRecord,    // training
     kEvaluate,  // values only: scoring, generation, validation
+    kCount,     // counts the weights used and keeps nothing: the forward pass of a span that is run again
   };
 
   Tape(const Context& context, Mode mode) : context_(context), mode_(mode) {}
 
   const Context& context() const { return context_; }
-  bool recording() const { return mode_ == Mode::kRecord; }
+  // True where operations must save what their gradients need.
+  bool recording() const { return mode_ != Mode::kEvaluate; }
 
   // A leaf whose gradient is wanted (a pipeline input, the boundary of a slice).
   Var Leaf(Tensor value) const;
@@ -97,21 +100,21 @@ class Tape {
     std::function<void()> backward;
     std::vector<const Weight*> weights;
   };
+  using WeightSet = absl::flat_hash_set<const Weight*>;
 
   void RunNodes();
-  void Use(const Weight* weight);
-  void Release(const Weight* weight);
-  Tape Inner(Mode mode);
-  std::vector<const Weight*> weights_used() const;
+  void Use(const std::vector<const Weight*>& weights);
+  void Release(const std::vector<const Weight*>& weights);
+  std::vector<const Weight*> WeightsInUse() const;
 
   const Context& context_;
   Mode mode_;
-  Tape* parent_ = nullptr;  // an inner tape reports uses there and never calls hooks itself
   GradientHook hook_;
   bool defer_weights_ = false;
   std::vector<Node> nodes_;
   std::vector<std::function<void()>> deferred_;
-  absl::flat_hash_map<const Weight*, int> uses_;
+  absl::flat_hash_map<const Weight*, int> uses_;  // recorded and not yet differentiated
+  WeightSet complete_;                            // those whose hook was called
 };
 
 }  // namespace photon
