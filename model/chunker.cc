@@ -1,0 +1,45 @@
+#include "model/chunker.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "core/ops/matmul.h"
+#include "core/ops/rms_norm.h"
+
+namespace photon {
+
+Chunker::Chunker(ParameterSet& parameters, const ModelConfig& config, int level)
+    : chunk_(config.levels(level - 1).chunk()),
+      width_(config.width()),
+      eps_(config.norm_eps()),
+      parameters_(&parameters) {
+  if (level == 1) return;
+  const std::string p = absl::StrCat("level.", level, ".chunker.");
+  const int64_t in = chunk_ * width_;
+  norm_ = parameters.Add({{p + "norm.weight", {in}, {.mean = 1, .stddev = 0}, false, {}}});
+  proj_ = parameters.Add({{p + "proj.weight", {width_, in}, {0, 1 / std::sqrt(static_cast<double>(in))}, true, {}}}, true);
+  bias_ = parameters.Add({{p + "proj.bias", {width_}, {}, false, {}}});
+}
+
+Var Chunker::Forward(Tape& tape, const Var& x) const {
+  const Var joined = x.Reshape({x.value.dim(0) / chunk_, chunk_ * x.value.dim(1)});
+  if (norm_ == nullptr) return joined;
+  const Var normalized =
+      ops::AddRmsNorm(tape, joined, Var(), *norm_, eps_, parameters_->options().compute).normalized;
+  return ops::Linear(tape, normalized, *proj_, bias_, parameters_->options().master);
+}
+
+Converter::Converter(ParameterSet& parameters, const ModelConfig& config, int level)
+    : prefix_(config.levels(level - 1).prefix()), width_(config.width()), parameters_(&parameters) {
+  const std::string p = absl::StrCat("level.", level, ".converter.");
+  const double stddev = 1 / std::sqrt(static_cast<double>(width_));
+  weight_ = parameters.Add({{p + "weight", {prefix_ * width_, width_}, {0, stddev}, true, {}}}, true);
+  bias_ = parameters.Add({{p + "bias", {prefix_ * width_}, {}, false, {}}});
+}
+
+Var Converter::Forward(Tape& tape, const Var& x) const {
+  const Var out = ops::Linear(tape, x, *weight_, bias_, parameters_->options().master);
+  return out.Reshape({x.value.dim(0) * prefix_, width_});
+}
+
+}  // namespace photon

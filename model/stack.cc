@@ -1,0 +1,122 @@
+#include "model/stack.h"
+
+#include "absl/strings/str_cat.h"
+#include "core/ops/matmul.h"
+#include "core/ops/rms_norm.h"
+#include "core/ops/rope.h"
+#include "core/ops/swiglu.h"
+
+namespace photon {
+namespace {
+
+constexpr Init kMatrix = {.mean = 0, .stddev = 0.02};
+constexpr Init kOnes = {.mean = 1, .stddev = 0};
+
+}  // namespace
+
+Stack::Stack(ParameterSet& parameters, const std::string& name, const ModelConfig& config, int layers)
+    : parameters_(&parameters),
+      heads_(config.heads()),
+      kv_heads_(config.has_kv_heads() ? config.kv_heads() : config.heads()),
+      head_dim_(config.width() / config.heads()),
+      eps_(config.norm_eps()) {
+  const int64_t d = config.width(), f = config.ffn(), kv = kv_heads_ * head_dim_;
+  const auto norm = [&](const std::string& n) { return parameters.Add({{n, {d}, kOnes, false, {}}}); };
+  for (int i = 0; i < layers; ++i) {
+    const std::string p = absl::StrCat(name, ".layers.", i, ".");
+    const auto matrix = [&](const char* n, int64_t out, int64_t in) {
+      return ParameterSpec{absl::StrCat(p, n, ".weight"), {out, in}, kMatrix, true, {}};
+    };
+    layers_.push_back(
+        {.attention_norm = norm(p + "attention_norm.weight"),
+         .qkv = parameters.Add({matrix("attention.q_proj", d, d), matrix("attention.k_proj", kv, d),
+                                matrix("attention.v_proj", kv, d)},
+                               /*compute_copy=*/true),
+         .o = parameters.Add({matrix("attention.o_proj", d, d)}, true),
+         .ffn_norm = norm(p + "ffn_norm.weight"),
+         .gate_up = parameters.Add({matrix("ffn.gate_proj", f, d), matrix("ffn.up_proj", f, d)}, true),
+         .down = parameters.Add({matrix("ffn.down_proj", d, f)}, true)});
+  }
+  norm_ = norm(name + ".norm.weight");
+}
+
+ops::AttentionShape Stack::Heads() const {
+  return {.heads = heads_, .kv_heads = kv_heads_, .head_dim = head_dim_, .first_key = {}};
+}
+
+Stack::Stream Stack::ForwardLayer(Tape& tape, int index, const Stream& in, const Attend& attend) const {
+  const Layer& layer = layers_[index];
+  const DType compute = parameters_->options().compute;
+  const ops::ResidualNorm a = ops::AddRmsNorm(tape, in.x, in.delta, *layer.attention_norm, eps_, compute);
+  const Var qkv = ops::Linear(tape, a.normalized, *layer.qkv, nullptr, compute);
+  const Var attended = ops::Linear(tape, attend(tape, index, qkv), *layer.o, nullptr, compute);
+  const ops::ResidualNorm f = ops::AddRmsNorm(tape, a.sum, attended, *layer.ffn_norm, eps_, compute);
+  const Var gate_up = ops::Linear(tape, f.normalized, *layer.gate_up, nullptr, compute);
+  return {f.sum, ops::Linear(tape, ops::SwiGlu(tape, gate_up), *layer.down, nullptr, compute)};
+}
+
+Var Stack::Normalize(Tape& tape, const Stream& in) const {
+  return ops::AddRmsNorm(tape, in.x, in.delta, *norm_, eps_, parameters_->options().master).normalized;
+}
+
+Var Stack::Forward(Tape& tape, const Var& x, const AttentionPlan& plan, const Tensor& rope_table,
+                   bool recompute) const {
+  ops::AttentionShape shape = Heads();
+  shape.batch = plan.shape.batch;
+  shape.length = plan.shape.length;
+  shape.first_key = plan.shape.first_key;
+  const Attend attend = [shape, positions = plan.positions, rope_table](Tape& t, int, const Var& qkv) {
+    return ops::RotaryAttention(t, qkv, shape, positions, rope_table);
+  };
+  Stream stream = {x, Var()};
+  for (int i = 0; i < layers(); ++i) {
+    if (!recompute) {
+      stream = ForwardLayer(tape, i, stream, attend);
+      continue;
+    }
+    std::vector<Var> inputs = {stream.x};
+    if (i > 0) inputs.push_back(stream.delta);
+    const std::vector<Var> outputs = tape.Recompute(inputs, [=, this](Tape& t, const std::vector<Var>& in) {
+      const Stream out = ForwardLayer(t, i, {in[0], in.size() > 1 ? in[1] : Var()}, attend);
+      return std::vector<Var>{out.x, out.delta};
+    });
+    stream = {outputs[0], outputs[1]};
+  }
+  return Normalize(tape, stream);
+}
+
+Tensor Stack::Extend(const Context& context, const Tensor& x, absl::Span<KvCache* const> caches,
+                     const Tensor& rope_table) const {
+  const int64_t rows = x.dim(0), n = rows / static_cast<int64_t>(caches.size());
+  std::vector<int32_t> positions(rows);
+  for (int64_t i = 0; i < rows; ++i) positions[i] = static_cast<int32_t>(caches[i / n]->length() + i % n);
+  const Tensor at = context.FromHost(positions.data(), {rows}, DType::kI32);
+  const int64_t q_width = heads_ * head_dim_, kv_width = kv_heads_ * head_dim_;
+
+  const Attend attend = [&](Tape& tape, int layer, const Var& qkv) {
+    const Tensor q = qkv.value.Columns(0, q_width);
+    const Tensor k = qkv.value.Columns(q_width, q_width + kv_width);
+    const Tensor v = qkv.value.Columns(q_width + kv_width, q_width + 2 * kv_width);
+    ops::Rope(context, qkv.value.Columns(0, q_width + kv_width), head_dim_, at, rope_table, /*inverse=*/false);
+    std::vector<ops::CacheView> views;
+    for (size_t i = 0; i < caches.size(); ++i) {
+      const int64_t row = static_cast<int64_t>(i) * n;
+      caches[i]->Write(layer, k.Rows(row, row + n), v.Rows(row, row + n));
+      views.push_back({row, n, caches[i]->length() + n, caches[i]->keys(layer), caches[i]->values(layer)});
+    }
+    const Tensor out = context.Empty({rows, q_width}, q.dtype());
+    ops::CachedAttention(context, q, views, Heads(), out);
+    return Var(out);
+  };
+  Tape tape(context, Tape::Mode::kEvaluate);
+  Stream stream = {Var(x), Var()};
+  for (int i = 0; i < layers(); ++i) stream = ForwardLayer(tape, i, stream, attend);
+  for (KvCache* cache : caches) cache->Advance(n);
+  return Normalize(tape, stream).value;
+}
+
+KvCache Stack::NewCache(const Context& context, int64_t capacity) const {
+  return KvCache(context, layers(), kv_heads_ * head_dim_, parameters_->options().compute, capacity);
+}
+
+}  // namespace photon
