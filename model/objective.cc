@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/ops/cosine.h"
+#include "core/ops/elementwise.h"
 #include "core/ops/cross_entropy.h"
 #include "model/batch_plan.h"
 
