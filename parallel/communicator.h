@@ -5,6 +5,9 @@
 // return on the CPU, queued on a GPU. The public functions check arguments and keep a ring of the last calls, so that a
 // mismatch or a hang can name the rank, the collective and the tensor; implementations override the Do* functions and
 // may assume what was checked. Overlap with compute is layered above (a communicator of its own for a second thread).
+//
+// Every implementation here takes sums in rank order, bf16 in f32 with one rounding at the end: the result is bitwise
+// the same on all ranks, in every run, and over threads and MPI alike. NaN wins over any number in kMax and kMin.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +32,10 @@ class Communicator {
   virtual int size() const = 0;
   virtual absl::string_view name() const = 0;  // "mpi", "self", ..: for messages
 
-  // `what` names the tensor or purpose in messages. Tensors are contiguous. Errors: kInternal for a mismatch of sizes
-  // seen here, kUnavailable for a transport that failed.
+  // `what` names the tensor or purpose in messages. Tensors are contiguous, of any dtype. `part` may be exactly its place
+  // in `whole` (part number rank()), and overlaps it in no other way. Tags are in [0, kTags). Errors: kInternal for
+  // arguments that do not fit each other or those of other ranks, kUnavailable for a transport that failed.
+  static constexpr int kTags = 32767;  // the least upper bound that MPI allows, less one for our own use
   absl::Status AllReduce(absl::string_view what, const Tensor& tensor, Reduction op);           // in place
   absl::Status AllGather(absl::string_view what, const Tensor& part, const Tensor& whole);      // whole: size() parts
   absl::Status ReduceScatter(absl::string_view what, const Tensor& whole, const Tensor& part);  // sum
@@ -39,12 +44,12 @@ class Communicator {
   absl::Status Receive(absl::string_view what, const Tensor& tensor, int from, int tag);
   absl::Status Barrier(absl::string_view what);
 
-  // Ranks with the same color form a new group, ordered by key. All ranks call it.
+  // Ranks with the same color (0 or more) form a new group, ordered by key, then rank. All ranks call it.
   virtual absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) = 0;
   // Ends the whole job, on every rank, without waiting for anybody.
   [[noreturn]] virtual void Abort(int exit_code) = 0;
 
-  // The last calls, oldest first, one a line: "#12 all-reduce gradients f32[100] done".
+  // The last calls, oldest first, one a line: "#12 all-reduce gradients f32[100] done". Any thread.
   std::string RecentCalls() const;
   // Seconds that the call under way has taken; 0 where none is. Any thread: for a watchdog.
   double SecondsInCall() const;
@@ -57,15 +62,22 @@ class Communicator {
   virtual absl::Status DoSend(const Tensor& tensor, int to, int tag) = 0;
   virtual absl::Status DoReceive(const Tensor& tensor, int from, int tag) = 0;
   virtual absl::Status DoBarrier() = 0;
+  // Where tensors have to be.
+  virtual DeviceType device() const { return DeviceType::kCpu; }
 
  private:
+  enum class Progress : uint8_t { kRunning, kDone, kFailed };
   struct Call {
     std::string description;
-    double started = 0;
-    bool done = false;
+    double started = 0;  // seconds of the steady clock
+    Progress progress = Progress::kRunning;
   };
-  template <typename F>
-  absl::Status Run(absl::string_view call, absl::string_view what, const Tensor* tensor, F&& body);
+  // Enters the call in the ring, runs `check` and, where that is OK, `body`; errors get rank and call in front.
+  template <typename Check, typename Body>
+  absl::Status Run(absl::string_view call, absl::string_view what, const Tensor* tensor, Check&& check, Body&& body);
+  absl::Status CheckTensor(const Tensor& tensor) const;
+  absl::Status CheckParts(const Tensor& part, const Tensor& whole) const;
+  absl::Status CheckPeer(int peer, int tag) const;
 
   static constexpr int kRemembered = 16;
   mutable absl::Mutex mutex_;
@@ -85,8 +97,10 @@ std::unique_ptr<Communicator> SelfCommunicator();
 // `count` ranks that are threads of this process (tests, dry runs): communicator i is for thread i.
 std::vector<std::unique_ptr<Communicator>> ThreadCommunicators(int count);
 
-// MPI_COMM_WORLD, initialised with MPI_THREAD_MULTIPLE on first use and finalised when the last communicator goes. Under
-// no launcher it is a group of one. Errors leave as Status (MPI_ERRORS_RETURN).
-absl::StatusOr<std::unique_ptr<Communicator>> MpiWorld();
+// All processes of the job (a duplicate of MPI_COMM_WORLD); under no launcher a group of one. MPI is initialised with
+// MPI_THREAD_MULTIPLE on first use, and finalised when the process exits with 0. A process that exits with another code
+// leaves without: the launcher then ends the other ranks, which would else wait for it. Errors leave as Status.
+// MPI counts elements by int: tensors above `max_count` go in pieces. (Tests make it small.)
+absl::StatusOr<std::unique_ptr<Communicator>> MpiWorld(int64_t max_count = int64_t{1} << 30);
 
 }  // namespace photon

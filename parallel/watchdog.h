@@ -1,0 +1,43 @@
+// Ends a job that hangs: a collective that takes too long is reported, with its rank, name and tensor and the calls
+// before it, and the job aborted.
+//
+// A thread of its own looks at the communicators a few times per timeout; it costs nothing else. The communicators must
+// outlive it. Waiting for a slow rank looks like a hang: the timeout has to be longer than any rank's longest pause.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "parallel/communicator.h"
+
+namespace photon {
+
+class Watchdog {
+ public:
+  // Called at most once, on the watchdog's thread.
+  using Action = std::function<void(Communicator& stuck, const std::string& report)>;
+
+  // `action`: by default the report goes to stderr and the job ends with code 1.
+  Watchdog(std::vector<Communicator*> watched, double timeout_s, Action action = AbortJob);
+  ~Watchdog();
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+
+  static void AbortJob(Communicator& stuck, const std::string& report);
+
+ private:
+  void Loop();
+
+  const std::vector<Communicator*> watched_;
+  const double timeout_s_;
+  const Action action_;
+  absl::Mutex mutex_;
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace photon
