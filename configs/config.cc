@@ -1,0 +1,91 @@
+#include "configs/config.h"
+
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/text_format.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "configs/model_config.h"
+
+namespace photon {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+
+void WriteDefault(const FieldDescriptor* field, Message* message) {
+  const Reflection& reflection = *message->GetReflection();
+  switch (field->cpp_type()) {
+    case FieldDescriptor::CPPTYPE_INT32: return reflection.SetInt32(message, field, field->default_value_int32());
+    case FieldDescriptor::CPPTYPE_INT64: return reflection.SetInt64(message, field, field->default_value_int64());
+    case FieldDescriptor::CPPTYPE_UINT32: return reflection.SetUInt32(message, field, field->default_value_uint32());
+    case FieldDescriptor::CPPTYPE_UINT64: return reflection.SetUInt64(message, field, field->default_value_uint64());
+    case FieldDescriptor::CPPTYPE_FLOAT: return reflection.SetFloat(message, field, field->default_value_float());
+    case FieldDescriptor::CPPTYPE_DOUBLE: return reflection.SetDouble(message, field, field->default_value_double());
+    case FieldDescriptor::CPPTYPE_BOOL: return reflection.SetBool(message, field, field->default_value_bool());
+    case FieldDescriptor::CPPTYPE_STRING: return reflection.SetString(message, field, field->default_value_string());
+    case FieldDescriptor::CPPTYPE_ENUM: return reflection.SetEnum(message, field, field->default_value_enum());
+    case FieldDescriptor::CPPTYPE_MESSAGE: return;
+  }
+}
+
+void WriteDefaults(Message* message) {
+  const Reflection& reflection = *message->GetReflection();
+  for (int i = 0; i < message->GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor* field = message->GetDescriptor()->field(i);
+    const bool is_message = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+    if (field->is_repeated()) {
+      for (int j = 0; is_message && j < reflection.FieldSize(*message, field); ++j) {
+        WriteDefaults(reflection.MutableRepeatedMessage(message, field, j));
+      }
+    } else if (is_message) {
+      WriteDefaults(reflection.MutableMessage(message, field));
+    } else if (field->has_default_value() && !reflection.HasField(*message, field)) {
+      WriteDefault(field, message);
+    }
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<RunConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides) {
+  std::ifstream file(path);
+  if (!file) return absl::NotFoundError(absl::StrCat("config ", path, ": ", std::strerror(errno)));
+  if (std::filesystem::is_directory(path)) {
+    return absl::InvalidArgumentError(absl::StrCat("config ", path, ": is a folder; name a .textproto file"));
+  }
+  std::stringstream text;
+  text << file.rdbuf();
+  absl::StatusOr<RunConfig> config = ParseRunConfig(text.str(), path);
+  if (!config.ok()) return config;
+  for (const std::string& assignment : overrides) {
+    if (absl::Status status = ApplyOverride(assignment, &*config); !status.ok()) return status;
+  }
+  return config;
+}
+
+RunConfig Resolved(const RunConfig& config, int world_size) {
+  RunConfig resolved = config;
+  WriteDefaults(&resolved);
+  resolved.mutable_model()->set_kv_heads(KvHeads(resolved.model()));
+  DataConfig& data = *resolved.mutable_data();
+  if (!data.has_align()) data.set_align(static_cast<int32_t>(ChunkProduct(resolved.model())));
+  TrainingConfig& training = *resolved.mutable_training();
+  if (!training.has_micro_batch_sequences()) training.set_micro_batch_sequences(training.batch_sequences() / world_size);
+  if (!resolved.parallel().has_dp()) resolved.mutable_parallel()->set_dp(world_size);
+  return resolved;
+}
+
+std::string ToText(const Message& message) {
+  std::string text;
+  google::protobuf::TextFormat::PrintToString(message, &text);
+  return text;
+}
+
+}  // namespace photon

@@ -1,0 +1,117 @@
+#include "absl/strings/str_cat.h"
+#include "configs/checks.h"
+#include "configs/config.h"
+#include "configs/model_config.h"
+
+namespace photon {
+namespace {
+
+absl::Status FirstFailure(std::initializer_list<absl::Status> checks) {
+  for (const absl::Status& status : checks) {
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateData(const DataConfig& data, const ModelConfig& model) {
+  if (data.train().empty()) {
+    return absl::InvalidArgumentError(
+        "data.train is missing: give the PREFIX of PREFIX.bin and PREFIX.idx that `photon prepare --out PREFIX` wrote");
+  }
+  if (absl::Status s = FirstFailure({AtLeast("data.sequence_length", data.sequence_length(), 1),
+                                     InRange("data.valid_fraction", data.valid_fraction(), 0, 1)});
+      !s.ok()) {
+    return s;
+  }
+  const int64_t unit = ChunkProduct(model);
+  const int64_t length = data.sequence_length();
+  if (length % unit != 0) {
+    return Refuse("data.sequence_length", length,
+                  absl::StrCat("is not a multiple of the ", unit, " tokens of a top-level unit (the product of the levels' chunk)"),
+                  NearestMultiples(length, unit));
+  }
+  const int64_t align = data.has_align() ? data.align() : unit;
+  if (absl::Status s = AtLeast("data.align", align, 1); !s.ok()) return s;
+  if (data.document_mask() && align % unit != 0) {
+    return Refuse("data.align", align,
+                  absl::StrCat("is not a multiple of the ", unit, " tokens of a top-level unit, so a chunk would hold two documents"),
+                  absl::StrCat("use ", unit, ", or data.document_mask: false for plain packing"));
+  }
+  if (length % align != 0) {
+    return Refuse("data.align", align, absl::StrCat("does not divide data.sequence_length = ", length),
+                  absl::StrCat("use ", unit, ", or a divisor of the length"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateBatch(const TrainingConfig& training, int world_size) {
+  const int64_t batch = training.batch_sequences();
+  if (absl::Status s = AtLeast("training.batch_sequences", batch, 1); !s.ok()) return s;
+  if (batch % world_size != 0) {
+    return Refuse("training.batch_sequences", batch, absl::StrCat("can't be shared evenly by ", world_size, " ranks"),
+                  NearestMultiples(batch, world_size));
+  }
+  if (!training.has_micro_batch_sequences()) return absl::OkStatus();
+  const int64_t micro = training.micro_batch_sequences(), share = batch / world_size;
+  if (absl::Status s = AtLeast("training.micro_batch_sequences", micro, 1); !s.ok()) return s;
+  if (share % micro != 0) {
+    return Refuse("training.micro_batch_sequences", micro,
+                  absl::StrCat("does not divide a rank's ", share, " sequences (training.batch_sequences = ", batch, " over ",
+                               world_size, " ranks)"),
+                  absl::StrCat("use a divisor of ", share, ", or leave it out for all of them at once"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateOptimizer(const OptimizerConfig& optimizer) {
+  const std::string at = "training.optimizer.";
+  if (!(optimizer.final_lr_fraction() <= 1)) {
+    return Refuse(at + "final_lr_fraction", optimizer.final_lr_fraction(), "is out of range", "use a number from 0 to 1");
+  }
+  return FirstFailure({AtLeast(at + "peak_lr", optimizer.peak_lr(), 0),
+                       AtLeast(at + "final_lr_fraction", optimizer.final_lr_fraction(), 0),
+                       AtLeast(at + "warmup_steps", optimizer.warmup_steps(), 0),
+                       InRange(at + "beta1", optimizer.beta1(), 0, 1), InRange(at + "beta2", optimizer.beta2(), 0, 1),
+                       Above(at + "eps", optimizer.eps(), 0), AtLeast(at + "weight_decay", optimizer.weight_decay(), 0),
+                       AtLeast(at + "clip_norm", optimizer.clip_norm(), 0)});
+}
+
+absl::Status ValidateTraining(const TrainingConfig& training, int world_size) {
+  const std::string at = "training.";
+  if (training.dtype() != "f32" && training.dtype() != "bf16") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("training.dtype = \"", training.dtype(), "\" is not a compute type; use \"bf16\" or \"f32\""));
+  }
+  const double spike = training.health().spike_factor();
+  if (spike != 0 && !(spike > 1)) {
+    return Refuse(at + "health.spike_factor", spike, "would call ordinary steps spikes", "use a number above 1, or 0 for off");
+  }
+  return FirstFailure({ValidateBatch(training, world_size), ValidateOptimizer(training.optimizer()),
+                       AtLeast(at + "steps", training.steps(), 1), AtLeast(at + "slice_tokens", training.slice_tokens(), 1),
+                       AtLeast(at + "objective.alpha", training.objective().alpha(), 0),
+                       AtLeast(at + "health.max_skipped_in_row", training.health().max_skipped_in_row(), 0),
+                       AtLeast(at + "valid_every", training.valid_every(), 0),
+                       AtLeast(at + "valid_sequences", training.valid_sequences(), 0),
+                       AtLeast(at + "log_every", training.log_every(), 1)});
+}
+
+absl::Status ValidateParallel(const ParallelConfig& parallel, int world_size) {
+  if (parallel.has_dp() && parallel.dp() != world_size) {
+    return Refuse("parallel.dp", parallel.dp(), absl::StrCat("does not match the ", world_size, " ranks of this run"),
+                  absl::StrCat("start ", parallel.dp(), " ranks, or leave it out"));
+  }
+  return Above("parallel.collective_timeout_s", parallel.collective_timeout_s(), 0);
+}
+
+}  // namespace
+
+absl::Status ValidateRun(const RunConfig& config, int world_size) {
+  if (config.run_dir().empty()) return absl::InvalidArgumentError("run_dir is empty: name the folder that the run writes to");
+  if (absl::Status s = ValidateModel(config.model()); !s.ok()) return s;
+  return FirstFailure({ValidateData(config.data(), config.model()), ValidateTraining(config.training(), world_size),
+                       ValidateParallel(config.parallel(), world_size),
+                       AtLeast("checkpoint.every", config.checkpoint().every(), 0),
+                       AtLeast("checkpoint.keep_last", config.checkpoint().keep_last(), 0)});
+}
+
+}  // namespace photon
