@@ -22,8 +22,10 @@ void ParallelFor(int64_t n, int64_t grain, F&& f) {
   }
 #pragma omp parallel num_threads(threads)
   {
+    // The team may be smaller than asked for: inside another parallel region it is one thread.
+    const int64_t team = omp_get_num_threads();
     const int64_t t = omp_get_thread_num();
-    f(n * t / threads, n * (t + 1) / threads);
+    f(n * t / team, n * (t + 1) / team);
   }
 }
 

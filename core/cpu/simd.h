@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "core/dtype.h"
 
@@ -48,10 +49,16 @@ inline Vec<double> Load(const double* p) {
   std::memcpy(&v, p, sizeof(v));
   return v;
 }
+// One permutation, each element after a zero (little-endian: its upper half); GCC 12 makes five instructions of
+// __builtin_convertvector here.
+template <int... half>
+inline VecF Widen(VecU16 v, std::integer_sequence<int, half...>) {
+  return reinterpret_cast<VecF>(__builtin_shufflevector(v, VecU16{}, (half % 2 == 0 ? 16 : half / 2)...));
+}
 inline VecF Load(const BFloat16* p) {
-  VecU16 half;
-  std::memcpy(&half, p, sizeof(half));
-  return reinterpret_cast<VecF>(__builtin_convertvector(half, VecU32) << 16);
+  VecU16 v;
+  std::memcpy(&v, p, sizeof(v));
+  return Widen(v, std::make_integer_sequence<int, 32>{});
 }
 inline void Store(float* p, VecF v) { std::memcpy(p, &v, sizeof(v)); }
 inline void Store(double* p, Vec<double> v) { std::memcpy(p, &v, sizeof(v)); }
@@ -61,43 +68,89 @@ inline void Store(BFloat16* p, VecF v) {
   const VecU32 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
   const VecU32 nan = (u >> 16) | 0x40u;
   const VecU16 half = __builtin_convertvector((u & 0x7fffffffu) > 0x7f800000u ? nan : rounded, VecU16);
-  std::memcpy(p, &half, sizeof(half));
+  std::memcpy(static_cast<void*>(p), &half, sizeof(half));  // the cast: BFloat16 has constructors
 }
 
-// The first n < kLanes elements; the rest of the vector is `fill`, the rest of the memory untouched.
+// The first n < kLanes elements, 0 among them; the rest of the vector is `fill`, the rest of the memory untouched.
 template <typename T>
 inline Vec<AccumulateType<T>> LoadPartial(const T* p, int64_t n, AccumulateType<T> fill = 0) {
-  Vec<AccumulateType<T>> v = Broadcast<AccumulateType<T>>(fill);
-  for (int64_t i = 0; i < n; ++i) v[i] = static_cast<AccumulateType<T>>(p[i]);
-  return v;
+  using A = AccumulateType<T>;
+  T block[kLanes<A>] = {};
+  std::memcpy(static_cast<void*>(block), p, n * sizeof(T));
+  A lane[kLanes<A>];
+  for (int i = 0; i < kLanes<A>; ++i) lane[i] = static_cast<A>(i);
+  return Load(lane) < static_cast<A>(n) ? Load(block) : Broadcast<A>(fill);
 }
 template <typename T>
 inline void StorePartial(T* p, int64_t n, Vec<AccumulateType<T>> v) {
-  for (int64_t i = 0; i < n; ++i) p[i] = T(v[i]);
+  T block[kLanes<AccumulateType<T>>];
+  Store(block, v);
+  std::memcpy(static_cast<void*>(p), block, n * sizeof(T));
 }
 
-template <typename A>
-inline A Sum(Vec<A> v) {
-  for (int half = kLanes<A> / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) v[i] += v[i + half];
+// The part of a row that one vector covers: all lanes, or the first n. Lets a kernel write its loop body once.
+struct AllLanes {};
+struct FirstLanes {
+  int64_t n;
+};
+template <typename T>
+inline Vec<AccumulateType<T>> Load(const T* p, AllLanes, AccumulateType<T> = 0) {
+  return Load(p);
+}
+template <typename T>
+inline Vec<AccumulateType<T>> Load(const T* p, FirstLanes lanes, AccumulateType<T> fill = 0) {
+  return LoadPartial(p, lanes.n, fill);
+}
+template <typename T>
+inline void Store(T* p, Vec<AccumulateType<T>> v, AllLanes) {
+  Store(p, v);
+}
+template <typename T>
+inline void Store(T* p, Vec<AccumulateType<T>> v, FirstLanes lanes) {
+  StorePartial(p, lanes.n, v);
+}
+
+// Calls f(i, AllLanes) for the whole vectors of a row of n elements, then f(i, FirstLanes) for the rest, if any.
+template <typename A, typename F>
+inline void ForEachVector(int64_t n, F&& f) {
+  int64_t i = 0;
+  for (; i + kLanes<A> <= n; i += kLanes<A>) f(i, AllLanes{});
+  if (i < n) f(i, FirstLanes{n - i});
+}
+
+// Lane i of the result is lane i ^ half of v: a step of a reduction as a tree.
+template <int half, int... lane, typename V>
+inline V SwapHalves(V v, std::integer_sequence<int, lane...>) {
+  return __builtin_shufflevector(v, v, (lane ^ half)...);
+}
+// combine(combine(v[0], v[n/2]), ..): the order of the tree is fixed.
+template <typename A, int half = kLanes<A> / 2, typename F>
+inline A Reduce(Vec<A> v, F&& combine) {
+  if constexpr (half == 0) {
+    return v[0];
+  } else {
+    return Reduce<A, half / 2>(combine(v, SwapHalves<half>(v, std::make_integer_sequence<int, kLanes<A>>{})), combine);
   }
-  return v[0];
 }
 template <typename A>
-inline A Max(Vec<A> v) {
-  A m = v[0];
-  for (int i = 1; i < kLanes<A>; ++i) m = v[i] > m ? v[i] : m;
-  return m;
+inline A Sum(Vec<A> v) {
+  return Reduce<A>(v, [](Vec<A> a, Vec<A> b) { return a + b; });
 }
 template <typename V>
 inline V Maximum(V a, V b) {
   return a > b ? a : b;
 }
+template <typename A>
+inline A Max(Vec<A> v) {
+  return Reduce<A>(v, [](Vec<A> a, Vec<A> b) { return Maximum(a, b); });
+}
 
-// exp within 2 ulp for float on [-87, 88], clamped outside (so 0 is never reached from above -87); exact library
-// values for double.
+// exp within 2 ulp for float; 0 below -87.33654 (where results would be subnormal; so Exp(-inf) is 0), the largest
+// finite result above 88.72283; NaN stays NaN. Library values for double.
 inline VecF Exp(VecF x) {
-  x = x < -87.33654f ? Broadcast(-87.33654f) : x;
+  constexpr float kLowest = -87.33654f;
+  const auto underflow = x < kLowest;
+  x = underflow ? Broadcast(kLowest) : x;
   x = x > 88.72283f ? Broadcast(88.72283f) : x;
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   const VecF shifted = x * 1.44269504f + kRound;
@@ -113,7 +166,8 @@ inline VecF Exp(VecF x) {
   typedef int32_t VecI __attribute__((vector_size(64)));
   const VecI ni = __builtin_convertvector(n, VecI);
   const VecI half = ni >> 1;
-  return p * reinterpret_cast<VecF>((half + 127) << 23) * reinterpret_cast<VecF>((ni - half + 127) << 23);
+  const VecF result = p * reinterpret_cast<VecF>((half + 127) << 23) * reinterpret_cast<VecF>((ni - half + 127) << 23);
+  return underflow ? VecF{} : result;
 }
 inline Vec<double> Exp(Vec<double> x) {
   for (int i = 0; i < kLanes<double>; ++i) x[i] = std::exp(x[i]);
