@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "configs/model_config.h"
+
 namespace photon {
 namespace {
 
@@ -21,14 +23,8 @@ std::vector<int32_t> DocumentUnits(const TokenBatch& batch, int64_t tokens_per_u
 
 }  // namespace
 
-int64_t TokensPerUnit(const ModelConfig& config, int level) {
-  int64_t tokens = 1;
-  for (int l = 0; l < level; ++l) tokens *= config.levels(l).chunk();
-  return tokens;
-}
-
 AttentionPlan EncoderPlan(const Context& context, const ModelConfig& config, const TokenBatch& batch, int level) {
-  const int64_t tokens_per_unit = TokensPerUnit(config, level);
+  const int64_t tokens_per_unit = ChunkProduct(config, level);
   PHOTON_CHECK(batch.length % tokens_per_unit == 0) << "T " << batch.length << ", C_<=l " << tokens_per_unit;
   const int64_t units = batch.length / tokens_per_unit;
   const bool grouped = config.encoder_scope() == ModelConfig::GROUP && level < config.levels_size();
@@ -51,7 +47,7 @@ AttentionPlan EncoderPlan(const Context& context, const ModelConfig& config, con
 }
 
 Tensor ShiftIndex(const Context& context, const ModelConfig& config, const TokenBatch& batch, int level) {
-  const int64_t tokens_per_unit = TokensPerUnit(config, level);
+  const int64_t tokens_per_unit = ChunkProduct(config, level);
   const int64_t units = batch.length / tokens_per_unit;
   std::vector<int32_t> index = DocumentUnits(batch, tokens_per_unit);
   for (size_t i = 0; i < index.size(); ++i) {

@@ -29,7 +29,4 @@ WindowPlan MakeWindowPlan(const Context& context, int64_t units, int64_t prefix,
 // i32 [units * (columns + 1)]: appends one column: row g*columns + j of a table `a`, then -1 - g of a table `b`.
 Tensor AppendColumnIndex(const Context& context, int64_t units, int64_t columns);
 
-// Tokens per level-`level` unit, C_<=l.
-int64_t TokensPerUnit(const ModelConfig& config, int level);
-
 }  // namespace photon

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "configs/model_config.h"
 #include "core/ops/rope.h"
 #include "model/photon.h"
 #include "model/vanilla.h"
@@ -17,7 +18,7 @@ const Tensor& LanguageModel::RopeTable(const Context& context, int64_t positions
   if (!rope_table_.defined() || rope_table_.dim(0) < positions) {
     const int64_t rows = rope_table_.defined() ? std::max(positions, 2 * rope_table_.dim(0)) : positions;
     rope_table_ =
-        ops::RopeTable(context, rows, config_.width() / config_.heads(), config_.rope_theta(), master_type());
+        ops::RopeTable(context, rows, HeadDim(config_), config_.rope_theta(), master_type());
   }
   return rope_table_;
 }

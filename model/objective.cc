@@ -2,17 +2,17 @@
 
 #include <algorithm>
 
+#include "configs/model_config.h"
 #include "core/ops/cosine.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/cross_entropy.h"
-#include "model/batch_plan.h"
 
 namespace photon {
 namespace {
 
 // 1 for every level-(l-1) unit that holds a real token.
 std::vector<uint8_t> RealUnits(const ModelConfig& config, const TokenBatch& batch, int level) {
-  const int64_t per_unit = TokensPerUnit(config, level - 1);
+  const int64_t per_unit = ChunkProduct(config, level - 1);
   std::vector<uint8_t> real(batch.real.size() / per_unit);
   for (size_t u = 0; u < real.size(); ++u) {
     const auto begin = batch.real.begin() + static_cast<int64_t>(u) * per_unit;

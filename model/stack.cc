@@ -1,6 +1,7 @@
 #include "model/stack.h"
 
 #include "absl/strings/str_cat.h"
+#include "configs/model_config.h"
 #include "core/ops/matmul.h"
 #include "core/ops/rms_norm.h"
 #include "core/ops/rope.h"
@@ -17,8 +18,8 @@ constexpr Init kOnes = {.mean = 1, .stddev = 0};
 Stack::Stack(ParameterSet& parameters, const std::string& name, const ModelConfig& config, int layers)
     : parameters_(&parameters),
       heads_(config.heads()),
-      kv_heads_(config.has_kv_heads() ? config.kv_heads() : config.heads()),
-      head_dim_(config.width() / config.heads()),
+      kv_heads_(KvHeads(config)),
+      head_dim_(HeadDim(config)),
       eps_(config.norm_eps()) {
   const int64_t d = config.width(), f = config.ffn(), kv = kv_heads_ * head_dim_;
   const auto norm = [&](const std::string& n) { return parameters.Add({{n, {d}, kOnes, false, {}}}); };

@@ -1,0 +1,40 @@
+// A whole model as one pipeline stage: what the trainer drives.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "model/objective.h"
+#include "parallel/stage.h"
+
+namespace photon {
+
+class TrainingStage final : public Stage {
+ public:
+  TrainingStage(const LanguageModel& model, const Context& context, const ObjectiveConfig& objective,
+                const ForwardOptions& options)
+      : model_(model), context_(context), objective_(objective), options_(options) {}
+
+  // Before the first Forward of a step. `counts`: of the global batch. `hook` fires in the last microbatch.
+  void BeginStep(std::vector<TokenBatch> microbatches, LossCounts counts, Tape::GradientHook hook);
+  // What this stage's microbatches summed up to since BeginStep.
+  LossSums Sums() const;
+
+  std::vector<Tensor> Forward(int microbatch, std::vector<Tensor> inputs, bool last) override;
+  std::vector<Tensor> Backward(int microbatch, std::vector<Tensor> output_gradients, bool split_weights) override;
+  void WeightGradients(int microbatch) override;
+
+ private:
+  const LanguageModel& model_;
+  const Context& context_;
+  ObjectiveConfig objective_;
+  ForwardOptions options_;
+  std::vector<TokenBatch> microbatches_;
+  LossCounts counts_;
+  Tape::GradientHook hook_;
+  std::map<int, std::unique_ptr<Tape>> tapes_;  // of microbatches between Forward and their last gradient
+  std::vector<LossRows> rows_;
+};
+
+}  // namespace photon
