@@ -72,8 +72,17 @@ std::vector<double> ToDoubles(const Context& context, const Tensor& tensor) {
   return values;
 }
 
+double WeightedSum(const Context& context, const Tensor& tensor, const Tensor& weights) {
+  const std::vector<double> values = ToDoubles(context, tensor);
+  const std::vector<double> factors = ToDoubles(context, weights);
+  PHOTON_CHECK_EQ(values.size(), factors.size());
+  double sum = 0;
+  for (size_t i = 0; i < values.size(); ++i) sum += values[i] * factors[i];
+  return sum;
+}
+
 double UnitRoundoff(DType dtype) {
-  return dtype == DType::kF64 ? 0x1p-53 : dtype == DType::kF32 ? 0x1p-24 : 0x1p-9;
+  return dtype == DType::kF64 ? 0x1p-53 : dtype == DType::kF32 ? 0x1p-24 : 0x1p-8;
 }
 
 void ExpectNear(const std::vector<double>& got, const std::vector<double>& want, double bound, const std::string& what) {

@@ -31,7 +31,10 @@ Tensor IntTensor(const Context& context, std::vector<int32_t> values);          
 std::vector<double> ToDoubles(const Context& context, const Tensor& tensor);    // any floating dtype, strided too
 Tensor FromDoubles(const Context& context, const std::vector<double>& values, Shape shape, DType dtype);
 
-// Unit roundoff of a dtype: 2^-9 for bf16, 2^-24 for f32, 2^-53 for f64.
+// Sum of tensor's elements times those of `weights` (another shape will do): a loss with known gradient.
+double WeightedSum(const Context& context, const Tensor& tensor, const Tensor& weights);
+
+// Unit roundoff of a dtype: 2^-8 for bf16, 2^-24 for f32, 2^-53 for f64.
 double UnitRoundoff(DType dtype);
 
 // max |got - want| <= bound, elementwise; the failure message names the worst element. NaN fails.

@@ -1,0 +1,58 @@
+#include "core/ops/elementwise.h"
+
+#include "core/backend.h"
+#include "core/ops/checks.h"
+
+namespace photon::ops {
+namespace {
+
+// Either the whole is contiguous, or it is a matrix of contiguous rows.
+bool HasContiguousRows(const Tensor& t) { return t.contiguous() || IsMatrix(t); }
+
+void CheckPair(const char* op, const Tensor& in, const Tensor& out) {
+  PHOTON_CHECK(in.defined() && out.defined() && in.shape() == out.shape() && IsFloating(in) && IsFloating(out) &&
+               HasContiguousRows(in) && HasContiguousRows(out))
+      << "[" << op << "] in " << in.ToString() << ", out " << out.ToString()
+      << ": want floating dtypes, one shape, rows contiguous";
+}
+
+}  // namespace
+
+void Cast(const Context& context, const Tensor& in, const Tensor& out) {
+  CheckPair("cast", in, out);
+  context.backend().cast(context, in, out);
+}
+
+void Add(const Context& context, const Tensor& in, const Tensor& out) {
+  CheckPair("add", in, out);
+  context.backend().add(context, in, out);
+}
+
+void SumRows(const Context& context, const Tensor& in, const Tensor& out) {
+  const DType sum_type = in.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+  PHOTON_CHECK(IsMatrix(in) && IsFloating(in) && out.defined() &&
+               out.shape() == Shape{in.dim(1)} && out.contiguous() && out.dtype() == sum_type)
+      << "[sum_rows] in " << in.ToString() << ", out " << out.ToString();
+  context.backend().sum_rows(context, in, out);
+}
+
+Var Cast(Tape& tape, const Var& x, DType dtype) {
+  if (x.value.dtype() == dtype) return x;
+  const Context& context = tape.context();
+  Var y = tape.Output(context.Empty(x.value.shape(), dtype), x.needs_gradient());
+  Cast(context, x.value, y.value);
+  if (!y.needs_gradient()) return y;
+  tape.Record("cast", [&context, x_type = x.value.dtype(), x_slot = x.slot, y_slot = y.slot] {
+    Tensor dy = y_slot->Take();
+    if (!dy.defined()) return;
+    if (dy.dtype() != x_type) {
+      const Tensor converted = context.Empty(dy.shape(), x_type);
+      Cast(context, dy, converted);
+      dy = converted;
+    }
+    x_slot->Accumulate(context, std::move(dy));
+  });
+  return y;
+}
+
+}  // namespace photon::ops
