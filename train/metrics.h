@@ -1,0 +1,54 @@
+// What a run tells: metrics.jsonl for machines, a line for people, a picture of the loss.
+#pragma once
+
+#include <cstdint>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "core/status.h"
+
+namespace photon {
+
+// One step. Times are seconds of this rank.
+struct StepMetrics {
+  int64_t step = 0;
+  double loss = 0;            // ce + alpha * rec
+  double ce = 0;              // nats per scored token
+  double rec = 0;             // L_rec, unweighted
+  double lr = 0;
+  double grad_norm = 0;       // before clipping
+  double tokens = 0;          // real tokens of the step, all ranks
+  double tokens_per_s = 0;
+  double mfu = 0;             // share of the measured matrix peak of all ranks
+  double memory_bytes = 0;    // tensor memory of this rank, peak
+  double step_s = 0;
+  double data_s = 0;          // waiting for the batch
+  double compute_s = 0;       // forward and backward
+  double communication_s = 0; // gradient reduction
+  double optimizer_s = 0;
+  std::string skipped;        // reason; empty: the update was applied
+};
+
+// Writes from rank 0 only.
+class MetricsLog {
+ public:
+  // Opens run_dir/metrics.jsonl. Lines of steps after `resumed_step` (a run that was killed after its last save) are
+  // dropped; the others stay.
+  static absl::StatusOr<MetricsLog> Open(const std::string& run_dir, int64_t resumed_step);
+
+  void WriteStep(const StepMetrics& metrics);
+  void WriteValidation(int64_t step, double loss, int64_t tokens);
+
+ private:
+  std::ofstream file_;
+};
+
+// "step 120/1000  loss 5.123  lr 3.0e-04  |g| 0.81  12.3k tok/s  MFU 41 %  3m20s left"
+std::string StepLine(const StepMetrics& metrics, int64_t steps, double seconds_left);
+
+// Draws run_dir/loss.png from metrics.jsonl with gnuplot: training loss, validation loss, the `reference` level where
+// it is positive (unigram entropy). kUnavailable where gnuplot is absent.
+absl::Status PlotLoss(const std::string& run_dir, double unigram_entropy);
+
+}  // namespace photon

@@ -1,0 +1,43 @@
+#include "train/signals.h"
+
+#include <csignal>
+
+namespace photon {
+namespace {
+
+// A signal handler can reach nothing but globals.
+volatile std::sig_atomic_t stop_flag = 0;
+volatile std::sig_atomic_t save_flag = 0;
+
+void OnSignal(int signal) {
+  if (signal == SIGTERM) stop_flag = 1;
+  if (signal == SIGUSR1) save_flag = 1;
+}
+
+void Install(void (*handler)(int)) {
+  struct sigaction action = {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;  // reads and writes under way are not disturbed
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGUSR1, &action, nullptr);
+}
+
+}  // namespace
+
+SignalWatch::SignalWatch() {
+  stop_flag = 0;
+  save_flag = 0;
+  Install(OnSignal);
+}
+
+SignalWatch::~SignalWatch() { Install(SIG_DFL); }
+
+bool SignalWatch::stop_wanted() const { return stop_flag != 0; }
+
+bool SignalWatch::TakeSaveWanted() {
+  const bool wanted = save_flag != 0;
+  save_flag = 0;
+  return wanted;
+}
+
+}  // namespace photon

@@ -1,0 +1,17 @@
+// SIGTERM: save and exit. SIGUSR1: save and go on. The handlers only note the signal; the loop asks once a step, and
+// all ranks act on the same step.
+#pragma once
+
+namespace photon {
+
+class SignalWatch {
+ public:
+  SignalWatch();   // installs the handlers
+  ~SignalWatch();  // and puts the old ones back
+  SignalWatch(const SignalWatch&) = delete;
+
+  bool stop_wanted() const;
+  bool TakeSaveWanted();  // true once per SIGUSR1
+};
+
+}  // namespace photon
