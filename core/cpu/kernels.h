@@ -6,16 +6,16 @@
 namespace photon::cpu {
 
 #define W __attribute__((weak))
-W ops::CopyToHostFn CopyToHost;
-W ops::CopyFromHostFn CopyFromHost;
-W ops::SynchronizeFn Synchronize;
-W ops::ZeroFn Zero;
-W ops::MatMulFn MatMul;
-W ops::CastFn Cast;
-W ops::AddFn Add;
-W ops::SumRowsFn SumRows;
-W ops::SelectRowsFn SelectRows;
-W ops::SelectRowsGradientFn SelectRowsGradient;
+ops::CopyToHostFn CopyToHost;
+ops::CopyFromHostFn CopyFromHost;
+ops::SynchronizeFn Synchronize;
+ops::ZeroFn Zero;
+ops::MatMulFn MatMul;
+ops::CastFn Cast;
+ops::AddFn Add;
+ops::SumRowsFn SumRows;
+ops::SelectRowsFn SelectRows;
+ops::SelectRowsGradientFn SelectRowsGradient;
 W ops::RmsNormForwardFn RmsNormForward;
 W ops::RmsNormBackwardFn RmsNormBackward;
 W ops::RopeFn Rope;
@@ -26,8 +26,14 @@ W ops::SwiGluForwardFn SwiGluForward;
 W ops::SwiGluBackwardFn SwiGluBackward;
 W ops::CrossEntropyForwardFn CrossEntropyForward;
 W ops::CosineForwardFn CosineForward;
-W ops::SumSquaresFn SumSquares;
-W ops::AdamWFn AdamW;
+ops::SumSquaresFn SumSquares;
+ops::AdamWFn AdamW;
 #undef W
+
+// For operands that may be left out.
+template <typename T>
+T* DataOrNull(const Tensor& t) {
+  return t.defined() ? t.data<T>() : nullptr;
+}
 
 }  // namespace photon::cpu
