@@ -1,0 +1,39 @@
+#include <gtest/gtest.h>
+
+#include "tests/distributed/world.h"
+#include "tests/parallel/collective_checks.h"
+
+namespace photon::testing {
+namespace {
+
+TEST(MpiTest, AllReduce) { CheckAllReduce(World()); }
+TEST(MpiTest, AllReduceNan) { CheckAllReduceNan(World()); }
+TEST(MpiTest, GatherAndScatter) { CheckGatherAndScatter(World()); }
+TEST(MpiTest, Broadcast) { CheckBroadcast(World()); }
+TEST(MpiTest, Arguments) { CheckArguments(World()); }
+TEST(MpiTest, Split) { CheckSplit(World()); }
+TEST(MpiTest, SmallValues) { CheckSmallValues(World()); }
+TEST(MpiTest, Mesh) { CheckMesh(World()); }
+
+TEST(MpiTest, SendReceive) {
+  if (World().size() == 1) GTEST_SKIP() << "needs two ranks";
+  CheckSendReceive(World());
+}
+
+TEST(MpiTest, MessageOfWrongSize) {
+  if (World().size() == 1) GTEST_SKIP() << "needs two ranks";
+  CheckMessageOfWrongSize(World());
+}
+
+// Tensors above the limit of one call go in pieces; 2^30 elements are out of a test's reach, 1000 are not.
+TEST(MpiTest, InPieces) {
+  const auto world = MpiWorld(/*max_count=*/1000);
+  ASSERT_EQ(world.status(), absl::OkStatus());
+  CheckAllReduce(**world);
+  CheckGatherAndScatter(**world);
+  CheckBroadcast(**world);
+  if (World().size() > 1) CheckSendReceive(**world);
+}
+
+}  // namespace
+}  // namespace photon::testing

@@ -1,0 +1,68 @@
+#include "parallel/watchdog.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "tests/parallel/threads.h"
+
+namespace photon::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(WatchdogTest, NamesRankCollectiveAndTensor) {
+  OnThreads(2, [](Communicator& comm) {
+    EXPECT_EQ(comm.Barrier("start"), absl::OkStatus());
+    std::vector<float> values(100);
+    const Tensor tensor = Tensor::Wrap(values.data(), {100}, DType::kF32);
+    if (comm.rank() == 0) {
+      absl::Notification barked;
+      std::string report;
+      // Rank 1 holds back until rank 0's watchdog has spoken, which also frees this thread again.
+      Watchdog watchdog({&comm}, 0.2, [&](Communicator& stuck, const std::string& text) {
+        EXPECT_EQ(&stuck, &comm);
+        EXPECT_GT(comm.SecondsInCall(), 0.2);
+        report = text;
+        barked.Notify();
+      });
+      std::thread helper([&] {
+        barked.WaitForNotification();
+        EXPECT_THAT(report, HasSubstr("threads rank 0 of 2 has waited 0."));
+        EXPECT_THAT(report, HasSubstr("#1 barrier start done\n#2 all-reduce gradients f32[100] running for 0."));
+      });
+      EXPECT_EQ(comm.AllReduce("gradients", tensor, Reduction::kSum), absl::OkStatus());
+      helper.join();
+    } else {
+      absl::SleepFor(absl::Seconds(1.0));
+      EXPECT_EQ(comm.AllReduce("gradients", tensor, Reduction::kSum), absl::OkStatus());
+    }
+  });
+}
+
+TEST(WatchdogTest, IsQuietWhileCallsEnd) {
+  OnThreads(2, [](Communicator& comm) {
+    Watchdog watchdog({&comm}, 0.2, [](Communicator&, const std::string& report) { ADD_FAILURE() << report; });
+    // Together far longer than the timeout; each alone far shorter. Time between calls does not count either.
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_EQ(comm.Barrier("step"), absl::OkStatus());
+      absl::SleepFor(absl::Milliseconds(15));
+    }
+    absl::SleepFor(absl::Milliseconds(300));
+  });
+}
+
+TEST(WatchdogDeathTest, AbortsTheJob) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(OnThreads(2,
+                        [](Communicator& comm) {
+                          Watchdog watchdog({&comm}, 0.1);
+                          if (comm.rank() == 0) (void)comm.Barrier("that rank 1 never joins");
+                          absl::SleepFor(absl::Seconds(20));
+                        }),
+              ::testing::ExitedWithCode(1), "rank 0 of 2 .*barrier that rank 1 never joins running");
+}
+
+}  // namespace
+}  // namespace photon::testing
