@@ -23,4 +23,17 @@ TokenBatch TokenBatch::FromIds(absl::Span<const int32_t> ids, int64_t align, boo
   return batch;
 }
 
+TokenBatch TokenBatch::Sequences(int64_t begin, int64_t end) const {
+  PHOTON_CHECK(0 <= begin && begin <= end && end <= sequences) << begin << ":" << end << " of " << sequences;
+  const auto rows = [&](const auto& values) {
+    return std::decay_t<decltype(values)>(values.begin() + begin * length, values.begin() + end * length);
+  };
+  return {.sequences = end - begin,
+          .length = length,
+          .tokens = rows(tokens),
+          .document_begin = rows(document_begin),
+          .real = rows(real),
+          .scored = rows(scored)};
+}
+
 }  // namespace photon

@@ -18,6 +18,9 @@ struct TokenBatch {
   std::vector<uint8_t> real;            // [sequences * T]: 0 for padding
   std::vector<uint8_t> scored;          // [sequences * T]: real, and not the first token of its document
 
+  // Rows [begin, end), copied.
+  TokenBatch Sequences(int64_t begin, int64_t end) const;
+
   // One sequence that is a single document, right-padded (id 0, not real) to a multiple of `align`. `score_first`: the
   // first token is scored too (models with a start latent can).
   static TokenBatch FromIds(absl::Span<const int32_t> ids, int64_t align, bool score_first);

@@ -1,4 +1,4 @@
-#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -49,10 +49,9 @@ absl::Status PlotLoss(const std::string& run_dir, double unigram_entropy) {
   }
   absl::StrAppend(&script, "\n");
 
-  FILE* gnuplot = popen("gnuplot 2>/dev/null", "w");
-  if (gnuplot == nullptr) return absl::UnavailableError("gnuplot can't be started");
-  std::fwrite(script.data(), 1, script.size(), gnuplot);
-  if (pclose(gnuplot) != 0) {
+  const std::string file = run_dir + "/loss.gnuplot";
+  std::ofstream(file) << script;
+  if (std::system(absl::StrCat("gnuplot '", file, "' >/dev/null 2>&1").c_str()) != 0) {
     return absl::UnavailableError("no picture of the loss: install the Debian package gnuplot-nox");
   }
   return absl::OkStatus();

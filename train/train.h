@@ -1,0 +1,19 @@
+// Training a model: `photon train`.
+#pragma once
+
+#include "configs/run.pb.h"
+#include "core/status.h"
+
+namespace photon {
+
+struct TrainOptions {
+  bool resume = false;  // go on from the newest good checkpoint of run_dir; from the start where there is none
+};
+
+// Trains as `config` says, on all ranks of MPI's world (one where there is no launcher); every rank calls it. Writes
+// run_dir/{config.textproto, metrics.jsonl, loss.png, checkpoints/}. SIGTERM saves and returns OK early; SIGUSR1 saves.
+// Errors: kInvalidArgument / kNotFound for bad input; kAlreadyExists where run_dir holds checkpoints and resume is off;
+// kAborted where training stopped itself; all ranks return the same.
+absl::Status Train(const RunConfig& config, const TrainOptions& options);
+
+}  // namespace photon

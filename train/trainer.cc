@@ -1,0 +1,142 @@
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "model/flops.h"
+#include "train/schedule.h"
+
+namespace photon {
+namespace {
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& mesh, const Context& context) {
+  std::unique_ptr<LanguageModel> model = LanguageModel::Create(config.model());
+  ParameterSet::Options options{.at = mesh.at()};
+  PHOTON_CHECK(ParseDType(config.training().dtype(), &options.compute)) << config.training().dtype();
+  model->parameters().Allocate(context, options);
+  model->parameters().Initialize(context, config.training().seed());
+  return model;
+}
+
+ForwardOptions ForwardOf(const TrainingConfig& training) {
+  return {.slice_tokens = training.slice_tokens(), .recompute = training.recompute()};
+}
+
+Tensor View(std::vector<double>& values) {
+  return Tensor::Wrap(values.data(), {static_cast<int64_t>(values.size())}, DType::kF64);
+}
+
+}  // namespace
+
+Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& context, const Arena& arena)
+    : config_(config),
+      mesh_(mesh),
+      context_(context),
+      arena_(arena),
+      model_(BuildModel(config, mesh, context)),
+      optimizer_(context, model_->parameters(), config.training().optimizer()),
+      stage_(*model_, context, config.training().objective(), ForwardOf(config.training())),
+      health_(config.training().health(), state_),
+      step_flops_(TrainingFlops(config.model(), config.data().sequence_length()) * config.training().batch_sequences()) {}
+
+std::vector<TokenBatch> Trainer::Microbatches(const TokenBatch& batch) const {
+  std::vector<TokenBatch> parts;
+  const int64_t size = config_.training().micro_batch_sequences();
+  for (int64_t begin = 0; begin < batch.sequences; begin += size) {
+    parts.push_back(batch.Sequences(begin, std::min(batch.sequences, begin + size)));
+  }
+  return parts;
+}
+
+absl::StatusOr<LossCounts> Trainer::GlobalCounts(const TokenBatch& batch, int64_t* real_tokens) const {
+  LossCounts counts = LossCounts::Of(config_.model(), batch);
+  std::vector<int64_t> all = {counts.tokens, std::count(batch.real.begin(), batch.real.end(), 1)};
+  all.insert(all.end(), counts.units.begin(), counts.units.end());
+  const Tensor tensor = Tensor::Wrap(all.data(), {static_cast<int64_t>(all.size())}, DType::kI64);
+  PHOTON_RETURN_IF_ERROR(mesh_.axis(MeshAxis::kDp).AllReduce("loss counts", tensor, Reduction::kSum));
+  counts.tokens = all[0];
+  *real_tokens = all[1];
+  counts.units.assign(all.begin() + 2, all.end());
+  return counts;
+}
+
+absl::Status Trainer::ReduceGradients() {
+  return mesh_.axis(MeshAxis::kDp).AllReduce("gradients", model_->parameters().gradient(), Reduction::kSum);
+}
+
+absl::StatusOr<StepMetrics> Trainer::Step(TokenBatch batch, const std::string& description) {
+  const TrainingConfig& training = config_.training();
+  StepMetrics m;
+  const double started = Now();
+  int64_t real_tokens = 0;
+  PHOTON_ASSIGN_OR_RETURN(const LossCounts counts, GlobalCounts(batch, &real_tokens));
+  model_->parameters().ZeroGradients(context_);
+  std::vector<TokenBatch> microbatches = Microbatches(batch);
+  const int count = static_cast<int>(microbatches.size());
+  stage_.BeginStep(std::move(microbatches), counts, /*hook=*/{});
+  for (int i = 0; i < count; ++i) {
+    stage_.Forward(i, {}, i == count - 1);
+    stage_.Backward(i, {}, /*split_weights=*/false);
+  }
+  const LossSums sums = stage_.Sums();
+  const double computed = Now();
+
+  std::vector<double> totals = {sums.nll};
+  totals.insert(totals.end(), sums.distances.begin(), sums.distances.end());
+  PHOTON_RETURN_IF_ERROR(mesh_.axis(MeshAxis::kDp).AllReduce("loss", View(totals), Reduction::kSum));
+  PHOTON_RETURN_IF_ERROR(ReduceGradients());
+  const double reduced = Now();
+
+  state_.set_step(state_.step() + 1);
+  state_.set_tokens_seen(state_.tokens_seen() + real_tokens);
+  m.step = state_.step();
+  m.ce = totals[0] / static_cast<double>(std::max<int64_t>(counts.tokens, 1));
+  for (size_t l = 1; l < totals.size(); ++l) m.rec += totals[l] / static_cast<double>(std::max<int64_t>(counts.units[l - 1], 1));
+  m.loss = m.ce + training.objective().alpha() * m.rec;
+  m.grad_norm = optimizer_.GradientNorm();
+  m.lr = LearningRate(training.optimizer(), m.step, training.steps());
+  m.skipped = health_.Judge(m.loss, m.grad_norm);
+  if (m.skipped.empty()) optimizer_.Step(m.lr, m.grad_norm);
+
+  m.tokens = static_cast<double>(real_tokens);
+  m.compute_s = computed - started;
+  m.communication_s = reduced - computed;
+  m.step_s = Now() - started;
+  m.optimizer_s = m.step_s - m.compute_s - m.communication_s;
+  m.memory_bytes = static_cast<double>(arena_.peak());
+  if (!m.skipped.empty()) PHOTON_RETURN_IF_ERROR(health_.Verdict(description));
+  return m;
+}
+
+absl::StatusOr<Trainer::Validation> Trainer::Validate(const std::vector<TokenBatch>& batches) {
+  std::vector<double> totals = {0, 0};
+  for (const TokenBatch& batch : batches) {
+    Tape tape(context_, Tape::Mode::kEvaluate);
+    const LossCounts counts = LossCounts::Of(config_.model(), batch);
+    const LossRows rows =
+        ComputeLoss(*model_, tape, batch, config_.training().objective(), counts, ForwardOf(config_.training()));
+    totals[0] += SumLoss(context_, *model_, batch, rows).nll;
+    totals[1] += static_cast<double>(counts.tokens);
+  }
+  PHOTON_RETURN_IF_ERROR(mesh_.axis(MeshAxis::kDp).AllReduce("validation loss", View(totals), Reduction::kSum));
+  return Validation{totals[0] / std::max(totals[1], 1.0), static_cast<int64_t>(totals[1])};
+}
+
+RunState Trainer::state() const {
+  RunState state = state_;
+  state.set_updates(optimizer_.updates());
+  health_.Save(&state);
+  return state;
+}
+
+void Trainer::Restore(const RunState& state) {
+  state_ = state;
+  optimizer_.set_updates(state.updates());
+  health_ = HealthMonitor(config_.training().health(), state);
+}
+
+}  // namespace photon

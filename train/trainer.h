@@ -1,0 +1,58 @@
+// One run's state and its step, apart from where batches come from and when to save.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "configs/run.pb.h"
+#include "core/allocator.h"
+#include "model/training_stage.h"
+#include "parallel/mesh.h"
+#include "train/health.h"
+#include "train/metrics.h"
+#include "train/optimizer.h"
+
+namespace photon {
+
+class Trainer {
+ public:
+  // `config` resolved and valid. Builds the model with its initial weights.
+  Trainer(const RunConfig& config, const Mesh& mesh, const Context& context, const Arena& arena);
+
+  // One optimizer step over this rank's sequences of the global batch `description` names (for messages). Collective.
+  // kAborted where the run stops itself; kUnavailable where a collective failed.
+  absl::StatusOr<StepMetrics> Step(TokenBatch batch, const std::string& description);
+
+  struct Validation {
+    double loss = 0;       // nats per scored token
+    int64_t tokens = 0;
+  };
+  // Mean loss over the batches that all ranks pass. Collective.
+  absl::StatusOr<Validation> Validate(const std::vector<TokenBatch>& batches);
+
+  LanguageModel& model() { return *model_; }
+  Optimizer& optimizer() { return optimizer_; }
+  RunState state() const;
+  void Restore(const RunState& state);
+
+  // Forward and backward matrix work of one step over all ranks, FLOPs.
+  double step_flops() const { return step_flops_; }
+
+ private:
+  std::vector<TokenBatch> Microbatches(const TokenBatch& batch) const;
+  absl::StatusOr<LossCounts> GlobalCounts(const TokenBatch& batch, int64_t* real_tokens) const;
+  absl::Status ReduceGradients();
+
+  RunConfig config_;
+  const Mesh& mesh_;
+  const Context& context_;
+  const Arena& arena_;
+  std::unique_ptr<LanguageModel> model_;
+  Optimizer optimizer_;
+  TrainingStage stage_;
+  HealthMonitor health_;
+  RunState state_;
+  double step_flops_;
+};
+
+}  // namespace photon
