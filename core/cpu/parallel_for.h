@@ -11,6 +11,10 @@
 
 namespace photon::cpu {
 
+// The grain for rows of `width` elements that are passed over once: below some 16,000 elements (about 10 us) waking a
+// second thread costs more than it brings.
+inline int64_t RowGrain(int64_t width) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(width, 1)); }
+
 // Calls f(begin, end) on ranges that cover [0, n), one range a thread, none smaller than `grain` (but the last). Ranges
 // depend on n, grain and the number of threads alone.
 template <typename F>

@@ -7,8 +7,9 @@
 namespace photon::ops {
 
 // distance[i] = 1 - cos(a_i, b_i), norms floored at 1e-8. With `scale` defined, also the gradients of
-// sum_i scale[i] distance[i]: da and db overwritten (each may be undefined: not wanted).
-//   a, b, da, db [N, W] f32 (f64); scale, distance [N] of that type.
+// sum_i scale[i] distance[i]: da and db overwritten (each may be undefined: not wanted). A norm at its floor is a
+// constant to the gradient.
+//   a, b, da, db [N, W] f32 (f64), contiguous; scale, distance [N] of that type.
 using CosineForwardFn = void(const Context& context, const Tensor& a, const Tensor& b, const Tensor& scale,
                              const Tensor& distance, const Tensor& da, const Tensor& db);
 CosineForwardFn CosineForward;

@@ -15,7 +15,8 @@ using CrossEntropyForwardFn = void(const Context& context, const Tensor& logits,
 CrossEntropyForwardFn CrossEntropyForward;
 
 // A sink: writes nll and, while recording, contributes the gradient of sum_i scale[i] nll[i] to the logits, in whose
-// memory it is written: the logits can't be used afterwards.
+// memory it is written: the logits can't be used afterwards. Where no gradient is wanted, or `scale` is undefined, the
+// logits stay as they are.
 void CrossEntropy(Tape& tape, const Var& logits, const Tensor& target, const Tensor& scale, const Tensor& nll);
 
 }  // namespace photon::ops
