@@ -56,6 +56,8 @@ class CheckpointReader {
 
   // Checks sizes and checksums of this rank's share of the files of `section` (all where empty), every rank agreeing.
   absl::Status Verify(Communicator& comm, absl::string_view section) const;
+  // The same for one file of the manifest, without other ranks.
+  absl::Status VerifyFile(const ManifestFile& file) const;
   // Fills `out` (contiguous, host, the tensor's dtype) with `region` of tensor `name`, whatever shards it was written in.
   absl::Status Read(absl::string_view name, const Region& region, const Tensor& out) const;
 

@@ -1,0 +1,130 @@
+#include "checkpoint/export.h"
+
+#include <filesystem>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "checkpoint/files.h"
+#include "checkpoint/manifest.h"
+#include "checkpoint/model_json.h"
+#include "checkpoint/store.h"
+#include "configs/model_config.h"
+
+namespace photon {
+namespace {
+
+constexpr char kModelSection[] = "model";
+constexpr int kImportedLength = 1024;  // training length of an imported model, rounded up to whole chunks
+
+Region Whole(const Shape& shape) { return Region{std::vector<int64_t>(shape.rank(), 0), shape}; }
+
+absl::Status ReadAsFloat(const CheckpointReader& reader, const NamedShape& tensor, absl::Span<float> out) {
+  const ManifestTensor& stored = *reader.Find(tensor.name);
+  if (stored.dtype() == Name(DType::kF32)) {
+    return reader.Read(tensor.name, Whole(tensor.shape), Tensor::Wrap(out.data(), tensor.shape, DType::kF32));
+  }
+  if (stored.dtype() != Name(DType::kF64)) {
+    return absl::InvalidArgumentError(absl::StrCat("tensor ", tensor.name, " is ", stored.dtype(), ", no weight"));
+  }
+  std::vector<double> wide(out.size());
+  PHOTON_RETURN_IF_ERROR(
+      reader.Read(tensor.name, Whole(tensor.shape), Tensor::Wrap(wide.data(), tensor.shape, DType::kF64)));
+  std::copy(wide.begin(), wide.end(), out.begin());
+  return absl::OkStatus();
+}
+
+absl::Status CheckTensors(const std::string& in, const SafetensorsReader& reader,
+                          const std::vector<NamedShape>& expected) {
+  const std::string json = ModelJsonPath(in);
+  for (const NamedShape& tensor : expected) {
+    const SafetensorsEntry* entry = reader.Find(tensor.name);
+    if (entry == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat(in, " lacks tensor ", tensor.name, " ", tensor.shape.ToString(),
+                                                     ", which the model of ", json, " has"));
+    }
+    if (!(entry->shape == tensor.shape)) {
+      return absl::InvalidArgumentError(absl::StrCat(in, ": tensor ", tensor.name, " is ", entry->shape.ToString(),
+                                                     "; the model of ", json, " wants ", tensor.shape.ToString()));
+    }
+  }
+  if (reader.entries().size() == expected.size()) return absl::OkStatus();
+  for (const SafetensorsEntry& entry : reader.entries()) {
+    const bool known = std::any_of(expected.begin(), expected.end(),
+                                   [&](const NamedShape& tensor) { return tensor.name == entry.name; });
+    if (!known) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(in, " has tensor ", entry.name, ", which the model of ", json, " has not"));
+    }
+  }
+  return absl::InternalError("the expected tensors name one twice");
+}
+
+// A run config that describes the imported model and is otherwise all defaults.
+RunConfig ImportedConfig(const ModelConfig& model) {
+  RunConfig config;
+  *config.mutable_model() = model;
+  const int64_t unit = ChunkProduct(model);
+  config.mutable_data()->set_sequence_length((kImportedLength + unit - 1) / unit * unit);
+  return config;
+}
+
+absl::Status AttachTokenizer(const std::string& tokenizer, CheckpointContents& contents) {
+  if (tokenizer.empty()) return absl::OkStatus();
+  PHOTON_ASSIGN_OR_RETURN(contents.tokenizer_bytes, ReadFile(tokenizer));
+  contents.tokenizer_name = absl::StrCat("tokenizer", std::filesystem::path(tokenizer).extension().string());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string ModelJsonPath(const std::string& safetensors) {
+  return absl::StrCat(absl::StripSuffix(safetensors, ".safetensors"), ".json");
+}
+
+absl::Status ExportSafetensors(const std::string& checkpoint_dir, const std::string& out) {
+  PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, CheckpointReader::Open(checkpoint_dir));
+  PHOTON_RETURN_IF_ERROR(reader.Verify(*SelfCommunicator(), kModelSection));
+  std::vector<NamedShape> tensors;
+  for (const ManifestTensor& tensor : reader.manifest().tensors()) {
+    if (tensor.section() == kModelSection) tensors.push_back({tensor.name(), GlobalShape(tensor)});
+  }
+  const std::map<std::string, std::string> metadata = {
+      {"format", "photon"}, {"step", absl::StrCat(reader.manifest().state().step())}};
+  PHOTON_RETURN_IF_ERROR(
+      WriteSafetensors(out, tensors, metadata, [&](const NamedShape& tensor, absl::Span<float> values) {
+        return ReadAsFloat(reader, tensor, values);
+      }));
+  return ReplaceFile(ModelJsonPath(out), [&](const ByteSink& sink) {
+    return sink(ModelConfigToJson(reader.manifest().config().model()));
+  });
+}
+
+absl::Status ImportSafetensors(const std::string& in, const std::string& checkpoint_dir, const std::string& tokenizer,
+                               const ExpectedTensors& expected) {
+  std::error_code error;
+  if (std::filesystem::exists(checkpoint_dir, error)) {
+    return absl::FailedPreconditionError(absl::StrCat(checkpoint_dir, " exists: import into a new folder"));
+  }
+  PHOTON_ASSIGN_OR_RETURN(const std::string json, ReadFile(ModelJsonPath(in)));
+  PHOTON_ASSIGN_OR_RETURN(const ModelConfig model, ModelConfigFromJson(json, ModelJsonPath(in)));
+  PHOTON_ASSIGN_OR_RETURN(const SafetensorsReader reader, SafetensorsReader::Open(in));
+  PHOTON_ASSIGN_OR_RETURN(const std::vector<NamedShape> tensors, expected(model));
+  PHOTON_RETURN_IF_ERROR(CheckTensors(in, reader, tensors));
+
+  CheckpointContents contents;
+  contents.config = ImportedConfig(model);
+  contents.state.set_step(0);
+  PHOTON_RETURN_IF_ERROR(AttachTokenizer(tokenizer, contents));
+  std::vector<std::unique_ptr<float[]>> values;
+  for (const NamedShape& tensor : tensors) {
+    const int64_t elements = tensor.shape.elements();
+    values.emplace_back(new float[elements]);
+    PHOTON_RETURN_IF_ERROR(reader.Read(*reader.Find(tensor.name), absl::MakeSpan(values.back().get(), elements)));
+    contents.parts.push_back({kModelSection, tensor.name, tensor.shape, Whole(tensor.shape),
+                              Tensor::Wrap(values.back().get(), tensor.shape, DType::kF32)});
+  }
+  return WriteCheckpoint(*SelfCommunicator(), checkpoint_dir, contents);
+}
+
+}  // namespace photon
