@@ -1,0 +1,20 @@
+// The program's subcommands. Each declares its options on a CLI11 app and leaves what to run; nothing runs while parsing.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace photon {
+
+using Run = std::function<absl::Status()>;
+
+// A new subcommand of `parent` with --help and --version. Where the command line chooses it, `run` is left in `*chosen`
+// when parsing is done. Its options live in what `run` captures (a shared_ptr), which the app's options point into.
+CLI::App* AddCommand(CLI::App& parent, const std::string& name, const std::string& description, Run* chosen, Run run);
+
+void AddCheckpointCommands(CLI::App& app, Run* chosen);
+
+}  // namespace photon

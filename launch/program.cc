@@ -1,0 +1,113 @@
+#include "launch/program.h"
+
+#include <exception>
+#include <iostream>
+#include <new>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "configs/nearest.h"
+#include "launch/commands.h"
+#include "launch/environment.h"
+#include "launch/exit_code.h"
+#include "launch/threads.h"
+
+namespace photon {
+namespace {
+
+constexpr char kVersion[] = "photon " PHOTON_VERSION;
+constexpr char kDescription[] = "Trains and serves PHOTON hierarchical language models.";
+
+// "photon checkpoint verify": as far as the command line was understood.
+std::string ChosenName(const CLI::App& app) {
+  const std::vector<CLI::App*> chosen = app.get_subcommands();
+  return chosen.empty() ? app.get_name() : absl::StrCat(app.get_name(), " ", ChosenName(*chosen.front()));
+}
+
+// Where the command line names a subcommand that doesn't exist: what to say. Empty otherwise.
+std::string UnknownCommand(const CLI::App& app, int argc, char** argv) {
+  const CLI::App* at = &app;
+  for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
+    const std::vector<const CLI::App*> commands = at->get_subcommands([](const CLI::App*) { return true; });
+    if (commands.empty()) return "";
+    std::vector<std::string> names;
+    const CLI::App* chosen = nullptr;
+    for (const CLI::App* command : commands) {
+      names.push_back(command->get_name());
+      if (command->get_name() == argv[i]) chosen = command;
+    }
+    if (chosen == nullptr) return absl::StrCat("no command \"", argv[i], "\"", DidYouMean(argv[i], names));
+    at = chosen;
+  }
+  return "";
+}
+
+const CLI::App& Innermost(const CLI::App& app) {
+  const std::vector<CLI::App*> chosen = app.get_subcommands();
+  return chosen.empty() ? app : Innermost(*chosen.front());
+}
+
+// CLI11's own words, and for an option that doesn't exist the nearest one that does.
+std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr) return error.what();
+  const std::vector<std::string> extras = app.remaining(/*recurse=*/true);
+  if (extras.empty() || !absl::StartsWith(extras.front(), "--")) return error.what();
+  const std::string extra = extras.front().substr(0, extras.front().find('='));
+  std::vector<std::string> names;
+  for (const CLI::Option* option : Innermost(app).get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return absl::StrCat("no option \"", extra, "\"", DidYouMean(extra, names));
+}
+
+// One message from a run, not one a rank: bad input looks the same to all. A failure that may be of one rank alone
+// (a bug, a transport) is told by whoever meets it.
+void Report(const std::string& command, const absl::Status& status) {
+  const int rank = LauncherRank(ProcessEnvironment());
+  const int code = ExitCode(status);
+  if (rank != 0 && code != kExitBug && code != kExitDevice) return;
+  const std::string who = rank == 0 ? command : absl::StrCat(command, " (rank ", rank, ")");
+  std::cerr << absl::StrCat(who, ": ", status.message(), "\n") << std::flush;
+}
+
+absl::Status RunGuarded(const Run& run) {
+  try {
+    return run();
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("out of memory; use a smaller batch or model, or a machine with more memory");
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat("unexpected failure: ", error.what(), "; this is a bug, please report it"));
+  }
+}
+
+}  // namespace
+
+CLI::App* AddCommand(CLI::App& parent, const std::string& name, const std::string& description, Run* chosen, Run run) {
+  CLI::App* command = parent.add_subcommand(name, description);
+  command->set_version_flag("--version", kVersion, "Print the version and exit");
+  command->final_callback([chosen, run = std::move(run)] { *chosen = run; });
+  return command;
+}
+
+int RunProgram(int argc, char** argv) {
+  SetThreads();
+  CLI::App app(kDescription, "photon");
+  app.set_version_flag("--version", kVersion, "Print the version and exit");
+  app.require_subcommand(1);
+  Run chosen;
+  AddCheckpointCommands(app, &chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    const std::string command = ChosenName(app), unknown = UnknownCommand(app, argc, argv);
+    const std::string problem = unknown.empty() ? Explain(app, error) : unknown;
+    Report(command, absl::InvalidArgumentError(absl::StrCat(problem, " (see ", command, " --help)")));
+    return kExitBadInput;
+  }
+  const absl::Status status = RunGuarded(chosen);
+  if (!status.ok()) Report(ChosenName(app), status);
+  return ExitCode(status);
+}
+
+}  // namespace photon

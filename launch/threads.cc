@@ -1,0 +1,40 @@
+#include "launch/threads.h"
+
+#include <omp.h>
+#include <sched.h>
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+
+namespace photon {
+namespace {
+
+// True where the launcher narrowed this rank's cores. Cores merely withheld from the whole job (a container) don't count:
+// those are still shared by the ranks.
+bool BoundByLauncher(const Environment& environment) {
+  const auto contains = [&](const char* name, const char* part) {
+    const char* text = environment(name);
+    return text != nullptr && absl::StrContains(text, part);
+  };
+  if (environment("OMPI_COMM_WORLD_RANK") != nullptr) return contains("OMPI_MCA_orte_bound_at_launch", "1");
+  return contains("SLURM_CPU_BIND_TYPE", "mask") || contains("SLURM_CPU_BIND_TYPE", "map");
+}
+
+}  // namespace
+
+int ThreadsForRank(int cores, const Environment& environment) {
+  if (BoundByLauncher(environment)) return std::max(1, cores);
+  return std::max(1, cores / LocalRanks(environment));
+}
+
+void SetThreads() {
+  const Environment environment = ProcessEnvironment();
+  if (environment("OMP_NUM_THREADS") != nullptr) return;
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  const bool known = sched_getaffinity(0, sizeof(allowed), &allowed) == 0;
+  omp_set_num_threads(ThreadsForRank(known ? CPU_COUNT(&allowed) : omp_get_num_procs(), environment));
+}
+
+}  // namespace photon

@@ -1,0 +1,69 @@
+#include "launch/token_json.h"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace photon {
+namespace {
+
+// The value as it stands in the file, cut to a length that fits a message.
+std::string Shown(const nlohmann::json& value) {
+  std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true, nlohmann::json::error_handler_t::replace);
+  constexpr size_t kLongest = 40;
+  if (text.size() > kLongest) text = text.substr(0, kLongest) + "..";
+  return text;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<int32_t>> ParseTokenJson(absl::string_view text, const std::string& name) {
+  const nlohmann::json json = nlohmann::json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) {
+    return absl::InvalidArgumentError(absl::StrCat(name, ": not valid JSON; give an array of token ids, as in [1, 2, 3]"));
+  }
+  if (!json.is_array()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": holds ", json.type_name(), ", not an array of token ids, as in [1, 2, 3]"));
+  }
+  std::vector<int32_t> tokens;
+  tokens.reserve(json.size());
+  for (const nlohmann::json& value : json) {
+    if (!value.is_number_unsigned() || value.get<uint64_t>() > INT32_MAX) {
+      return absl::InvalidArgumentError(absl::StrCat(name, ": element ", tokens.size(), " (counted from 0) is ", Shown(value),
+                                                     "; token ids are integers from 0 to ", INT32_MAX));
+    }
+    tokens.push_back(value.get<int32_t>());
+  }
+  return tokens;
+}
+
+absl::StatusOr<std::vector<int32_t>> ReadTokenJson(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return absl::NotFoundError(absl::StrCat("token file ", path, ": ", std::strerror(errno)));
+  if (std::filesystem::is_directory(path)) {
+    return absl::InvalidArgumentError(absl::StrCat("token file ", path, ": is a folder; name a JSON file"));
+  }
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  return ParseTokenJson(text, absl::StrCat("token file ", path));
+}
+
+absl::Status CheckVocabulary(absl::Span<const int32_t> tokens, int32_t vocab_size, const std::string& name) {
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] >= 0 && tokens[i] < vocab_size) continue;
+    return absl::InvalidArgumentError(absl::StrCat(name, ": element ", i, " (counted from 0) is ", tokens[i],
+                                                   ", but the model's vocabulary ends at ", vocab_size - 1,
+                                                   "; prepare the ids with the checkpoint's tokenizer"));
+  }
+  return absl::OkStatus();
+}
+
+std::string TokenJson(absl::Span<const int32_t> tokens) { return absl::StrCat("[", absl::StrJoin(tokens, ","), "]"); }
+
+}  // namespace photon
