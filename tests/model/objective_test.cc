@@ -1,0 +1,198 @@
+// The loss: its value, its gradient for every flag, and that slices, microbatches and recomputation change nothing.
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "absl/strings/match.h"
+#include "model/objective.h"
+#include "model/training_stage.h"
+#include "tests/support/models.h"
+#include "tests/support/reference_model.h"
+#include "tests/support/tensors.h"
+
+namespace photon::testing {
+namespace {
+
+// Two sequences: one document with padding at its end, and two documents.
+TokenBatch PaddedBatch(int64_t unit, int vocab) {
+  TokenBatch batch = TokenBatch::FromIds(RandomTokens(4 * unit, vocab, 21), 1, true);
+  batch.sequences = 2;
+  batch.length = 2 * unit;
+  for (int64_t i = 3 * unit; i < 4 * unit; ++i) batch.document_begin[i] = static_cast<int32_t>(unit);
+  for (int64_t i = unit + 1; i < 2 * unit; ++i) batch.real[i] = batch.scored[i] = 0;
+  for (int64_t i : {int64_t{0}, 2 * unit, 3 * unit}) batch.scored[i] = 0;
+  return batch;
+}
+
+struct Case {
+  TinyModel model;
+  double alpha = 0;
+  bool stop_gradient = true;
+  bool level_one = false;
+};
+
+std::vector<Case> Cases() {
+  std::vector<Case> cases = {{.model = {.chunks = {}}}, {.model = {.chunks = {3}}, .alpha = 0.3, .level_one = true}};
+  for (const TinyModel& model : AllFlags({.chunks = {2, 3}, .width = 12, .heads = 2, .kv_heads = 1, .vocab = 7})) {
+    cases.push_back({.model = model, .alpha = 0.7});
+    cases.push_back({.model = model, .alpha = 0.7, .stop_gradient = false, .level_one = true});
+  }
+  cases.push_back({.model = {.chunks = {2, 2, 2}, .width = 8, .heads = 2, .kv_heads = 2, .vocab = 5}, .alpha = 0.3});
+  return cases;
+}
+
+ObjectiveConfig ObjectiveOf(const Case& c) {
+  ObjectiveConfig objective;
+  objective.set_alpha(c.alpha);
+  objective.set_stop_gradient(c.stop_gradient);
+  objective.set_level_one_term(c.level_one);
+  return objective;
+}
+
+class Objective : public ::testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    model_ = MakeModel(context_, GetParam().model, DType::kF64, DType::kF64);
+    int64_t unit = 1;
+    for (int chunk : GetParam().model.chunks) unit *= chunk;
+    batch_ = PaddedBatch(std::max<int64_t>(unit, 4), GetParam().model.vocab);
+    counts_ = LossCounts::Of(model_->config(), batch_);
+  }
+
+  double Total(const LossSums& sums) const {
+    double loss = sums.nll / static_cast<double>(counts_.tokens);
+    for (size_t l = 0; l < sums.distances.size(); ++l) {
+      loss += GetParam().alpha * sums.distances[l] / static_cast<double>(counts_.units[l]);
+    }
+    return loss;
+  }
+  double Evaluate() const {
+    Tape tape(context_, Tape::Mode::kEvaluate);
+    const LossRows rows = ComputeLoss(*model_, tape, batch_, ObjectiveOf(GetParam()), counts_, {});
+    return Total(SumLoss(context_, *model_, batch_, rows));
+  }
+  std::vector<double> Gradient(const std::vector<TokenBatch>& microbatches, const ForwardOptions& options,
+                               bool split = false) {
+    model_->parameters().ZeroGradients(context_);
+    TrainingStage stage(*model_, context_, ObjectiveOf(GetParam()), options);
+    stage.BeginStep(microbatches, counts_, {});
+    const int n = static_cast<int>(microbatches.size());
+    for (int i = 0; i < n; ++i) stage.Forward(i, {}, i == n - 1);  // all forward passes before the first backward
+    for (int i = 0; i < n; ++i) stage.Backward(i, {}, split);
+    for (int i = 0; split && i < n; ++i) stage.WeightGradients(i);
+    return ToDoubles(context_, model_->parameters().gradient());
+  }
+
+  TestContext context_;
+  std::unique_ptr<LanguageModel> model_;
+  TokenBatch batch_;
+  LossCounts counts_;
+};
+INSTANTIATE_TEST_SUITE_P(AllFlags, Objective, ::testing::ValuesIn(Cases()),
+                         [](const auto& info) { return "n" + std::to_string(info.index); });
+
+TEST_P(Objective, ValueIsTheDefinition) {
+  SCOPED_TRACE(Describe(GetParam().model));
+  double nll = 0;
+  int64_t scored = 0;
+  for (int s = 0; s < 2; ++s) {
+    const TokenBatch one = batch_.Sequences(s, s + 1);
+    const ReferenceOutput want = ReferenceForward(context_, *model_, one.tokens, one.document_begin);
+    for (int64_t i = 0; i < one.length; ++i) {
+      if (!one.scored[i]) continue;
+      nll -= LogSoftmax(want.logits[i - model_->target_offset()])[one.tokens[i]];
+      ++scored;
+    }
+  }
+  Tape tape(context_, Tape::Mode::kEvaluate);
+  const LossRows rows = ComputeLoss(*model_, tape, batch_, ObjectiveOf(GetParam()), counts_, {});
+  EXPECT_EQ(counts_.tokens, scored);
+  EXPECT_NEAR(SumLoss(context_, *model_, batch_, rows).nll, nll, 1e-9 * nll);
+}
+
+// Every parameter's gradient against differences of the loss. With the stop-gradient, the differences must hold the
+// encoder states that L_rec aims at still, which a perturbed forward can't: there alpha's part is tested separately.
+TEST_P(Objective, GradientIsTheDerivative) {
+  SCOPED_TRACE(Describe(GetParam().model));
+  if (GetParam().stop_gradient && GetParam().alpha != 0) GTEST_SKIP() << "see StopGradientHoldsTheTargetsStill";
+  Gradient({batch_}, {});
+  for (const std::unique_ptr<Parameter>& p : model_->parameters().parameters()) {
+    ExpectGradient(context_, p->master, p->gradient, [&] { return Evaluate(); }, p->spec.name, 6);
+  }
+}
+
+// With the stop-gradient, parameters above the targets (decoders, converters) see the full derivative all the same.
+TEST_P(Objective, StopGradientHoldsTheTargetsStill) {
+  SCOPED_TRACE(Describe(GetParam().model));
+  if (!GetParam().stop_gradient || GetParam().alpha == 0) GTEST_SKIP() << "no stop-gradient in this case";
+  const std::vector<double> stopped = Gradient({batch_}, {});
+  bool checked = false;
+  for (const std::unique_ptr<Parameter>& p : model_->parameters().parameters()) {
+    const bool decodes = absl::StrContains(p->spec.name, ".decoder.") || absl::StrContains(p->spec.name, ".converter.") ||
+                         absl::StrContains(p->spec.name, ".start");
+    if (!decodes) continue;
+    checked = true;
+    ExpectGradient(context_, p->master, p->gradient, [&] { return Evaluate(); }, p->spec.name, 6);
+  }
+  EXPECT_TRUE(checked);
+}
+
+TEST_P(Objective, SlicesMicrobatchesRecomputationAndSplitWeightsAgree) {
+  SCOPED_TRACE(Describe(GetParam().model));
+  const std::vector<double> want = Gradient({batch_}, {});
+  double largest = 0;
+  for (double g : want) largest = std::max(largest, std::abs(g));
+  ASSERT_GT(largest, 0);
+  const double bound = 1e-11 * largest * want.size();  // f64 roundings of sums in another order
+  ExpectNear(Gradient({batch_}, {.slice_tokens = 5}), want, bound, "slices");
+  ExpectNear(Gradient({batch_}, {.recompute = true}), want, bound, "recomputation");
+  ExpectNear(Gradient({batch_.Sequences(0, 1), batch_.Sequences(1, 2)}, {}), want, bound, "microbatches");
+  ExpectNear(Gradient({batch_}, {.slice_tokens = 4, .recompute = true}, /*split=*/true), want, bound, "split weights");
+}
+
+TEST_P(Objective, HookFiresOncePerParameterWithItsFinalGradient) {
+  SCOPED_TRACE(Describe(GetParam().model));
+  const std::vector<double> want = Gradient({batch_.Sequences(0, 1), batch_.Sequences(1, 2)}, {.slice_tokens = 4});
+  model_->parameters().ZeroGradients(context_);
+  std::map<std::string, std::vector<double>> seen;
+  TrainingStage stage(*model_, context_, ObjectiveOf(GetParam()), {.slice_tokens = 4, .recompute = true});
+  stage.BeginStep({batch_.Sequences(0, 1), batch_.Sequences(1, 2)}, counts_, [&](Parameter& p) {
+    EXPECT_FALSE(seen.contains(p.spec.name)) << p.spec.name << " twice";
+    seen[p.spec.name] = ToDoubles(context_, p.gradient);
+  });
+  for (int i = 0; i < 2; ++i) {
+    stage.Forward(i, {}, i == 1);
+    stage.Backward(i, {}, false);
+  }
+  for (const std::unique_ptr<Parameter>& p : model_->parameters().parameters()) {
+    ASSERT_TRUE(seen.contains(p->spec.name)) << p->spec.name;
+    EXPECT_EQ(seen[p->spec.name], ToDoubles(context_, p->gradient)) << p->spec.name << ": not final when reported";
+  }
+}
+
+TEST(LossCountsOf, CountsTokensAndUnits) {
+  const ModelConfig config = ConfigOf({.chunks = {2, 2}});
+  TokenBatch batch = TokenBatch::FromIds(RandomTokens(5, 9, 1), 4, /*score_first=*/false);
+  const LossCounts counts = LossCounts::Of(config, batch);
+  EXPECT_EQ(counts.tokens, 4);
+  EXPECT_EQ(counts.units, (std::vector<int64_t>{5, 3}));  // of 8 tokens and 4 level-1 units
+}
+
+TEST(Arena, StopsGrowingAfterTheFirstStep) {
+  TestContext context;
+  const auto model = MakeModel(context, {});
+  const TokenBatch batch = PaddedBatch(16, 19);
+  const LossCounts counts = LossCounts::Of(model->config(), batch);
+  TrainingStage stage(*model, context, ObjectiveConfig(), {.slice_tokens = 16});
+  int64_t grown = 0;
+  for (int step = 0; step < 4; ++step) {
+    stage.BeginStep({batch}, counts, {});
+    stage.Forward(0, {}, true);
+    stage.Backward(0, {}, false);
+    if (step == 0) grown = context.arena().grown();
+  }
+  EXPECT_EQ(context.arena().grown(), grown);
+}
+
+}  // namespace
+}  // namespace photon::testing

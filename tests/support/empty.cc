@@ -1,1 +1,0 @@
-// Keeps the support library buildable on its own.
