@@ -1,0 +1,35 @@
+// Exact decoding, token by token: the modes' common ground. For models with levels this is `hier`; for the flat model
+// ordinary decoding with one cache. Its logits are those of the training forward.
+//
+// A decoder holds no sequence's data: any number of DecodingStates, in any phase, go through one call together. It uses
+// one context, hence belongs to one thread.
+#pragma once
+
+#include <memory>
+
+#include "absl/types/span.h"
+#include "inference/decoding_state.h"
+#include "model/language_model.h"
+
+namespace photon {
+
+using States = absl::Span<DecodingState* const>;
+
+class Decoder {
+ public:
+  virtual ~Decoder() = default;
+  // The model and the context outlive the decoder and its states.
+  static std::unique_ptr<Decoder> Create(const Context& context, const LanguageModel& model);
+
+  // An empty sequence; caches have room for `expected_tokens` and grow beyond.
+  virtual DecodingState NewState(int64_t expected_tokens) const = 0;
+  // Reads a prompt (any length, 0 too) into an empty state.
+  virtual void Prefill(DecodingState& state, absl::Span<const int32_t> prompt) const = 0;
+  // Logits of the next token of each sequence: [n, V] in the compute type. To be called once before each Accept. The
+  // flat model needs at least one token accepted.
+  virtual Tensor NextLogits(States states) const = 0;
+  // Appends a token to each sequence.
+  virtual void Accept(States states, absl::Span<const int32_t> tokens) const = 0;
+};
+
+}  // namespace photon

@@ -1,0 +1,47 @@
+// A checkpoint made ready to generate and score: the model with its weights, the tokenizer, and the context they use.
+//
+// Everything is checked before use: files against their checksums, tensors against the model that the config describes.
+// Used by one thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "checkpoint/store.h"
+#include "core/context.h"
+#include "data/tokenizer.h"
+#include "model/language_model.h"
+
+namespace photon {
+
+class LoadedModel {
+ public:
+  // `path`: a run folder (its newest checkpoint) or a checkpoint folder. `compute`: the type of matrix products, f32 or
+  // bf16; masters are f32. Errors name the file or tensor: kNotFound, kDataLoss, kFailedPrecondition (tensors that are
+  // not this model's), kInvalidArgument (a config that no model can have).
+  static absl::StatusOr<std::unique_ptr<LoadedModel>> Load(const std::string& path, DType compute);
+
+  LoadedModel(const LoadedModel&) = delete;
+  LoadedModel& operator=(const LoadedModel&) = delete;
+
+  const Context& context() const { return context_; }
+  const LanguageModel& model() const { return *model_; }
+  // Null where the checkpoint carries none: token ids only.
+  const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
+  const Manifest& manifest() const { return manifest_; }
+
+ private:
+  LoadedModel();
+
+  absl::Status ReadParameters(const CheckpointReader& reader, DType compute);
+  absl::Status ReadTokenizer(const CheckpointReader& reader);
+
+  Arena arena_;
+  Context context_;
+  Manifest manifest_;
+  std::unique_ptr<LanguageModel> model_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+};
+
+}  // namespace photon

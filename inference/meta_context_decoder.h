@@ -1,0 +1,49 @@
+// `hier-parallel` and `rec`: a whole meta-context at a time, its level-1 chunks side by side (PHOTON paper, definitions A.2
+// and A.3). What they give up is in docs/generation.md. For L >= 2 and shift TOP.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "inference/photon_decoder.h"
+
+namespace photon {
+
+class MetaContextDecoder {
+ public:
+  enum class Feedback {
+    kTokens,          // hier-parallel: the new tokens are encoded, bottom-up
+    kReconstruction,  // rec: the top encoder reads the decoder's own Xh^(L-1)
+  };
+  // Picks tokens from logits [rows, V] of different places. Row r is token offset(r) of sequence sequence(r)'s
+  // meta-context.
+  struct Place {
+    int64_t sequence;
+    int64_t offset;
+  };
+  using Choose = std::function<std::vector<int32_t>(const Tensor& logits, absl::Span<const Place> places)>;
+
+  MetaContextDecoder(const Context& context, const PhotonDecoder& decoder, Feedback feedback)
+      : context_(context), decoder_(decoder), feedback_(feedback), windows_(decoder.model().levels()) {}
+
+  // Lets go of what this mode never reads again: hier's windows, and with kReconstruction all encoders below the top.
+  // States at a meta-context boundary.
+  void TakeOver(States states) const;
+  // Decodes the next meta-context of every sequence: [states * C_<=L] tokens, one sequence after the other.
+  std::vector<int32_t> Decode(States states, const Choose& choose);
+
+  int64_t window_bytes() const;  // keys and values of the windows of the last Decode()
+
+ private:
+  std::vector<KvCache*> Windows(int l, int64_t count);
+  Tensor RollOut(int l, const Tensor& sources);
+  std::vector<int32_t> DecodeChunks(const Tensor& sources, int64_t sequences, const Choose& choose);
+
+  const Context& context_;
+  const PhotonDecoder& decoder_;
+  Feedback feedback_;
+  std::vector<std::vector<std::unique_ptr<KvCache>>> windows_;  // [l - 1]: reused by every meta-context
+};
+
+}  // namespace photon
