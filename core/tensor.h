@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "core/allocator.h"
 #include "core/dtype.h"
@@ -25,6 +26,19 @@ struct Device {
 class Tensor {
  public:
   Tensor() = default;  // empty: defined() is false
+  Tensor(const Tensor&) = default;
+  Tensor& operator=(const Tensor&) = default;
+  // Leave `other` empty: a gradient slot whose tensor was taken must say so.
+  Tensor(Tensor&& other) noexcept { *this = std::move(other); }
+  Tensor& operator=(Tensor&& other) noexcept {
+    storage_ = std::move(other.storage_);
+    data_ = std::exchange(other.data_, nullptr);
+    shape_ = std::move(other.shape_);
+    strides_ = std::move(other.strides_);
+    dtype_ = other.dtype_;
+    device_ = other.device_;
+    return *this;
+  }
   // Contiguous, uninitialised.
   Tensor(Allocator& allocator, Device device, Shape shape, DType dtype);
   // A contiguous view of memory that the caller keeps alive.
