@@ -5,7 +5,6 @@
 
 namespace photon::cpu {
 
-#define W __attribute__((weak))
 ops::CopyToHostFn CopyToHost;
 ops::CopyFromHostFn CopyFromHost;
 ops::SynchronizeFn Synchronize;
@@ -18,17 +17,16 @@ ops::SelectRowsFn SelectRows;
 ops::SelectRowsGradientFn SelectRowsGradient;
 ops::RmsNormForwardFn RmsNormForward;
 ops::RmsNormBackwardFn RmsNormBackward;
-W ops::RopeFn Rope;
-W ops::AttentionForwardFn AttentionForward;
-W ops::AttentionBackwardFn AttentionBackward;
-W ops::CachedAttentionFn CachedAttention;
+ops::RopeFn Rope;
+ops::AttentionForwardFn AttentionForward;
+ops::AttentionBackwardFn AttentionBackward;
+ops::CachedAttentionFn CachedAttention;
 ops::SwiGluForwardFn SwiGluForward;
 ops::SwiGluBackwardFn SwiGluBackward;
 ops::CrossEntropyForwardFn CrossEntropyForward;
 ops::CosineForwardFn CosineForward;
 ops::SumSquaresFn SumSquares;
 ops::AdamWFn AdamW;
-#undef W
 
 // For operands that may be left out.
 template <typename T>
