@@ -38,7 +38,7 @@ std::unique_ptr<LanguageModel> MakeModel(const Context& context, const TinyModel
                                          uint64_t seed) {
   std::unique_ptr<LanguageModel> model = LanguageModel::Create(ConfigOf(tiny));
   ParameterSet& parameters = model->parameters();
-  parameters.Allocate(context, {.master = master, .compute = compute});
+  parameters.Allocate(context, {.master = master, .compute = compute, .gradients = true, .at = {}});
   parameters.ZeroGradients(context);
   parameters.Initialize(context, seed);
   for (const std::unique_ptr<Parameter>& p : parameters.parameters()) {
