@@ -1,0 +1,24 @@
+// What a run's `data` section names, opened and checked against each other.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "configs/data.pb.h"
+#include "core/status.h"
+#include "data/dataset.h"
+#include "data/tokenizer.h"
+
+namespace photon {
+
+struct OpenedData {
+  std::shared_ptr<const Dataset> train;
+  std::shared_ptr<const Dataset> valid;        // null where data.valid is unset and data.valid_fraction is 0
+  std::shared_ptr<const Tokenizer> tokenizer;  // null where the config names none and none lies beside the token file
+};
+
+// `vocab_size`: the model's. `default_align`: C_<=L, where data.align is unset. Refuses, naming field or file: token files
+// of another tokenizer than data.tokenizer, ids or a tokenizer beyond the model's vocabulary, a split that leaves nothing.
+absl::StatusOr<OpenedData> OpenData(const DataConfig& config, int64_t vocab_size, int64_t default_align);
+
+}  // namespace photon

@@ -1,0 +1,55 @@
+#include "data/token_file_info.h"
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "data/files.h"
+
+namespace photon {
+
+std::string TokenFileInfo::ToJson() const {
+  nlohmann::ordered_json json = {{"format", 1},
+                                 {"tokens", tokens},
+                                 {"documents", documents},
+                                 {"text_bytes", text_bytes},
+                                 {"max_id", max_id},
+                                 {"vocab_size", vocab_size},
+                                 {"bos", bos},
+                                 {"eos", eos},
+                                 {"tokenizer_hash", tokenizer_hash},
+                                 {"unigram_entropy", unigram_entropy},
+                                 {"sources", nlohmann::ordered_json::object()}};
+  for (const auto& [name, count] : sources) {
+    json["sources"][name] = {{"documents", count.documents}, {"tokens", count.tokens}};
+  }
+  return json.dump(2) + "\n";
+}
+
+absl::StatusOr<std::optional<TokenFileInfo>> TokenFileInfo::Read(const std::string& prefix) {
+  const std::string path = prefix + ".json";
+  const absl::StatusOr<std::string> text = ReadWholeFile(path, "token file");
+  if (absl::IsNotFound(text.status())) return std::nullopt;
+  if (!text.ok()) return text.status();
+  TokenFileInfo info;
+  try {
+    const nlohmann::json json = nlohmann::json::parse(*text);
+    json.at("tokens").get_to(info.tokens);
+    json.at("documents").get_to(info.documents);
+    json.at("text_bytes").get_to(info.text_bytes);
+    json.at("max_id").get_to(info.max_id);
+    json.at("vocab_size").get_to(info.vocab_size);
+    json.at("bos").get_to(info.bos);
+    json.at("eos").get_to(info.eos);
+    json.at("tokenizer_hash").get_to(info.tokenizer_hash);
+    json.at("unigram_entropy").get_to(info.unigram_entropy);
+    for (const auto& [name, count] : json.at("sources").items()) {
+      info.sources[name] = {.documents = count.at("documents"), .tokens = count.at("tokens")};
+    }
+  } catch (const nlohmann::json::exception& error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("token file ", path, ": ", error.what(), "; prepare it again, or remove this file"));
+  }
+  return info;
+}
+
+}  // namespace photon

@@ -1,0 +1,41 @@
+#include "data/unigram.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace photon {
+
+void UnigramCounts::Add(absl::Span<const int32_t> ids) {
+  if (ids.empty()) return;
+  const size_t largest = *std::max_element(ids.begin(), ids.end());
+  if (largest >= counts_.size()) counts_.resize(largest + 1);
+  for (int32_t id : ids) ++counts_[id];
+  total_ += static_cast<int64_t>(ids.size());
+}
+
+double UnigramCounts::Entropy() const {
+  double entropy = 0;
+  for (int64_t count : counts_) {
+    if (count == 0) continue;
+    const double p = static_cast<double>(count) / static_cast<double>(total_);
+    entropy -= p * std::log(p);
+  }
+  return entropy;
+}
+
+absl::StatusOr<double> UnigramEntropy(const Dataset& dataset, int64_t samples) {
+  UnigramCounts counts;
+  std::vector<int32_t> scored;
+  const int64_t last = samples > 0 ? std::min(samples, dataset.samples()) : dataset.samples();
+  for (int64_t k = 0; k < last; ++k) {
+    PHOTON_ASSIGN_OR_RETURN(const TokenBatch batch, dataset.Samples(k, 1));
+    scored.clear();
+    for (size_t i = 0; i < batch.tokens.size(); ++i) {
+      if (batch.scored[i]) scored.push_back(batch.tokens[i]);
+    }
+    counts.Add(scored);
+  }
+  return counts.Entropy();
+}
+
+}  // namespace photon
