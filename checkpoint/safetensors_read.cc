@@ -78,7 +78,7 @@ absl::StatusOr<SafetensorsEntry> ParseEntry(const std::string& name, const Json&
     return wrong("wants exactly dtype, shape and data_offsets");
   }
   const Json &dtype = json["dtype"], &shape = json["shape"], &offsets = json["data_offsets"];
-  if (!dtype.is_string() || FindType(dtype.get<std::string>()) == nullptr) return wrong("unknown dtype " + dtype.dump());
+  if (!dtype.is_string() || FindType(dtype.get<std::string>()) == nullptr) return wrong(absl::StrCat("unknown dtype ", dtype.dump()));
   if (!shape.is_array() || !std::all_of(shape.begin(), shape.end(), NonNegative)) return wrong("malformed shape");
   if (!offsets.is_array() || offsets.size() != 2 || !std::all_of(offsets.begin(), offsets.end(), NonNegative)) {
     return wrong("malformed data_offsets");

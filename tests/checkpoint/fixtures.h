@@ -107,6 +107,7 @@ class PartList {
       const auto put = [&](auto v) { memcpy(out, &v, sizeof(v)), out += sizeof(v); };
       tensor.dtype == DType::kF64   ? put(static_cast<double>(value))
       : tensor.dtype == DType::kI64 ? put(value)
+      : tensor.dtype == DType::kU16 ? put(static_cast<uint16_t>(value))
                                     : put(static_cast<float>(value));
     });
     parts.push_back({tensor.section, tensor.name, tensor.shape, region, Tensor::Wrap(bytes.data(), region.shape, tensor.dtype)});

@@ -118,7 +118,7 @@ TEST(Store, PartsMustCoverExactlyOnce) {
   ExpectRefused({{top, Region{{2, 3}, Shape{2, 3}}}, {Region{{2, 0}, Shape{2, 2}}}}, DType::kF32, "22 of 24");
 }
 
-TEST(Store, RefusesBf16AndRanksThatDisagree) {
+TEST(Store, RefusesOtherTypesAndRanksThatDisagree) {
   ExpectRefused({{Region{{0, 0}, Shape{4, 6}}}}, DType::kU16, "u16");
   TempFolder folder;
   const auto statuses = OnRanks(2, [&](Communicator& comm) {
