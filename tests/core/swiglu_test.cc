@@ -105,14 +105,18 @@ TEST(SwiGlu, GradientOnTheTape) {
 TEST(SwiGlu, ReusesMemoryThatNobodyElseHolds) {
   TestContext context;
   Tape tape(context, Tape::Mode::kRecord);
-  Var leaf = tape.Leaf(RandomTensor(context, {2, 34}, DType::kF32, 1));
-  const void* memory = leaf.value.raw();
-  const Var y = ops::SwiGlu(tape, leaf);
-  y.slot->Accumulate(context, RandomTensor(context, {2, 17}, DType::kF32, 2));
-  leaf.value = Tensor();
+  std::shared_ptr<GradientSlot> x_slot, y_slot;
+  const void* memory = nullptr;
+  {
+    const Var x = tape.Leaf(RandomTensor(context, {2, 34}, DType::kF32, 1));
+    x_slot = x.slot;
+    y_slot = ops::SwiGlu(tape, x).slot;
+    memory = x.value.raw();
+  }
+  y_slot->Accumulate(context, RandomTensor(context, {2, 17}, DType::kF32, 2));
   tape.Backward();
-  EXPECT_EQ(leaf.slot->gradient().raw(), memory);
-  EXPECT_TRUE(leaf.slot->gradient().exclusive());
+  EXPECT_EQ(x_slot->gradient().raw(), memory);
+  EXPECT_TRUE(x_slot->gradient().exclusive());
 }
 
 TEST(SwiGlu, NoRowsNoGradient) {
