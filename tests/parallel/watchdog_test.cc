@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "tests/parallel/threads.h"
@@ -13,43 +16,39 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(WatchdogTest, NamesRankCollectiveAndTensor) {
-  OnThreads(2, [](Communicator& comm) {
+  absl::Notification barked;
+  std::string report;
+  OnThreads(2, [&](Communicator& comm) {
     EXPECT_EQ(comm.Barrier("start"), absl::OkStatus());
     std::vector<float> values(100);
     const Tensor tensor = Tensor::Wrap(values.data(), {100}, DType::kF32);
-    if (comm.rank() == 0) {
-      absl::Notification barked;
-      std::string report;
-      // Rank 1 holds back until rank 0's watchdog has spoken, which also frees this thread again.
-      Watchdog watchdog({&comm}, 0.2, [&](Communicator& stuck, const std::string& text) {
-        EXPECT_EQ(&stuck, &comm);
-        EXPECT_GT(comm.SecondsInCall(), 0.2);
-        report = text;
-        barked.Notify();
-      });
-      std::thread helper([&] {
-        barked.WaitForNotification();
-        EXPECT_THAT(report, HasSubstr("threads rank 0 of 2 has waited 0."));
-        EXPECT_THAT(report, HasSubstr("#1 barrier start done\n#2 all-reduce gradients f32[100] running for 0."));
-      });
+    if (comm.rank() == 1) {  // holds back until rank 0's watchdog has spoken
+      barked.WaitForNotification();
       EXPECT_EQ(comm.AllReduce("gradients", tensor, Reduction::kSum), absl::OkStatus());
-      helper.join();
-    } else {
-      absl::SleepFor(absl::Seconds(1.0));
-      EXPECT_EQ(comm.AllReduce("gradients", tensor, Reduction::kSum), absl::OkStatus());
+      return;
     }
+    Watchdog watchdog({&comm}, 0.2, [&](Communicator& stuck, const std::string& text) {
+      EXPECT_EQ(&stuck, &comm);
+      EXPECT_GT(comm.SecondsInCall(), 0.2);
+      report = text;
+      barked.Notify();
+    });
+    EXPECT_EQ(comm.AllReduce("gradients", tensor, Reduction::kSum), absl::OkStatus());
   });
+  EXPECT_THAT(report, HasSubstr("threads rank 0 of 2 has waited "));
+  EXPECT_THAT(report, HasSubstr("#1 barrier start done\n#2 all-reduce gradients f32[100] running for "));
 }
 
 TEST(WatchdogTest, IsQuietWhileCallsEnd) {
   OnThreads(2, [](Communicator& comm) {
-    Watchdog watchdog({&comm}, 0.2, [](Communicator&, const std::string& report) { ADD_FAILURE() << report; });
-    // Together far longer than the timeout; each alone far shorter. Time between calls does not count either.
-    for (int i = 0; i < 20; ++i) {
+    // A timeout that a barrier keeps on a crowded machine too.
+    Watchdog watchdog({&comm}, 2.0, [](Communicator&, const std::string& report) { ADD_FAILURE() << report; });
+    // Together longer than the timeout; each alone far shorter. Time between calls does not count either.
+    for (int i = 0; i < 25; ++i) {
       EXPECT_EQ(comm.Barrier("step"), absl::OkStatus());
-      absl::SleepFor(absl::Milliseconds(15));
+      absl::SleepFor(absl::Milliseconds(20));
+      if (i == 10) absl::SleepFor(absl::Seconds(2.5));
     }
-    absl::SleepFor(absl::Milliseconds(300));
   });
 }
 
