@@ -15,7 +15,7 @@ using Check = void (*)(Communicator&);
 struct Case {
   const char* name;
   Check check;
-  int least_ranks = 1;
+  friend void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 };
 
 class ThreadsTest : public ::testing::TestWithParam<std::tuple<Case, int>> {};
