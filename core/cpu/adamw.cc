@@ -9,8 +9,6 @@
 namespace photon::cpu {
 namespace {
 
-constexpr int64_t kGrain = 16384;  // elements a thread must have to be worth waking
-
 template <typename A>
 Vec<A> SquareRoot(Vec<A> v) {
   for (int i = 0; i < kLanes<A>; ++i) v[i] = std::sqrt(v[i]);
@@ -93,7 +91,7 @@ void AdamW(const Context&, const ops::AdamWStep& step, const Tensor& p, const Te
     using A = AccumulateType<decltype(tag)>;
     if constexpr (std::is_same_v<A, decltype(tag)>) {
       const Coefficients<A> coefficients(step);
-      ParallelFor(p.elements(), kGrain, [&](int64_t begin, int64_t end) {
+      ParallelFor(p.elements(), RowGrain(1), [&](int64_t begin, int64_t end) {
         UpdateRange(coefficients, end - begin, p.data<A>() + begin, g.data<A>() + begin, m.data<A>() + begin,
                     v.data<A>() + begin);
       });
@@ -110,7 +108,7 @@ void SumSquares(const Context& context, const Tensor& x, const Tensor& out) {
   VisitFloat(x.dtype(), [&](auto tag) {
     using A = decltype(tag);
     if constexpr (!std::is_same_v<A, BFloat16>) {
-      ParallelFor(blocks, kGrain / kBlock, [&](int64_t begin, int64_t end) {
+      ParallelFor(blocks, RowGrain(kBlock), [&](int64_t begin, int64_t end) {
         for (int64_t b = begin; b < end; ++b) {
           sums[b] = SumSquaresOf(x.data<A>() + b * kBlock, std::min(kBlock, x.elements() - b * kBlock));
         }

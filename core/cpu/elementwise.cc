@@ -7,20 +7,18 @@
 namespace photon::cpu {
 namespace {
 
-constexpr int64_t kGrain = 16384;  // elements: below some 10 us of work a second thread costs more than it brings
-
 // Calls f(in_row, out_row, n) on runs of contiguous elements that cover both tensors, shared among the threads.
 template <typename In, typename Out, typename F>
 void ForEachRun(const Tensor& in, const Tensor& out, F&& f) {
   const In* source = in.data<In>();
   Out* target = out.data<Out>();
   if (in.contiguous() && out.contiguous()) {
-    ParallelFor(in.elements(), kGrain,
+    ParallelFor(in.elements(), RowGrain(1),
                 [&](int64_t begin, int64_t end) { f(source + begin, target + begin, end - begin); });
     return;
   }
   const int64_t width = in.dim(1);
-  ParallelFor(in.dim(0), kGrain / std::max<int64_t>(width, 1), [&](int64_t begin, int64_t end) {
+  ParallelFor(in.dim(0), RowGrain(width), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) f(source + i * in.stride(0), target + i * out.stride(0), width);
   });
 }
@@ -30,21 +28,19 @@ void VisitPair(const Tensor& in, const Tensor& out, F&& f) {
   VisitFloat(in.dtype(), [&](auto in_tag) { VisitFloat(out.dtype(), [&](auto out_tag) { f(in_tag, out_tag); }); });
 }
 
-// Sums the columns [column, column + width) of all rows; one vector of columns in a register. Blocks of rows are summed
-// apart and then together, so that the rounding error grows with the block and the number of blocks, not with N.
+// out[j] += sum over `rows` rows of in[., j], one vector of columns in a register at a time.
 template <typename T>
-void SumColumns(const T* in, int64_t stride, int64_t rows, int64_t width, AccumulateType<T>* out) {
+void SumFewRows(const T* in, int64_t stride, int64_t rows, int64_t width, AccumulateType<T>* out) {
   using A = AccumulateType<T>;
-  constexpr int64_t kBlock = 64;
-  const bool whole = width == kLanes<A>;
-  Vec<A> total{};
-  for (int64_t begin = 0; begin < rows; begin += kBlock) {
-    Vec<A> sum{};
-    const int64_t end = std::min(rows, begin + kBlock);
-    for (int64_t i = begin; i < end; ++i) sum += whole ? Load(in + i * stride) : LoadPartial(in + i * stride, width);
-    total += sum;
+  int64_t j = 0;
+  for (; j + kLanes<A> <= width; j += kLanes<A>) {
+    Vec<A> sum = Load(in + j);
+    for (int64_t i = 1; i < rows; ++i) sum += Load(in + i * stride + j);
+    Store(out + j, Load(out + j) + sum);
   }
-  StorePartial(out, width, LoadPartial(out, width) + total);
+  Vec<A> sum{};
+  for (int64_t i = 0; i < rows; ++i) sum += LoadPartial(in + i * stride + j, width - j);
+  StorePartial(out + j, width - j, LoadPartial(out + j, width - j) + sum);
 }
 
 }  // namespace
@@ -65,20 +61,18 @@ void Add(const Context&, const Tensor& in, const Tensor& out) {
   });
 }
 
-// Threads split columns, so the order of every sum is the same whatever their number.
+// Threads split columns, so the order of every sum is the same whatever their number. Eight rows are streamed together
+// and summed before `out` is touched: that also shortens the longest chain of roundings eightfold.
 void SumRows(const Context&, const Tensor& in, const Tensor& out) {
+  constexpr int64_t kRowsTogether = 8;
   const int64_t rows = in.dim(0);
-  const int64_t width = in.dim(1);
+  const int64_t stride = in.stride(0);
   VisitFloat(in.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    using A = AccumulateType<T>;
-    const int64_t vectors = (width + kLanes<A> - 1) / kLanes<A>;
-    const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(rows * kLanes<A>, 1));
-    ParallelFor(vectors, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t v = begin; v < end; ++v) {
-        const int64_t column = v * kLanes<A>;
-        SumColumns(in.data<T>() + column, in.stride(0), rows, std::min<int64_t>(kLanes<A>, width - column),
-                   out.data<A>() + column);
+    ParallelFor(in.dim(1), std::max<int64_t>(64, RowGrain(rows)), [&](int64_t begin, int64_t end) {
+      for (int64_t i = 0; i < rows; i += kRowsTogether) {
+        SumFewRows(in.data<T>() + i * stride + begin, stride, std::min(kRowsTogether, rows - i), end - begin,
+                   out.data<AccumulateType<T>>() + begin);
       }
     });
   });

@@ -8,8 +8,6 @@
 namespace photon::cpu {
 namespace {
 
-constexpr int64_t kGrain = 16384;  // elements a thread must have to be worth waking
-
 const char* RowOf(const Tensor& t, int64_t row) {
   return static_cast<const char*>(t.raw()) + row * t.stride(0) * static_cast<int64_t>(ByteSize(t.dtype()));
 }
@@ -22,7 +20,7 @@ void AddSelected(const Tensor& dout, const int32_t* index, bool second, const Te
   const int64_t rows = dout.dim(0);
   const int64_t width = dout.dim(1);
   const int64_t threads =
-      std::clamp<int64_t>(rows * width / kGrain, 1, std::min<int64_t>(omp_get_max_threads(), table.dim(0)));
+      std::clamp<int64_t>(rows / RowGrain(width), 1, std::min<int64_t>(omp_get_max_threads(), table.dim(0)));
   ParallelFor(threads, 1, [&](int64_t first, int64_t last) {
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t row = second ? -1 - int64_t{index[i]} : index[i];
@@ -47,7 +45,7 @@ void SelectRows(const Context&, const Tensor& a, const Tensor& b, const Tensor& 
   const int32_t* rows = index.data<int32_t>();
   const int64_t width = out.dim(1);
   const size_t row_bytes = width * ByteSize(out.dtype());
-  ParallelFor(out.dim(0), kGrain / std::max<int64_t>(width, 1), [&](int64_t begin, int64_t end) {
+  ParallelFor(out.dim(0), RowGrain(width), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const char* source = rows[i] >= 0 ? RowOf(a, rows[i]) : RowOf(b, -1 - int64_t{rows[i]});
       std::memcpy(const_cast<char*>(RowOf(out, i)), source, row_bytes);
