@@ -1,0 +1,89 @@
+#include "data/loader.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "tests/data/temporary.h"
+
+namespace photon {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::TemporaryFolder;
+using testing::WriteDocuments;
+
+class LoaderTest : public ::testing::Test {
+ protected:
+  LoaderTest() {
+    std::vector<int32_t> document(900);
+    std::iota(document.begin(), document.end(), 0);
+    auto dataset = Dataset::Create(WriteDocuments(folder_ / "x", {document}), {0, 1}, options_);
+    dataset_ = *dataset;
+  }
+
+  TemporaryFolder folder_;
+  const DatasetOptions options_{.sequence_length = 8, .align = 4, .document_mask = true, .seed = 1, .vocab_size = 1000, .padding = 0};
+  std::shared_ptr<const Dataset> dataset_;
+};
+
+std::vector<int32_t> Tokens(const StepData& data) {
+  std::vector<int32_t> tokens;
+  for (const TokenBatch& batch : data.microbatches) tokens.insert(tokens.end(), batch.tokens.begin(), batch.tokens.end());
+  return tokens;
+}
+
+TEST_F(LoaderTest, GivesTheDatasetsBatchesInOrder) {
+  auto loader = Loader::Create(dataset_, {.batch_sequences = 12, .micro_batch_sequences = 2, .rank = 1, .ranks = 3});
+  ASSERT_TRUE(loader.ok()) << loader.status();
+  for (int64_t step = 0; step < 40; ++step) {
+    const auto data = (*loader)->Next();
+    ASSERT_TRUE(data.ok()) << data.status();
+    EXPECT_EQ(data->step, step);
+    ASSERT_EQ(data->microbatches.size(), 2u);
+    EXPECT_EQ(data->microbatches[0].sequences, 2);
+    EXPECT_EQ(Tokens(*data), dataset_->Batch(step, 12, 4, 4)->tokens);
+  }
+}
+
+TEST_F(LoaderTest, SeekGoesAnywhereAtAnyMoment) {
+  auto loader = Loader::Create(dataset_, {.batch_sequences = 4, .steps_ahead = 3});
+  for (int64_t step : {0, 5, 1000000, 2, 2, 77}) {
+    (*loader)->Seek(step);
+    for (int64_t s = step; s < step + 3; ++s) {
+      const auto data = (*loader)->Next();
+      ASSERT_TRUE(data.ok());
+      EXPECT_EQ(data->step, s);
+      EXPECT_EQ(Tokens(*data), dataset_->Batch(s, 4, 0, 4)->tokens);
+    }
+  }
+}
+
+TEST_F(LoaderTest, StopsWhileAhead) {
+  for (int i = 0; i < 50; ++i) {
+    auto loader = Loader::Create(dataset_, {.batch_sequences = 4});
+    if (i % 2 == 1) {
+      EXPECT_TRUE((*loader)->Next().ok());
+    }
+  }
+}
+
+TEST_F(LoaderTest, SharesThatDontComeOutEvenAreRefused) {
+  EXPECT_THAT(Loader::Create(dataset_, {.batch_sequences = 10, .ranks = 3}).status().message(), HasSubstr("10 can't be shared evenly by 3"));
+  EXPECT_THAT(Loader::Create(dataset_, {.batch_sequences = 8, .micro_batch_sequences = 3, .ranks = 2}).status().message(),
+              HasSubstr("micro_batch_sequences 3"));
+  EXPECT_FALSE(Loader::Create(dataset_, {.batch_sequences = 0}).ok());
+}
+
+TEST_F(LoaderTest, AnErrorStays) {
+  DatasetOptions small = options_;
+  small.vocab_size = 10;
+  const auto dataset = Dataset::Create(*TokenFile::Open(folder_ / "x"), {0, 1}, small);
+  auto loader = Loader::Create(*dataset, {.batch_sequences = 4});
+  EXPECT_THAT((*loader)->Next().status().message(), HasSubstr("vocabulary has 10"));
+  EXPECT_THAT((*loader)->Next().status().message(), HasSubstr("vocabulary has 10"));
+}
+
+}  // namespace
+}  // namespace photon
