@@ -15,6 +15,13 @@ using Run = std::function<absl::Status()>;
 // when parsing is done. Its options live in what `run` captures (a shared_ptr), which the app's options point into.
 CLI::App* AddCommand(CLI::App& parent, const std::string& name, const std::string& description, Run* chosen, Run run);
 
+void AddPrepareCommand(CLI::App& app, Run* chosen);
+void AddTrainCommand(CLI::App& app, Run* chosen);
+void AddGenerateCommand(CLI::App& app, Run* chosen);
+void AddScoreCommand(CLI::App& app, Run* chosen);
 void AddCheckpointCommands(CLI::App& app, Run* chosen);
+void AddGenerateCommand(CLI::App& app, Run* chosen);
+void AddScoreCommand(CLI::App& app, Run* chosen);
+void AddTrainCommand(CLI::App& app, Run* chosen);
 
 }  // namespace photon

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "absl/strings/str_cat.h"
 #include "model/flops.h"
 #include "train/schedule.h"
 
@@ -43,18 +44,15 @@ Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& conte
       health_(config.training().health(), state_),
       step_flops_(TrainingFlops(config.model(), config.data().sequence_length()) * config.training().batch_sequences()) {}
 
-std::vector<TokenBatch> Trainer::Microbatches(const TokenBatch& batch) const {
-  std::vector<TokenBatch> parts;
-  const int64_t size = config_.training().micro_batch_sequences();
-  for (int64_t begin = 0; begin < batch.sequences; begin += size) {
-    parts.push_back(batch.Sequences(begin, std::min(batch.sequences, begin + size)));
+absl::StatusOr<LossCounts> Trainer::GlobalCounts(const std::vector<TokenBatch>& microbatches,
+                                                 int64_t* real_tokens) const {
+  LossCounts counts{.tokens = 0, .units = std::vector<int64_t>(config_.model().levels_size())};
+  int64_t real = 0;
+  for (const TokenBatch& batch : microbatches) {
+    counts.Add(LossCounts::Of(config_.model(), batch));
+    real += std::count(batch.real.begin(), batch.real.end(), 1);
   }
-  return parts;
-}
-
-absl::StatusOr<LossCounts> Trainer::GlobalCounts(const TokenBatch& batch, int64_t* real_tokens) const {
-  LossCounts counts = LossCounts::Of(config_.model(), batch);
-  std::vector<int64_t> all = {counts.tokens, std::count(batch.real.begin(), batch.real.end(), 1)};
+  std::vector<int64_t> all = {counts.tokens, real};
   all.insert(all.end(), counts.units.begin(), counts.units.end());
   const Tensor tensor = Tensor::Wrap(all.data(), {static_cast<int64_t>(all.size())}, DType::kI64);
   PHOTON_RETURN_IF_ERROR(mesh_.axis(MeshAxis::kDp).AllReduce("loss counts", tensor, Reduction::kSum));
@@ -68,14 +66,13 @@ absl::Status Trainer::ReduceGradients() {
   return mesh_.axis(MeshAxis::kDp).AllReduce("gradients", model_->parameters().gradient(), Reduction::kSum);
 }
 
-absl::StatusOr<StepMetrics> Trainer::Step(TokenBatch batch, const std::string& description) {
+absl::StatusOr<StepMetrics> Trainer::Step(std::vector<TokenBatch> microbatches) {
   const TrainingConfig& training = config_.training();
   StepMetrics m;
   const double started = Now();
   int64_t real_tokens = 0;
-  PHOTON_ASSIGN_OR_RETURN(const LossCounts counts, GlobalCounts(batch, &real_tokens));
+  PHOTON_ASSIGN_OR_RETURN(const LossCounts counts, GlobalCounts(microbatches, &real_tokens));
   model_->parameters().ZeroGradients(context_);
-  std::vector<TokenBatch> microbatches = Microbatches(batch);
   const int count = static_cast<int>(microbatches.size());
   stage_.BeginStep(std::move(microbatches), counts, /*hook=*/{});
   for (int i = 0; i < count; ++i) {
@@ -108,7 +105,11 @@ absl::StatusOr<StepMetrics> Trainer::Step(TokenBatch batch, const std::string& d
   m.step_s = Now() - started;
   m.optimizer_s = m.step_s - m.compute_s - m.communication_s;
   m.memory_bytes = static_cast<double>(arena_.peak());
-  if (!m.skipped.empty()) PHOTON_RETURN_IF_ERROR(health_.Verdict(description));
+  if (!m.skipped.empty()) {
+    const int64_t sequences = config_.training().batch_sequences(), first = (m.step - 1) * sequences;
+    PHOTON_RETURN_IF_ERROR(health_.Verdict(
+        absl::StrCat("step ", m.step, " (sequences ", first, " to ", first + sequences - 1, " of the sample order)")));
+  }
   return m;
 }
 

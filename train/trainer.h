@@ -19,9 +19,9 @@ class Trainer {
   // `config` resolved and valid. Builds the model with its initial weights.
   Trainer(const RunConfig& config, const Mesh& mesh, const Context& context, const Arena& arena);
 
-  // One optimizer step over this rank's sequences of the global batch `description` names (for messages). Collective.
-  // kAborted where the run stops itself; kUnavailable where a collective failed.
-  absl::StatusOr<StepMetrics> Step(TokenBatch batch, const std::string& description);
+  // One optimizer step over this rank's microbatches of the global batch. Collective. kAborted where the run stops
+  // itself, naming the batch; kUnavailable where a collective failed.
+  absl::StatusOr<StepMetrics> Step(std::vector<TokenBatch> microbatches);
 
   struct Validation {
     double loss = 0;       // nats per scored token
@@ -39,8 +39,7 @@ class Trainer {
   double step_flops() const { return step_flops_; }
 
  private:
-  std::vector<TokenBatch> Microbatches(const TokenBatch& batch) const;
-  absl::StatusOr<LossCounts> GlobalCounts(const TokenBatch& batch, int64_t* real_tokens) const;
+  absl::StatusOr<LossCounts> GlobalCounts(const std::vector<TokenBatch>& microbatches, int64_t* real_tokens) const;
   absl::Status ReduceGradients();
 
   RunConfig config_;

@@ -1,0 +1,44 @@
+// photon train
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "configs/config.h"
+#include "launch/commands.h"
+#include "launch/model_options.h"
+#include "parallel/communicator.h"
+#include "train/train.h"
+
+namespace photon {
+namespace {
+
+struct TrainArguments {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::string device;
+  TrainOptions options;
+};
+
+absl::Status RunTrain(const TrainArguments& arguments) {
+  PHOTON_RETURN_IF_ERROR(CheckDevice(arguments.device));
+  // Ranks read the file for themselves; one that can't must not leave the others waiting.
+  PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> world, MpiWorld());
+  const absl::StatusOr<RunConfig> config = LoadRunConfig(arguments.config, arguments.overrides);
+  PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the config", config.status()));
+  return Train(*config, arguments.options);
+}
+
+}  // namespace
+
+void AddTrainCommand(CLI::App& app, Run* chosen) {
+  const auto arguments = std::make_shared<TrainArguments>();
+  CLI::App* command =
+      AddCommand(app, "train", "Train a model, alone or under mpirun", chosen, [arguments] { return RunTrain(*arguments); });
+  command->add_option("--config", arguments->config, "The run: a text file as in configs/")->required();
+  command->add_option("--set", arguments->overrides, "FIELD=VALUE: overrides one field, as in --set model.levels.0.chunk=2 (repeatable)")
+      ->allow_extra_args(false);
+  command->add_flag("--resume", arguments->options.resume, "Go on from the newest good checkpoint of the run's folder");
+  AddDeviceOption(*command, &arguments->device);
+}
+
+}  // namespace photon

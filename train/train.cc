@@ -1,0 +1,245 @@
+#include "train/train.h"
+
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "configs/config.h"
+#include "configs/model_config.h"
+#include "core/backend.h"
+#include "core/matrix_peak.h"
+#include "data/loader.h"
+#include "data/open.h"
+#include "data/unigram.h"
+#include "parallel/watchdog.h"
+#include "train/run_checkpoints.h"
+#include "train/signals.h"
+#include "train/trainer.h"
+#include "train/validation.h"
+
+namespace photon {
+namespace {
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// A run on one rank, from the opened data to the last checkpoint.
+class TrainingRun {
+ public:
+  TrainingRun(const RunConfig& config, const Mesh& mesh, OpenedData data)
+      : config_(config),
+        mesh_(mesh),
+        data_(std::move(data)),
+        context_(Device{}, CpuBackend(), arena_),
+        trainer_(config_, mesh_, context_, arena_),
+        checkpoints_(context_, mesh_, config_, trainer_.model().parameters(), trainer_.optimizer(), data_.tokenizer == nullptr ? "" : data_.tokenizer->bytes()),
+        dp_(mesh_.axis(MeshAxis::kDp)) {}
+
+  absl::Status Run(bool resume);
+
+ private:
+  bool leads() const { return mesh_.world().rank() == 0; }
+  int64_t step() const { return trainer_.state().step(); }
+  absl::Status Start(bool resume);
+  absl::Status OpenValidation();
+  absl::Status MeasurePeak();
+  absl::Status Loop();
+  absl::StatusOr<StepMetrics> OneStep(Loader& loader);
+  void Report(const StepMetrics& metrics);
+  absl::Status ValidateNow();
+  absl::Status Save();
+  // What any rank was asked by a signal, agreed on by all.
+  absl::StatusOr<bool> AnyRank(const char* what, bool mine);
+
+  RunConfig config_;
+  const Mesh& mesh_;
+  OpenedData data_;
+  Arena arena_;
+  Context context_;
+  Trainer trainer_;
+  RunCheckpoints checkpoints_;
+  Communicator& dp_;
+  SignalWatch signals_;
+  std::optional<MetricsLog> log_;
+  std::vector<TokenBatch> validation_;
+  double unigram_entropy_ = 0;  // of the validation tokens
+  double peak_flops_ = 0;   // matrix peak of all ranks together
+  double loop_started_ = 0;
+  int64_t first_step_ = 0;
+  int64_t last_saved_ = -1;
+};
+
+absl::Status TrainingRun::Run(bool resume) {
+  PHOTON_RETURN_IF_ERROR(Start(resume));
+  absl::Status status = Loop();
+  if (leads()) {
+    if (const absl::Status plotted = PlotLoss(config_.run_dir(), unigram_entropy_); !plotted.ok()) {
+      spdlog::warn("{}", std::string(plotted.message()));
+    }
+  }
+  return status;
+}
+
+absl::Status TrainingRun::Start(bool resume) {
+  PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "validation data", OpenValidation()));
+  const bool has_checkpoints = leads() && !ListCheckpoints(config_.run_dir()).empty();
+  absl::Status fresh;
+  if (has_checkpoints && !resume) {
+    fresh = absl::AlreadyExistsError(absl::StrCat("run_dir ", config_.run_dir(),
+                                                  " holds checkpoints already: pass --resume to go on with that run, or "
+                                                  "choose another folder with --set run_dir=.."));
+  }
+  PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "run folder", fresh));
+  if (resume) {
+    PHOTON_ASSIGN_OR_RETURN(const std::optional<RunState> state, checkpoints_.Restore());
+    if (state.has_value()) {
+      trainer_.Restore(*state);
+      last_saved_ = state->step();
+    }
+    if (leads()) {
+      if (state.has_value()) spdlog::info("resumed at step {}", state->step());
+      if (!state.has_value()) spdlog::info("nothing to resume in {}: starting at step 0", config_.run_dir());
+    }
+  }
+  absl::Status opened;
+  if (leads()) {
+    std::error_code error;
+    std::filesystem::create_directories(config_.run_dir(), error);
+    if (error) opened = absl::PermissionDeniedError(absl::StrCat("run_dir ", config_.run_dir(), ": ", error.message()));
+    if (opened.ok()) {
+      absl::StatusOr<MetricsLog> log = MetricsLog::Open(config_.run_dir(), step());
+      opened = log.status();
+      if (log.ok()) log_ = *std::move(log);
+      std::ofstream(config_.run_dir() + "/config.textproto") << ToText(config_);
+    }
+  }
+  PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "open metrics", opened));
+  return MeasurePeak();
+}
+
+absl::Status TrainingRun::OpenValidation() {
+  if (data_.valid == nullptr) return absl::OkStatus();
+  PHOTON_ASSIGN_OR_RETURN(validation_, ValidationBatches(*data_.valid, config_.training(), dp_.rank(), dp_.size()));
+  PHOTON_ASSIGN_OR_RETURN(unigram_entropy_,
+                          UnigramEntropy(*data_.valid, ValidationSequences(*data_.valid, config_.training())));
+  return absl::OkStatus();
+}
+
+absl::Status TrainingRun::MeasurePeak() {
+  // All ranks at once: what the machines give when all of them compute.
+  const double mine = MeasureMatrixPeak(context_, trainer_.model().compute_type());
+  PHOTON_ASSIGN_OR_RETURN(peak_flops_, AllReduceScalar(mesh_.world(), "matrix peak", mine, Reduction::kSum));
+  if (leads()) {
+    spdlog::info("{} parameters, {} ranks, {} tokens a step, {}; matrix peak {:.0f} GFLOP/s",
+                 trainer_.model().parameters().count(), mesh_.world().size(),
+                 config_.training().batch_sequences() * config_.data().sequence_length(), config_.training().dtype(),
+                 peak_flops_ / 1e9);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrainingRun::Loop() {
+  const TrainingConfig& training = config_.training();
+  PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Loader> loader,
+                          Loader::Create(data_.train, {.batch_sequences = training.batch_sequences(),
+                                                       .micro_batch_sequences = training.micro_batch_sequences(),
+                                                       .rank = dp_.rank(),
+                                                       .ranks = dp_.size()}));
+  loader->Seek(step());
+  first_step_ = step();
+  loop_started_ = Now();
+  bool stop = false;
+  while (step() < training.steps() && !stop) {
+    PHOTON_ASSIGN_OR_RETURN(const StepMetrics metrics, OneStep(*loader));
+    Report(metrics);
+    const bool last = step() == training.steps();
+    if (last || (training.valid_every() > 0 && step() % training.valid_every() == 0)) PHOTON_RETURN_IF_ERROR(ValidateNow());
+    PHOTON_ASSIGN_OR_RETURN(stop, AnyRank("stop", signals_.stop_wanted()));
+    PHOTON_ASSIGN_OR_RETURN(const bool asked, AnyRank("save", signals_.TakeSaveWanted()));
+    const int64_t every = config_.checkpoint().every();
+    if (last || stop || asked || (every > 0 && step() % every == 0)) PHOTON_RETURN_IF_ERROR(Save());
+  }
+  if (stop && leads()) spdlog::info("stopped by SIGTERM at step {}; --resume goes on from there", step());
+  // A run that could not save its end has not done its job, however well it trained.
+  if (last_saved_ != step()) return absl::ResourceExhaustedError("the last checkpoint could not be saved; see above");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StepMetrics> TrainingRun::OneStep(Loader& loader) {
+  const double started = Now();
+  absl::StatusOr<StepData> data = loader.Next();
+  PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "training data", data.status()));
+  const double waited = Now() - started;
+  PHOTON_ASSIGN_OR_RETURN(StepMetrics metrics, trainer_.Step(std::move(data->microbatches)));
+  metrics.data_s = waited;
+  metrics.step_s = Now() - started;
+  metrics.tokens_per_s = metrics.tokens / metrics.step_s;
+  metrics.mfu = trainer_.step_flops() / metrics.step_s / peak_flops_;
+  return metrics;
+}
+
+void TrainingRun::Report(const StepMetrics& metrics) {
+  if (!leads()) return;
+  log_->WriteStep(metrics);
+  const int64_t steps = config_.training().steps();
+  const bool due = config_.training().log_every() > 0 && metrics.step % config_.training().log_every() == 0;
+  if (!due && metrics.skipped.empty() && metrics.step != steps) return;
+  const double per_step = (Now() - loop_started_) / static_cast<double>(metrics.step - first_step_);
+  spdlog::info("{}", StepLine(metrics, steps, per_step * static_cast<double>(steps - metrics.step)));
+}
+
+absl::Status TrainingRun::ValidateNow() {
+  if (data_.valid == nullptr) return absl::OkStatus();
+  PHOTON_ASSIGN_OR_RETURN(const Trainer::Validation result, trainer_.Validate(validation_));
+  if (leads()) {
+    log_->WriteValidation(step(), result.loss, result.tokens);
+    spdlog::info("step {}  validation loss {:.4f} nats per token over {} tokens; {:.0f} % under their unigram entropy {:.4f}",
+                 step(), result.loss, result.tokens, 100 * (1 - result.loss / unigram_entropy_), unigram_entropy_);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrainingRun::Save() {
+  if (last_saved_ == step()) return absl::OkStatus();
+  const double started = Now();
+  const absl::Status saved = checkpoints_.Save(trainer_.state());
+  if (saved.ok()) {
+    last_saved_ = step();
+    if (leads()) spdlog::info("saved {} in {:.2f} s", CheckpointDir(config_.run_dir(), step()), Now() - started);
+    return absl::OkStatus();
+  }
+  if (absl::IsInternal(saved)) return saved;  // a bug or a broken collective, not a full disk
+  if (leads()) {
+    spdlog::error("checkpoint of step {} NOT saved: {}. Training goes on; the checkpoint before stays good", step(),
+                  std::string(saved.message()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> TrainingRun::AnyRank(const char* what, bool mine) {
+  PHOTON_ASSIGN_OR_RETURN(const double any, AllReduceScalar(mesh_.world(), what, mine ? 1 : 0, Reduction::kMax));
+  return any > 0;
+}
+
+}  // namespace
+
+absl::Status Train(const RunConfig& requested, const TrainOptions& options) {
+  PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> world, MpiWorld());
+  if (world->rank() != 0) spdlog::set_level(spdlog::level::warn);
+  PHOTON_RETURN_IF_ERROR(ValidateRun(requested, world->size()));
+  const RunConfig config = Resolved(requested, world->size());
+  PHOTON_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(*world, config.parallel()));
+  const Watchdog watchdog({world.get(), &mesh.axis(MeshAxis::kDp)}, config.parallel().collective_timeout_s());
+  absl::StatusOr<OpenedData> data =
+      OpenData(config.data(), config.model().vocab_size(), ChunkProduct(config.model()));
+  PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "open data", data.status()));
+  TrainingRun run(config, mesh, *std::move(data));
+  return run.Run(options.resume);
+}
+
+}  // namespace photon
