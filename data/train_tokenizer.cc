@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/random.h"
 #include "data/sentencepiece/api.h"
@@ -67,6 +68,16 @@ class Lines {
 
 void AppendBytes(void* user, const char* data, size_t size) { static_cast<std::string*>(user)->append(data, size); }
 
+// SentencePiece's message begins with a file of its own and the condition that failed, in brackets.
+absl::Status TrainingError(int64_t vocab_size, const std::string& error) {
+  const size_t bracket = error.rfind("] ");
+  const std::string text = bracket == std::string::npos ? error : error.substr(bracket + 2);
+  const bool too_few = absl::StrContains(text, "required_chars");
+  return absl::InvalidArgumentError(
+      absl::StrCat("--train-tokenizer ", vocab_size, too_few ? " is too few pieces for the characters of this text: " :
+                   " is more pieces than this text gives: choose fewer, or give more text: ", text));
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> TrainTokenizer(const CorpusOptions& corpus, int64_t vocab_size) {
@@ -92,10 +103,7 @@ absl::StatusOr<std::string> TrainTokenizer(const CorpusOptions& corpus, int64_t 
   const auto next = [](void* user, const char** data, size_t* size) { return static_cast<Lines*>(user)->Next(data, size); };
   const bool trained = api->train(options.data(), options.size(), next, &lines, AppendBytes, &model, AppendBytes, &error);
   PHOTON_RETURN_IF_ERROR(lines.status());
-  if (!trained) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--train-tokenizer ", vocab_size, " on this text: ", error, "; choose fewer pieces, or give more text"));
-  }
+  if (!trained) return TrainingError(vocab_size, error);
   return model;
 }
 
