@@ -4,39 +4,22 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "bench/timing.h"
 #include "core/backend.h"
 #include "core/matrix_peak.h"
 
 namespace photon {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 struct Layer {
   std::string name;
   int64_t rows, in, out;
 };
-
-// The seconds of the fastest of several runs.
-template <typename F>
-double BestSeconds(double budget, F&& run) {
-  double best = 1e30;
-  const Clock::time_point start = Clock::now();
-  Clock::time_point now = start;
-  for (int i = 0; i < 3 || std::chrono::duration<double>(now - start).count() < budget; ++i) {
-    const Clock::time_point before = Clock::now();
-    run();
-    now = Clock::now();
-    best = std::min(best, std::chrono::duration<double>(now - before).count());
-  }
-  return best;
-}
 
 class Bench {
  public:

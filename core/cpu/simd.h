@@ -4,6 +4,10 @@
 // Kernels are templated on the element type T and compute in A = AccumulateType<T>: Load and Store convert bf16.
 #pragma once
 
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -62,13 +66,21 @@ inline VecF Load(const BFloat16* p) {
 }
 inline void Store(float* p, VecF v) { std::memcpy(p, &v, sizeof(v)); }
 inline void Store(double* p, Vec<double> v) { std::memcpy(p, &v, sizeof(v)); }
-// Rounds to nearest, ties to even; NaN stays NaN (the infinity's mantissa bit would be lost otherwise).
-inline void Store(BFloat16* p, VecF v) {
+// Rounds to nearest, ties to even; NaN stays NaN. The instruction, where there is one, stands for ten others and takes
+// subnormal numbers for 0.
+inline VecU16 Narrow(VecF v) {
+#ifdef __AVX512BF16__
+  return reinterpret_cast<VecU16>(_mm512_cvtneps_pbh(reinterpret_cast<__m512>(v)));
+#else
   const VecU32 u = reinterpret_cast<VecU32>(v);
   const VecU32 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-  const VecU32 nan = (u >> 16) | 0x40u;
-  const VecU16 half = __builtin_convertvector((u & 0x7fffffffu) > 0x7f800000u ? nan : rounded, VecU16);
-  std::memcpy(static_cast<void*>(p), &half, sizeof(half));  // the cast: BFloat16 has constructors
+  const VecU32 nan = (u >> 16) | 0x40u;  // rounding could carry a NaN to infinity, or to 0
+  return __builtin_convertvector((u & 0x7fffffffu) > 0x7f800000u ? nan : rounded, VecU16);
+#endif
+}
+inline void Store(BFloat16* p, VecF v) {
+  const VecU16 narrow = Narrow(v);
+  std::memcpy(static_cast<void*>(p), &narrow, sizeof(narrow));
 }
 
 // The first n < kLanes elements, 0 among them; the rest of the vector is `fill`, the rest of the memory untouched.
@@ -148,29 +160,50 @@ inline A Max(Vec<A> v) {
 // exp within 2 ulp for float; 0 below -87.33654 (where results would be subnormal; so Exp(-inf) is 0), the largest
 // finite result above 88.72283; NaN stays NaN. Library values for double.
 inline VecF Exp(VecF x) {
-  constexpr float kLowest = -87.33654f;
-  const auto underflow = x < kLowest;
-  x = underflow ? Broadcast(kLowest) : x;
-  x = x > 88.72283f ? Broadcast(88.72283f) : x;
-  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const VecF shifted = x * 1.44269504f + kRound;
+  constexpr float kLowest = -87.33654f, kHighest = 88.72283f;
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, whose bits are then the lowest
+  const VecF bounded = kHighest < x ? Broadcast(kHighest) : x;
+  const VecF shifted = bounded * 1.44269504f + kRound;
   const VecF n = shifted - kRound;
-  const VecF r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  const VecF r = (bounded - n * 0.693359375f) + n * 2.12194440e-4f;
   VecF p = 1.9875691500e-4f * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  // 2^n in two factors: n = 128 alone would overflow the exponent field.
-  typedef int32_t VecI __attribute__((vector_size(64)));
-  const VecI ni = __builtin_convertvector(n, VecI);
-  const VecI half = ni >> 1;
-  const VecF result = p * reinterpret_cast<VecF>((half + 127) << 23) * reinterpret_cast<VecF>((ni - half + 127) << 23);
-  return underflow ? VecF{} : result;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  // Adds n to the exponent: p is in [0.7, 1.42], the result normal.
+  const VecF result = reinterpret_cast<VecF>(reinterpret_cast<VecU32>(p) + (reinterpret_cast<VecU32>(shifted) << 23));
+  return x >= kLowest ? result : (VecF{} > x ? VecF{} : x);  // x itself: NaN
 }
 inline Vec<double> Exp(Vec<double> x) {
   for (int i = 0; i < kLanes<double>; ++i) x[i] = std::exp(x[i]);
+  return x;
+}
+
+// log within 2 ulp (of 1 near 1) for positive normal floats, the polynomial of Cephes' logf; exact library values for
+// double.
+inline VecF Log(VecF x) {
+  typedef int32_t VecI __attribute__((vector_size(64)));
+  // x = 2^e m, m in [sqrt(1/2), sqrt(2)): subtracting sqrt(1/2)'s bits carries into the exponent from there on.
+  const VecI bits = reinterpret_cast<VecI>(x) - 0x3f3504f3;
+  const VecF e = __builtin_convertvector(bits >> 23, VecF);
+  const VecF m = reinterpret_cast<VecF>((bits & 0x007fffff) + 0x3f3504f3) - 1.0f;
+  const VecF square = m * m;
+  VecF p = 7.0376836292e-2f * m - 1.1514610310e-1f;
+  p = p * m + 1.1676998740e-1f;
+  p = p * m - 1.2420140846e-1f;
+  p = p * m + 1.4249322787e-1f;
+  p = p * m - 1.6668057665e-1f;
+  p = p * m + 2.0000714765e-1f;
+  p = p * m - 2.4999993993e-1f;
+  p = p * m + 3.3333331174e-1f;
+  p = p * m * square - e * 2.12194440e-4f - square * 0.5f;
+  return m + p + e * 0.693359375f;
+}
+inline Vec<double> Log(Vec<double> x) {
+  for (int i = 0; i < kLanes<double>; ++i) x[i] = std::log(x[i]);
   return x;
 }
 
