@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "core/random.h"
@@ -55,17 +56,29 @@ std::string Streamed(const Tokenizer& tokenizer, const std::vector<int32_t>& ids
   return text + stream.Finish();
 }
 
-// What SentencePiece itself makes of the ids.
-std::string LibraryDecode(const Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
-  const char* error = nullptr;
-  const SentencePieceApi* api = LoadSentencePiece(&error);
-  const auto append = [](void* user, const char* data, size_t size) { static_cast<std::string*>(user)->append(data, size); };
-  std::string text;
-  void* model = api->load(tokenizer.bytes().data(), tokenizer.bytes().size(), append, &text);
-  api->decode(model, ids.data(), ids.size(), append, &text);
-  api->destroy(model);
-  return text;
-}
+void Append(void* user, const char* data, size_t size) { static_cast<std::string*>(user)->append(data, size); }
+
+// What SentencePiece itself makes of ids.
+class Library {
+ public:
+  explicit Library(const Tokenizer& tokenizer) {
+    const char* error = nullptr;
+    api_ = LoadSentencePiece(&error);
+    std::string message;
+    model_ = api_->load(tokenizer.bytes().data(), tokenizer.bytes().size(), Append, &message);
+  }
+  ~Library() { api_->destroy(model_); }
+  Library(const Library&) = delete;
+  std::string Decode(const std::vector<int32_t>& ids) const {
+    std::string text;
+    EXPECT_TRUE(api_->decode(model_, ids.data(), ids.size(), Append, &text));
+    return text;
+  }
+
+ private:
+  const SentencePieceApi* api_;
+  void* model_;
+};
 
 void ExpectRoundTrips(const Tokenizer& tokenizer) {
   for (const std::string text : kTexts) {
@@ -75,8 +88,9 @@ void ExpectRoundTrips(const Tokenizer& tokenizer) {
 }
 
 void ExpectStreamsLikeTheLibrary(const Tokenizer& tokenizer) {
+  const Library library(tokenizer);
   for (const std::string text : kTexts) {
-    EXPECT_EQ(Streamed(tokenizer, tokenizer.Encode(text)), LibraryDecode(tokenizer, tokenizer.Encode(text))) << text;
+    EXPECT_EQ(Streamed(tokenizer, tokenizer.Encode(text)), library.Decode(tokenizer.Encode(text))) << text;
   }
   const Philox random(5, 0);
   for (int round = 0; round < 200; ++round) {  // arbitrary ids: half characters, control pieces, bytes in any order
@@ -85,7 +99,7 @@ void ExpectStreamsLikeTheLibrary(const Tokenizer& tokenizer) {
       const auto bits = random.Block(round * 64 + i);
       ids[i] = static_cast<int32_t>(bits[0] % (bits[1] % 2 ? 259 : tokenizer.vocab_size()));  // bytes are 3..258
     }
-    EXPECT_EQ(Streamed(tokenizer, ids), LibraryDecode(tokenizer, ids)) << ::testing::PrintToString(ids);
+    EXPECT_EQ(Streamed(tokenizer, ids), library.Decode(ids)) << ::testing::PrintToString(ids);
     EXPECT_EQ(tokenizer.Decode(ids), Streamed(tokenizer, ids));
   }
 }
