@@ -24,8 +24,8 @@ absl::string_view Name(GenerationMode mode);
 struct GenerateOptions {
   GenerationMode mode = GenerationMode::kHier;
   int64_t max_new_tokens = 0;
-  SamplingOptions sampling;
-  std::optional<int32_t> stop;  // ends generation; neither it nor what follows it is returned
+  SamplingOptions sampling = {};
+  std::optional<int32_t> stop = {};  // ends generation; neither it nor what follows it is returned
 };
 
 struct GenerateResult {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "configs/model_config.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/rows.h"
 #include "inference/rows.h"
@@ -35,7 +36,7 @@ int64_t Longest(absl::Span<KvCache* const> caches) {
 }  // namespace
 
 PhotonDecoder::PhotonDecoder(const Context& context, const PhotonModel& model) : context_(context), model_(model) {
-  for (int l = 0; l <= model.levels(); ++l) tokens_per_unit_.push_back(TokensPerUnit(model.config(), l));
+  for (int l = 0; l <= model.levels(); ++l) tokens_per_unit_.push_back(ChunkProduct(model.config(), l));
 }
 
 bool PhotonDecoder::grouped(int l) const {
