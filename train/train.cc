@@ -230,6 +230,7 @@ absl::StatusOr<bool> TrainingRun::AnyRank(const char* what, bool mine) {
 
 absl::Status Train(const RunConfig& requested, const TrainOptions& options) {
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> world, MpiWorld());
+  spdlog::set_pattern("%H:%M:%S %v");
   if (world->rank() != 0) spdlog::set_level(spdlog::level::warn);
   PHOTON_RETURN_IF_ERROR(ValidateRun(requested, world->size()));
   const RunConfig config = Resolved(requested, world->size());
