@@ -1,5 +1,5 @@
-// How fast training data comes: tokens per second out of Dataset and Loader on a token file in the page cache, beside the
-// machine's memory bandwidth, and nanoseconds per sample of the keyed permutation.
+// How fast training data comes: tokens per second out of Dataset and Loader on a token file in the page cache, beside
+// the machine's memory bandwidth, and nanoseconds per sample of the keyed permutation.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -47,8 +47,9 @@ std::shared_ptr<const Dataset> Synthetic(const std::string& prefix) {
   PHOTON_CHECK(writer->Finish().ok() && writer->Publish().ok());
   auto file = TokenFile::Open(prefix);
   PHOTON_CHECK(file.ok()) << file.status().message();
-  return *Dataset::Create(*file, {0, (*file)->documents()},
-                          {.sequence_length = 2048, .align = 16, .document_mask = true, .seed = 1, .vocab_size = 32000, .padding = 2});
+  return *Dataset::Create(
+      *file, {0, (*file)->documents()},
+      {.sequence_length = 2048, .align = 16, .document_mask = true, .seed = 1, .vocab_size = 32000, .padding = 2});
 }
 
 void Run() {
@@ -67,8 +68,8 @@ void Run() {
   // A position: 2 bytes read, 4 + 4 + 1 + 1 written twice (filled, then set).
   constexpr double kBytesPerToken = 2 + 2 * 10;
   const double bandwidth = ReadBandwidth();
-  std::printf("dataset: %.0f M tokens/s, %.0f %% of one thread's memory bandwidth (%.1f GB/s)\n", 1e-6 * tokens / direct,
-              100 * kBytesPerToken * tokens / direct / bandwidth, 1e-9 * bandwidth);
+  std::printf("dataset: %.0f M tokens/s, %.0f %% of one thread's memory bandwidth (%.1f GB/s)\n",
+              1e-6 * tokens / direct, 100 * kBytesPerToken * tokens / direct / bandwidth, 1e-9 * bandwidth);
   std::printf("loader:  %.0f M tokens/s\n", 1e-6 * tokens / loaded);
 
   const Permutation order(65'536'000, 1, 0);  // 134 G tokens at T = 2048

@@ -13,13 +13,15 @@ namespace photon {
 absl::StatusOr<DocumentSplit> SplitDocuments(const TokenFile& file, double valid_fraction) {
   const int64_t documents = file.documents();
   if (!(valid_fraction > 0 && valid_fraction < 1)) {
-    return absl::InvalidArgumentError(absl::StrCat("data.valid_fraction is ", valid_fraction, ": choose one between 0 and 1"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("data.valid_fraction is ", valid_fraction, ": choose one between 0 and 1"));
   }
   const int64_t held_out = static_cast<int64_t>(std::ceil(valid_fraction * static_cast<double>(documents)));
   if (held_out >= documents) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "token file ", file.prefix(), " has ", documents, " document", documents == 1 ? "" : "s", ": of these data.valid_fraction ",
-        valid_fraction, " leaves none to train on; lower it, set data.valid, or prepare with --document-separator"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("token file ", file.prefix(), " has ", documents, " document", documents == 1 ? "" : "s",
+                     ": of these data.valid_fraction ", valid_fraction,
+                     " leaves none to train on; lower it, set data.valid, or prepare with --document-separator"));
   }
   return DocumentSplit{.train = {0, documents - held_out}, .valid = {documents - held_out, documents}};
 }
@@ -36,8 +38,8 @@ absl::StatusOr<std::shared_ptr<const Dataset>> Dataset::Create(std::shared_ptr<c
   dataset->begin_ = dataset->file_->DocumentBegin(documents.begin);
   dataset->end_ = dataset->file_->DocumentBegin(documents.end);
   if (dataset->tokens() <= 0) {
-    return absl::InvalidArgumentError(absl::StrCat("token file ", dataset->file_->prefix(), ": documents ", documents.begin,
-                                                   " to ", documents.end, " hold no tokens"));
+    return absl::InvalidArgumentError(absl::StrCat("token file ", dataset->file_->prefix(), ": documents ",
+                                                   documents.begin, " to ", documents.end, " hold no tokens"));
   }
   dataset->samples_ = std::max<int64_t>(1, dataset->tokens() / options.sequence_length);
   return dataset;
@@ -91,7 +93,8 @@ absl::Status Dataset::Fill(int64_t sample, int64_t row, TokenBatch* batch) const
     at = padded;
     position = document_end;
   }
-  if (options_.document_mask) std::fill_n(batch->document_begin.begin() + offset + at, length - at, static_cast<int32_t>(at));
+  if (options_.document_mask)
+    std::fill_n(batch->document_begin.begin() + offset + at, length - at, static_cast<int32_t>(at));
   return absl::OkStatus();
 }
 

@@ -1,18 +1,18 @@
 // Training sequences from a token file: which tokens sample k holds, and which samples make batch n.
 //
-// Sample k covers T positions. It begins at stream position k T (counted from the first document of the range) and takes
-// documents from there, each padded with end-of-text to a multiple of `align`, until T positions are full. What the
-// padding pushes out of the sample is dropped (about 1 %); nothing is in two samples. There are floor(tokens / T) samples,
-// at least one; a range of fewer than T tokens is one sample, padded.
+// Sample k covers T positions. It begins at stream position k T (counted from the first document of the range) and
+// takes documents from there, each padded with end-of-text to a multiple of `align`, until T positions are full. What
+// the padding pushes out of the sample is dropped (about 1 %); nothing is in two samples. There are floor(tokens / T)
+// samples, at least one; a range of fewer than T tokens is one sample, padded.
 //
 // Position k T mostly lies inside a document. Then the sample begins with the rest of that document, as if it were a
-// document of its own: attention and the start latent begin there, and no begin-of-text is put in front. So a sample is a
-// pure function of k, long documents are used whole (in parts of at most T) and no token is invented. Its first token
+// document of its own: attention and the start latent begin there, and no begin-of-text is put in front. So a sample is
+// a pure function of k, long documents are used whole (in parts of at most T) and no token is invented. Its first token
 // takes the part of the begin-of-text in the objective: nothing before it is visible, so it is not scored. Beginning at
 // the next document instead would leave samples empty, or repeat them, wherever documents are longer than T.
 //
-// Batch n is samples n B .. n B + B - 1 of the endless sequence of epochs, each epoch being the samples in the order of a
-// permutation keyed by (seed, epoch): a pure function of (seed, n), whoever asks. Immutable: any thread may read.
+// Batch n is samples n B .. n B + B - 1 of the endless sequence of epochs, each epoch being the samples in the order of
+// a permutation keyed by (seed, epoch): a pure function of (seed, n), whoever asks. Immutable: any thread may read.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,8 @@ struct DocumentRange {
   int64_t end = 0;
 };
 
-// The last ceil(fraction * documents) documents are for validation; both parts have at least one. kInvalidArgument where
-// that can't be.
+// The last ceil(fraction * documents) documents are for validation; both parts have at least one. kInvalidArgument
+// where that can't be.
 struct DocumentSplit {
   DocumentRange train, valid;
 };

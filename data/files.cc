@@ -77,7 +77,8 @@ absl::StatusOr<OutputFile> OutputFile::Create(const std::string& path) {
   if (fd < 0) return IoError("cannot write", temporary);
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
     close(fd);
-    return absl::AlreadyExistsError(absl::StrCat("another program is writing ", path, ": wait for it, or choose another name"));
+    return absl::AlreadyExistsError(
+        absl::StrCat("another program is writing ", path, ": wait for it, or choose another name"));
   }
   OutputFile file(path, fd);
   if (ftruncate(fd, 0) != 0) return IoError("cannot write", temporary);  // what a killed run left

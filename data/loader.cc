@@ -58,9 +58,10 @@ void Loader::Seek(int64_t step) {
 absl::StatusOr<StepData> Loader::Prepare(int64_t step) const {
   const int64_t share = options_.batch_sequences / options_.ranks;
   StepData data{.step = step, .microbatches = {}};
-  for (int64_t first = options_.rank * share; first < (options_.rank + 1) * share; first += options_.micro_batch_sequences) {
-    PHOTON_ASSIGN_OR_RETURN(
-        TokenBatch batch, dataset_->Batch(step, options_.batch_sequences, first, options_.micro_batch_sequences));
+  for (int64_t first = options_.rank * share; first < (options_.rank + 1) * share;
+       first += options_.micro_batch_sequences) {
+    PHOTON_ASSIGN_OR_RETURN(TokenBatch batch,
+                            dataset_->Batch(step, options_.batch_sequences, first, options_.micro_batch_sequences));
     data.microbatches.push_back(std::move(batch));
   }
   return data;

@@ -23,7 +23,7 @@ struct LoaderOptions {
   int64_t micro_batch_sequences = 0;  // per rank and pass; 0: all of a rank's
   int64_t rank = 0;                   // among those that hold different data
   int64_t ranks = 1;
-  int64_t steps_ahead = 2;            // prepared in advance
+  int64_t steps_ahead = 2;  // prepared in advance
 };
 
 // All that a rank computes on in a step. The counts that means are divided by can be summed before the first pass.

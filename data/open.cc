@@ -17,7 +17,8 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> FindTokenizer(const DataConfig&
   return Tokenizer::FromFile(beside);
 }
 
-absl::Status CheckInfo(const std::string& prefix, const TokenFile& file, const Tokenizer* tokenizer, int64_t vocab_size) {
+absl::Status CheckInfo(const std::string& prefix, const TokenFile& file, const Tokenizer* tokenizer,
+                       int64_t vocab_size) {
   PHOTON_ASSIGN_OR_RETURN(const std::optional<TokenFileInfo> info, TokenFileInfo::Read(prefix));
   if (!info.has_value()) return absl::OkStatus();
   if (info->tokens != file.tokens() || info->documents != file.documents()) {
@@ -30,9 +31,9 @@ absl::Status CheckInfo(const std::string& prefix, const TokenFile& file, const T
                                                    info->vocab_size, ", or prepare with a smaller tokenizer"));
   }
   if (tokenizer != nullptr && tokenizer->hash() != info->tokenizer_hash) {
-    return absl::InvalidArgumentError(absl::StrCat("token file ", prefix, " was prepared with another tokenizer than the run's ",
-                                                   "(hashes ", info->tokenizer_hash, " and ", tokenizer->hash(),
-                                                   "): prepare it with the same one, or set data.tokenizer"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "token file ", prefix, " was prepared with another tokenizer than the run's ", "(hashes ", info->tokenizer_hash,
+        " and ", tokenizer->hash(), "): prepare it with the same one, or set data.tokenizer"));
   }
   return absl::OkStatus();
 }
@@ -47,19 +48,22 @@ absl::StatusOr<std::shared_ptr<const TokenFile>> OpenFile(const std::string& pre
 }  // namespace
 
 absl::StatusOr<OpenedData> OpenData(const DataConfig& config, int64_t vocab_size, int64_t default_align) {
-  if (config.train().empty()) return absl::InvalidArgumentError("data.train is unset: the PREFIX that `photon prepare` wrote");
+  if (config.train().empty())
+    return absl::InvalidArgumentError("data.train is unset: the PREFIX that `photon prepare` wrote");
   OpenedData data;
   PHOTON_ASSIGN_OR_RETURN(data.tokenizer, FindTokenizer(config));
   if (data.tokenizer != nullptr && data.tokenizer->vocab_size() > vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat("the tokenizer has ", data.tokenizer->vocab_size(),
-                                                   " pieces, but model.vocab_size is ", vocab_size, ": set it to that"));
+                                                   " pieces, but model.vocab_size is ", vocab_size,
+                                                   ": set it to that"));
   }
-  DatasetOptions options{.sequence_length = config.sequence_length(),
-                         .align = config.has_align() ? config.align() : default_align,
-                         .document_mask = config.document_mask(),
-                         .seed = config.seed(),
-                         .vocab_size = vocab_size,
-                         .padding = data.tokenizer != nullptr && data.tokenizer->eos() >= 0 ? data.tokenizer->eos() : 0};
+  DatasetOptions options{
+      .sequence_length = config.sequence_length(),
+      .align = config.has_align() ? config.align() : default_align,
+      .document_mask = config.document_mask(),
+      .seed = config.seed(),
+      .vocab_size = vocab_size,
+      .padding = data.tokenizer != nullptr && data.tokenizer->eos() >= 0 ? data.tokenizer->eos() : 0};
   PHOTON_ASSIGN_OR_RETURN(const auto train, OpenFile(config.train(), data.tokenizer.get(), vocab_size));
   DocumentSplit split{.train = {0, train->documents()}, .valid = {}};
   std::shared_ptr<const TokenFile> valid = train;

@@ -17,8 +17,9 @@ struct OpenedData {
   std::shared_ptr<const Tokenizer> tokenizer;  // null where the config names none and none lies beside the token file
 };
 
-// `vocab_size`: the model's. `default_align`: C_<=L, where data.align is unset. Refuses, naming field or file: token files
-// of another tokenizer than data.tokenizer, ids or a tokenizer beyond the model's vocabulary, a split that leaves nothing.
+// `vocab_size`: the model's. `default_align`: C_<=L, where data.align is unset. Refuses, naming field or file: token
+// files of another tokenizer than data.tokenizer, ids or a tokenizer beyond the model's vocabulary, a split that leaves
+// nothing.
 absl::StatusOr<OpenedData> OpenData(const DataConfig& config, int64_t vocab_size, int64_t default_align);
 
 }  // namespace photon

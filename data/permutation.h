@@ -1,8 +1,8 @@
 // A keyed permutation of [0, n), computed on the fly: the order of samples without an index in memory or on disk.
 //
-// An alternating Feistel network over the next power of two, walked until the value lies below n (Black and Rogaway 2002,
-// "Ciphers with arbitrary finite domains"): a bijection for every n and key, below two walks on average. Not for secrets.
-// bench/data_loader.cc prints its cost.
+// An alternating Feistel network over the next power of two, walked until the value lies below n (Black and Rogaway
+// 2002, "Ciphers with arbitrary finite domains"): a bijection for every n and key, below two walks on average. Not for
+// secrets. bench/data_loader.cc prints its cost.
 #pragma once
 
 #include <algorithm>

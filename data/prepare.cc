@@ -19,17 +19,19 @@
 namespace photon {
 namespace {
 
-constexpr int64_t kPartBytes = 256 << 10;   // long documents are shared among threads in parts of this size
-constexpr int64_t kWindowBytes = 8 << 20;   // text in memory at once: a second or so of work
+constexpr int64_t kPartBytes = 256 << 10;  // long documents are shared out in parts of this size
+constexpr int64_t kWindowBytes = 8 << 20;  // text in memory at once: a second or so of work
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> GetTokenizer(const PrepareOptions& options) {
   std::string name = options.tokenizer;
   std::shared_ptr<const Tokenizer> tokenizer;
   if (options.train_tokenizer > 0) {
     if (!name.empty() && std::filesystem::exists(name)) {
-      return absl::AlreadyExistsError(absl::StrCat("tokenizer ", name, " exists: leave out --train-tokenizer to use it, or name another file"));
+      return absl::AlreadyExistsError(
+          absl::StrCat("tokenizer ", name, " exists: leave out --train-tokenizer to use it, or name another file"));
     }
-    const CorpusOptions corpus{.files = options.inputs, .separator = options.document_separator, .part_bytes = kPartBytes};
+    const CorpusOptions corpus{
+        .files = options.inputs, .separator = options.document_separator, .part_bytes = kPartBytes};
     PHOTON_ASSIGN_OR_RETURN(std::string bytes, TrainTokenizer(corpus, options.train_tokenizer));
     PHOTON_ASSIGN_OR_RETURN(tokenizer, Tokenizer::FromBytes(std::move(bytes), "trained here"));
   } else if (name.empty()) {
@@ -38,14 +40,16 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> GetTokenizer(const PrepareOptio
     PHOTON_ASSIGN_OR_RETURN(tokenizer, Tokenizer::FromFile(name));
   }
   if (tokenizer->bos() < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("tokenizer ", name, " has neither a begin- nor an end-of-text piece, ",
+    return absl::InvalidArgumentError(absl::StrCat("tokenizer ", name,
+                                                   " has neither a begin- nor an end-of-text piece, ",
                                                    "which must part documents: train one that has"));
   }
   return tokenizer;
 }
 
 // Encodes parts side by side. Which thread takes which part is chance; the result is not.
-std::vector<std::vector<int32_t>> EncodeAll(const Tokenizer& tokenizer, const std::vector<TextPart>& parts, int threads) {
+std::vector<std::vector<int32_t>> EncodeAll(const Tokenizer& tokenizer, const std::vector<TextPart>& parts,
+                                            int threads) {
   std::vector<std::vector<int32_t>> ids(parts.size());
   std::atomic<size_t> next = 0;
   const auto work = [&] {
@@ -86,10 +90,16 @@ class Documents {
   }
 
   TokenFileInfo Info() const {
-    return {.tokens = writer_.tokens(), .documents = writer_.documents(), .text_bytes = text_bytes_,
-            .max_id = std::max<int64_t>(counts_.max_id(), tokenizer_.bos()), .vocab_size = tokenizer_.vocab_size(),
-            .bos = tokenizer_.bos(), .eos = tokenizer_.eos(), .tokenizer_hash = tokenizer_.hash(),
-            .unigram_entropy = counts_.Entropy(), .sources = sources_};
+    return {.tokens = writer_.tokens(),
+            .documents = writer_.documents(),
+            .text_bytes = text_bytes_,
+            .max_id = std::max<int64_t>(counts_.max_id(), tokenizer_.bos()),
+            .vocab_size = tokenizer_.vocab_size(),
+            .bos = tokenizer_.bos(),
+            .eos = tokenizer_.eos(),
+            .tokenizer_hash = tokenizer_.hash(),
+            .unigram_entropy = counts_.Entropy(),
+            .sources = sources_};
   }
 
   TokenFileWriter& writer() { return writer_; }
@@ -105,7 +115,8 @@ class Documents {
 absl::Status EncodeCorpus(const PrepareOptions& options, const Tokenizer& tokenizer, Documents* documents) {
   const int threads = options.threads > 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());
   PHOTON_ASSIGN_OR_RETURN(CorpusReader reader,
-                          CorpusReader::Create({.files = options.inputs, .separator = options.document_separator,
+                          CorpusReader::Create({.files = options.inputs,
+                                                .separator = options.document_separator,
                                                 .part_bytes = tokenizer.splits_at_newlines() ? kPartBytes : 0}));
   ProgressLine progress("tokenising", options.progress);
   for (bool more = true; more;) {
@@ -144,7 +155,8 @@ absl::StatusOr<TokenFileInfo> Prepare(const PrepareOptions& options) {
   const TokenFileInfo info = documents.Info();
   if (info.documents == 0) {
     return absl::InvalidArgumentError(absl::StrCat("the input holds no text: ", options.inputs.front(),
-                                                   options.inputs.size() > 1 ? " and the others are" : " is", " empty"));
+                                                   options.inputs.size() > 1 ? " and the others are" : " is",
+                                                   " empty"));
   }
   PHOTON_RETURN_IF_ERROR(documents.writer().Finish());
   PHOTON_ASSIGN_OR_RETURN(OutputFile json, WriteBytes(options.out + ".json", info.ToJson()));

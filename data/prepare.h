@@ -17,17 +17,17 @@
 namespace photon {
 
 struct PrepareOptions {
-  std::vector<std::string> inputs;   // *.jsonl: JSON lines; others: plain text
-  std::string tokenizer;             // a SentencePiece model; with train_tokenizer, where to put it as well (may be empty)
-  std::string out;                   // PREFIX
-  int64_t train_tokenizer = 0;       // pieces of a tokenizer to be trained on the inputs; 0: `tokenizer` exists
-  std::string document_separator;    // of plain text: CorpusOptions::separator
-  int threads = 0;                   // 0: one a core
-  bool progress = true;              // a line on stderr with the time left, after two seconds
+  std::vector<std::string> inputs;  // *.jsonl: JSON lines; others: plain text
+  std::string tokenizer;        // a SentencePiece model; with train_tokenizer, where to put it as well (may be empty)
+  std::string out;              // PREFIX
+  int64_t train_tokenizer = 0;  // pieces of a tokenizer to be trained on the inputs; 0: `tokenizer` exists
+  std::string document_separator;  // of plain text: CorpusOptions::separator
+  int threads = 0;                 // 0: one a core
+  bool progress = true;            // a line on stderr with the time left, after two seconds
 };
 
-// kInvalidArgument, kNotFound: bad input, the message names file and line. kAlreadyExists: a tokenizer was to be trained
-// where a file stands.
+// kInvalidArgument, kNotFound: bad input, the message names file and line. kAlreadyExists: a tokenizer was to be
+// trained where a file stands.
 absl::StatusOr<TokenFileInfo> Prepare(const PrepareOptions& options);
 
 }  // namespace photon

@@ -27,12 +27,18 @@ T Load(absl::string_view bytes, int64_t offset) {
 template <typename F>
 auto VisitId(IdType type, F&& f) {
   switch (type) {
-    case IdType::kU8: return f(uint8_t{});
-    case IdType::kI8: return f(int8_t{});
-    case IdType::kI16: return f(int16_t{});
-    case IdType::kI64: return f(int64_t{});
-    case IdType::kU16: return f(uint16_t{});
-    case IdType::kI32: break;
+    case IdType::kU8:
+      return f(uint8_t{});
+    case IdType::kI8:
+      return f(int8_t{});
+    case IdType::kI16:
+      return f(int16_t{});
+    case IdType::kI64:
+      return f(int64_t{});
+    case IdType::kU16:
+      return f(uint16_t{});
+    case IdType::kI32:
+      break;
   }
   return f(int32_t{});
 }
@@ -138,7 +144,8 @@ absl::Status TokenFile::CheckDocument(int64_t document) const {
     good = SequenceLength(s) >= 0 && SequencePointer(s) >= 0 && end == next;
   }
   return good ? absl::OkStatus()
-              : Broken(prefix_, ".idx", "document ", document, ": its sequences don't lie side by side in the .bin file");
+              : Broken(prefix_, ".idx", "document ", document,
+                       ": its sequences don't lie side by side in the .bin file");
 }
 
 void TokenFile::Read(int64_t position, absl::Span<int32_t> out) const {
@@ -185,7 +192,8 @@ absl::Status TokenFileWriter::Append(absl::Span<const int32_t> ids) {
     const int64_t count = std::min<int64_t>(ids.size(), kLongest - sequence_tokens_);
     for (int32_t id : ids.subspan(0, count)) {
       PHOTON_CHECK(id >= 0 && (type_ == IdType::kI32 || id <= 0xffff)) << "id " << id;
-      PHOTON_RETURN_IF_ERROR(type_ == IdType::kI32 ? WriteValue(ids_, id) : WriteValue(ids_, static_cast<uint16_t>(id)));
+      PHOTON_RETURN_IF_ERROR(type_ == IdType::kI32 ? WriteValue(ids_, id)
+                                                   : WriteValue(ids_, static_cast<uint16_t>(id)));
     }
     sequence_tokens_ += count;
     tokens_ += count;

@@ -3,8 +3,8 @@
 //   "MMIDIDX\0\0"  u64 version = 1  u8 type of an id  u64 sequences S  u64 document entries E = documents + 1
 //   i32 lengths[S] (ids)  i64 pointers[S] (byte offsets in .bin)  i64 document_indices[E]
 //
-// all little-endian and unaligned. Document d is the sequences [document_indices[d], document_indices[d + 1]), which lie
-// side by side. `photon prepare` writes one sequence a document; Megatron's tools may write several.
+// all little-endian and unaligned. Document d is the sequences [document_indices[d], document_indices[d + 1]), which
+// lie side by side. `photon prepare` writes one sequence a document; Megatron's tools may write several.
 #pragma once
 
 #include <cstdint>
@@ -77,9 +77,14 @@ class TokenFileWriter {
   int64_t documents() const { return documents_; }
 
  private:
-  TokenFileWriter(std::string prefix, IdType type, OutputFile ids, OutputFile index, OutputFile lengths, OutputFile ends)
-      : prefix_(std::move(prefix)), type_(type), ids_(std::move(ids)), index_(std::move(index)),
-        lengths_(std::move(lengths)), ends_(std::move(ends)) {}
+  TokenFileWriter(std::string prefix, IdType type, OutputFile ids, OutputFile index, OutputFile lengths,
+                  OutputFile ends)
+      : prefix_(std::move(prefix)),
+        type_(type),
+        ids_(std::move(ids)),
+        index_(std::move(index)),
+        lengths_(std::move(lengths)),
+        ends_(std::move(ends)) {}
   absl::Status EndSequence();
 
   std::string prefix_;

@@ -13,8 +13,8 @@
 namespace photon {
 namespace {
 
-constexpr char kSpace[] = "\xE2\x96\x81";             // U+2581, SentencePiece's space
-constexpr char kUnknownText[] = " \xE2\x81\x87 ";     // what SentencePiece shows for an unknown piece
+constexpr char kSpace[] = "\xE2\x96\x81";          // U+2581, SentencePiece's space
+constexpr char kUnknownText[] = " \xE2\x81\x87 ";  // what SentencePiece shows for an unknown piece
 
 void AppendBytes(void* user, const char* data, size_t size) { static_cast<std::string*>(user)->append(data, size); }
 
@@ -60,7 +60,8 @@ void Tokenizer::ReadPieces() {
   }
 }
 
-// How the model treats leading spaces and newlines is asked of it: SentencePiece's interface does not show the settings.
+// How the model treats leading spaces and newlines is asked of it: SentencePiece's interface does not show the
+// settings.
 void Tokenizer::FindConventions() {
   bool newline_joins = false;
   int32_t spaced = -1;  // a piece that begins with a space
@@ -78,7 +79,8 @@ void Tokenizer::FindConventions() {
   newline_prefix_ = Encode("\n");
   const bool newline_kept = !newline_prefix_.empty() && pieces_[newline_prefix_.back()].text == "\n";
   if (newline_kept) newline_prefix_.pop_back();
-  splits_at_newlines_ = newline_kept && !newline_joins && newline_prefix_.size() <= 1 && Encode("\n\n").size() == newline_prefix_.size() + 2;
+  splits_at_newlines_ = newline_kept && !newline_joins && newline_prefix_.size() <= 1 &&
+                        Encode("\n\n").size() == newline_prefix_.size() + 2;
 }
 
 std::vector<int32_t> Tokenizer::Encode(absl::string_view text) const {
@@ -119,7 +121,8 @@ std::string TextStream::Push(int32_t id) {
   }
   std::string text = TakeCharacters(/*all=*/true);
   absl::string_view visible = piece.text;
-  if (at_start_ && tokenizer_->strips_first_space_ && piece.kind == PieceKind::kText && absl::StartsWith(visible, " ")) {
+  if (at_start_ && tokenizer_->strips_first_space_ && piece.kind == PieceKind::kText &&
+      absl::StartsWith(visible, " ")) {
     visible.remove_prefix(1);
     if (!tokenizer_->strips_every_space_) at_start_ = false;
   }

@@ -57,8 +57,8 @@ class Tokenizer {
   std::vector<Piece> pieces_;
   int32_t bos_ = -1;
   int32_t eos_ = -1;
-  bool strips_first_space_ = false;   // the space that encoding puts before a text is dropped again
-  bool strips_every_space_ = false;   // ... and so are further ones before the first visible character
+  bool strips_first_space_ = false;  // the space that encoding puts before a text is dropped again
+  bool strips_every_space_ = false;  // ... and so are further ones before the first visible character
   bool splits_at_newlines_ = false;
   std::vector<int32_t> newline_prefix_;  // what Encode puts before a leading newline
 };

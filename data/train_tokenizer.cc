@@ -13,8 +13,8 @@
 namespace photon {
 namespace {
 
-constexpr double kSampleBytes = 10e6;       // more text changes the merges of a few thousand pieces hardly at all
-constexpr size_t kLongestSentence = 4096;   // bytes; longer lines are cut at a space
+constexpr double kSampleBytes = 10e6;      // more text changes the merges of a few thousand pieces hardly at all
+constexpr size_t kLongestSentence = 4096;  // bytes; longer lines are cut at a space
 
 // The lines of the corpus, thinned to the sample.
 class Lines {
@@ -74,8 +74,10 @@ absl::Status TrainingError(int64_t vocab_size, const std::string& error) {
   const std::string text = bracket == std::string::npos ? error : error.substr(bracket + 2);
   const bool too_few = absl::StrContains(text, "required_chars");
   return absl::InvalidArgumentError(
-      absl::StrCat("--train-tokenizer ", vocab_size, too_few ? " is too few pieces for the characters of this text: " :
-                   " is more pieces than this text gives: choose fewer, or give more text: ", text));
+      absl::StrCat("--train-tokenizer ", vocab_size,
+                   too_few ? " is too few pieces for the characters of this text: "
+                           : " is more pieces than this text gives: choose fewer, or give more text: ",
+                   text));
 }
 
 }  // namespace
@@ -83,8 +85,8 @@ absl::Status TrainingError(int64_t vocab_size, const std::string& error) {
 absl::StatusOr<std::string> TrainTokenizer(const CorpusOptions& corpus, int64_t vocab_size) {
   constexpr int64_t kFewest = 256 + 3 + 1;  // bytes, the three control pieces, and a space
   if (vocab_size < kFewest || vocab_size > (int64_t{1} << 24)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--train-tokenizer ", vocab_size, ": choose a number of pieces from ", kFewest, " (bytes alone) on"));
+    return absl::InvalidArgumentError(absl::StrCat("--train-tokenizer ", vocab_size,
+                                                   ": choose a number of pieces from ", kFewest, " (bytes alone) on"));
   }
   const char* problem = nullptr;
   const SentencePieceApi* api = LoadSentencePiece(&problem);
@@ -93,15 +95,42 @@ absl::StatusOr<std::string> TrainTokenizer(const CorpusOptions& corpus, int64_t 
   Lines lines(std::move(reader));
 
   const std::string pieces = absl::StrCat(vocab_size), longest = absl::StrCat(2 * kLongestSentence);
-  const std::vector<const char*> options = {
-      "model_type", "bpe", "vocab_size", pieces.c_str(), "byte_fallback", "true", "character_coverage", "0.9995",
-      "normalization_rule_name", "identity", "remove_extra_whitespaces", "false", "split_digits", "true",
-      "allow_whitespace_only_pieces", "true", "unk_id", "0", "bos_id", "1", "eos_id", "2", "pad_id", "-1",
-      "num_threads", "1",  // the same bytes every time
-      "max_sentence_length", longest.c_str(), "minloglevel", "2"};
+  const std::vector<const char*> options = {"model_type",
+                                            "bpe",
+                                            "vocab_size",
+                                            pieces.c_str(),
+                                            "byte_fallback",
+                                            "true",
+                                            "character_coverage",
+                                            "0.9995",
+                                            "normalization_rule_name",
+                                            "identity",
+                                            "remove_extra_whitespaces",
+                                            "false",
+                                            "split_digits",
+                                            "true",
+                                            "allow_whitespace_only_pieces",
+                                            "true",
+                                            "unk_id",
+                                            "0",
+                                            "bos_id",
+                                            "1",
+                                            "eos_id",
+                                            "2",
+                                            "pad_id",
+                                            "-1",
+                                            "num_threads",
+                                            "1",  // the same bytes every time
+                                            "max_sentence_length",
+                                            longest.c_str(),
+                                            "minloglevel",
+                                            "2"};
   std::string model, error;
-  const auto next = [](void* user, const char** data, size_t* size) { return static_cast<Lines*>(user)->Next(data, size); };
-  const bool trained = api->train(options.data(), options.size(), next, &lines, AppendBytes, &model, AppendBytes, &error);
+  const auto next = [](void* user, const char** data, size_t* size) {
+    return static_cast<Lines*>(user)->Next(data, size);
+  };
+  const bool trained =
+      api->train(options.data(), options.size(), next, &lines, AppendBytes, &model, AppendBytes, &error);
   PHOTON_RETURN_IF_ERROR(lines.status());
   if (!trained) return TrainingError(vocab_size, error);
   return model;

@@ -1,10 +1,10 @@
 // The C interface between the program and the module that holds SentencePiece.
 //
 // Debian's libsentencepiece carries a copy of Protobuf 3.14 and exports its symbols. In one process with the
-// distribution's Protobuf 3.21 whichever comes first serves both: the program aborts at start ("compiled against version
-// 3.14.0") or corrupts memory. So SentencePiece is linked into a small module, which is loaded into a linker namespace of
-// its own (dlmopen) with its own C and C++ run-time libraries. Hence plain C types only: no object that one side
-// allocates is freed by the other, and bytes travel through callbacks. Loading takes about 2 ms.
+// distribution's Protobuf 3.21 whichever comes first serves both: the program aborts at start ("compiled against
+// version 3.14.0") or corrupts memory. So SentencePiece is linked into a small module, which is loaded into a linker
+// namespace of its own (dlmopen) with its own C and C++ run-time libraries. Hence plain C types only: no object that
+// one side allocates is freed by the other, and bytes travel through callbacks. Loading takes about 2 ms.
 #pragma once
 
 #include <cstddef>

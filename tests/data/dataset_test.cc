@@ -23,7 +23,8 @@ using testing::WriteDocuments;
 constexpr int32_t kEnd = 2;
 
 DatasetOptions Options(int64_t length, int64_t align) {
-  return {.sequence_length = length, .align = align, .document_mask = true, .seed = 7, .vocab_size = 1000, .padding = kEnd};
+  return {
+      .sequence_length = length, .align = align, .document_mask = true, .seed = 7, .vocab_size = 1000, .padding = kEnd};
 }
 
 std::shared_ptr<const Dataset> Make(std::shared_ptr<const TokenFile> file, const DatasetOptions& options) {
@@ -50,7 +51,7 @@ TEST(Dataset, PadsDocumentsAndDropsWhatDoesNotFit) {
   ASSERT_EQ(dataset->samples(), 2);
   const auto batch = dataset->Samples(0, 2);
   ASSERT_TRUE(batch.ok()) << batch.status();
-  EXPECT_THAT(batch->tokens, ElementsAre(100, 101, 102, kEnd, 103, 104, 105, 106,    // 107 is dropped
+  EXPECT_THAT(batch->tokens, ElementsAre(100, 101, 102, kEnd, 103, 104, 105, 106,  // 107 is dropped
                                          108, 109, 110, 111, 112, 113, 114, 115));
   EXPECT_THAT(batch->real, ElementsAre(1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1));
   EXPECT_THAT(batch->scored, ElementsAre(0, 1, 1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1));
@@ -161,7 +162,8 @@ TEST(Dataset, ABatchIsAFunctionOfSeedAndStepWhateverTheRanks) {
       for (int64_t rank = 0; rank < ranks; ++rank) {
         const auto part = Make(file, Options(8, 4))->Batch(step, kBatch, rank * kBatch / ranks, kBatch / ranks);
         joined.tokens.insert(joined.tokens.end(), part->tokens.begin(), part->tokens.end());
-        joined.document_begin.insert(joined.document_begin.end(), part->document_begin.begin(), part->document_begin.end());
+        joined.document_begin.insert(joined.document_begin.end(), part->document_begin.begin(),
+                                     part->document_begin.end());
         joined.scored.insert(joined.scored.end(), part->scored.begin(), part->scored.end());
       }
       EXPECT_EQ(joined.tokens, whole->tokens) << step << " on " << ranks;
@@ -200,8 +202,10 @@ TEST(Dataset, ValidationDocumentsAreNeverTrainedOn) {
   const int32_t first_held_out = 100 + static_cast<int32_t>(file->DocumentBegin(7));
   const auto trained = (*train)->Samples(0, (*train)->samples());
   const auto held_out = (*valid)->Samples(0, (*valid)->samples());
-  for (size_t i = 0; i < trained->tokens.size(); ++i) EXPECT_TRUE(!trained->real[i] || trained->tokens[i] < first_held_out);
-  for (size_t i = 0; i < held_out->tokens.size(); ++i) EXPECT_TRUE(!held_out->real[i] || held_out->tokens[i] >= first_held_out);
+  for (size_t i = 0; i < trained->tokens.size(); ++i)
+    EXPECT_TRUE(!trained->real[i] || trained->tokens[i] < first_held_out);
+  for (size_t i = 0; i < held_out->tokens.size(); ++i)
+    EXPECT_TRUE(!held_out->real[i] || held_out->tokens[i] >= first_held_out);
 }
 
 TEST(Dataset, SplitsThatLeaveNothingAreRefused) {

@@ -24,13 +24,15 @@ class LoaderTest : public ::testing::Test {
   }
 
   TemporaryFolder folder_;
-  const DatasetOptions options_{.sequence_length = 8, .align = 4, .document_mask = true, .seed = 1, .vocab_size = 1000, .padding = 0};
+  const DatasetOptions options_{
+      .sequence_length = 8, .align = 4, .document_mask = true, .seed = 1, .vocab_size = 1000, .padding = 0};
   std::shared_ptr<const Dataset> dataset_;
 };
 
 std::vector<int32_t> Tokens(const StepData& data) {
   std::vector<int32_t> tokens;
-  for (const TokenBatch& batch : data.microbatches) tokens.insert(tokens.end(), batch.tokens.begin(), batch.tokens.end());
+  for (const TokenBatch& batch : data.microbatches)
+    tokens.insert(tokens.end(), batch.tokens.begin(), batch.tokens.end());
   return tokens;
 }
 
@@ -70,9 +72,11 @@ TEST_F(LoaderTest, StopsWhileAhead) {
 }
 
 TEST_F(LoaderTest, SharesThatDontComeOutEvenAreRefused) {
-  EXPECT_THAT(Loader::Create(dataset_, {.batch_sequences = 10, .ranks = 3}).status().message(), HasSubstr("10 can't be shared evenly by 3"));
-  EXPECT_THAT(Loader::Create(dataset_, {.batch_sequences = 8, .micro_batch_sequences = 3, .ranks = 2}).status().message(),
-              HasSubstr("micro_batch_sequences 3"));
+  EXPECT_THAT(Loader::Create(dataset_, {.batch_sequences = 10, .ranks = 3}).status().message(),
+              HasSubstr("10 can't be shared evenly by 3"));
+  EXPECT_THAT(
+      Loader::Create(dataset_, {.batch_sequences = 8, .micro_batch_sequences = 3, .ranks = 2}).status().message(),
+      HasSubstr("micro_batch_sequences 3"));
   EXPECT_FALSE(Loader::Create(dataset_, {.batch_sequences = 0}).ok());
 }
 

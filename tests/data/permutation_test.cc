@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -66,8 +65,8 @@ TEST(Permutation, DiffersBySeedAndEpochAlone) {
   EXPECT_LE(same, 12);
 }
 
-// Chi-squared over the cells (index, value) of many keys. For df degrees of freedom the statistic has mean df and standard
-// deviation sqrt(2 df); six of them bound it.
+// Chi-squared over the cells (index, value) of many keys. For df degrees of freedom the statistic has mean df and
+// standard deviation sqrt(2 df); six of them bound it.
 TEST(Permutation, EveryIndexGoesEverywhereEquallyOften) {
   for (int64_t n : {5, 16, 37}) {
     constexpr int kKeys = 20000;

@@ -72,7 +72,8 @@ class PrepareTest : public ::testing::Test {
 };
 
 TEST_F(PrepareTest, AFileIsADocument) {
-  const std::string a = folder_.Write("a.txt", "the fox\n\nnaïve 日本\n"), b = folder_.Write("b.txt", "\xEF\xBB\xBFhome");
+  const std::string a = folder_.Write("a.txt", "the fox\n\nnaïve 日本\n"),
+                    b = folder_.Write("b.txt", "\xEF\xBB\xBFhome");
   options_.inputs = {a, folder_.Write("empty.txt", ""), b};
   ASSERT_TRUE(Prepare(options_).ok());
   EXPECT_THAT(Documents(options_.out), ElementsAre("the fox\n\nnaïve 日本", "home"));
@@ -86,12 +87,13 @@ TEST_F(PrepareTest, SeparatorsOfPlainText) {
 }
 
 TEST_F(PrepareTest, JsonLinesWithPileNames) {
-  options_.inputs = {folder_.Write("p.jsonl",
-                                   "{\"text\": \"the fox\\n\\nruns\\n\\n\", \"meta\": {\"pile_set_name\": \"Books3\"}}\n"
-                                   "\n"
-                                   "{\"text\": \"caf\\u00e9 \\ud83d\\ude00\", \"meta\": {\"pile_set_name\": \"ArXiv\"}}\r\n"
-                                   "{\"text\": \"\", \"meta\": {}}\n"
-                                   "{\"text\": \"dog\", \"meta\": {\"pile_set_name\": \"ArXiv\"}}")};
+  options_.inputs = {
+      folder_.Write("p.jsonl",
+                    "{\"text\": \"the fox\\n\\nruns\\n\\n\", \"meta\": {\"pile_set_name\": \"Books3\"}}\n"
+                    "\n"
+                    "{\"text\": \"caf\\u00e9 \\ud83d\\ude00\", \"meta\": {\"pile_set_name\": \"ArXiv\"}}\r\n"
+                    "{\"text\": \"\", \"meta\": {}}\n"
+                    "{\"text\": \"dog\", \"meta\": {\"pile_set_name\": \"ArXiv\"}}")};
   const auto info = Prepare(options_);
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_THAT(Documents(options_.out), ElementsAre("the fox\n\nruns\n", "café 😀", "dog"));
@@ -138,8 +140,10 @@ TEST_F(PrepareTest, WritesWhatTrainingNeedsToKnow) {
 }
 
 TEST_F(PrepareTest, BadInputNamesFileAndLine) {
-  EXPECT_THAT(Failure("bad.txt", "fine\nfine\nna\xEFve\n").message(), HasSubstr("bad.txt, line 3: byte 3 is not UTF-8"));
-  EXPECT_THAT(Failure("bad.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\"\n").message(), HasSubstr("bad.jsonl, line 2: not valid JSON"));
+  EXPECT_THAT(Failure("bad.txt", "fine\nfine\nna\xEFve\n").message(),
+              HasSubstr("bad.txt, line 3: byte 3 is not UTF-8"));
+  EXPECT_THAT(Failure("bad.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\"\n").message(),
+              HasSubstr("bad.jsonl, line 2: not valid JSON"));
   EXPECT_THAT(Failure("bad.jsonl", "{\"txt\": \"a\"}\n").message(), HasSubstr("line 1: not an object with a string"));
   EXPECT_THAT(Failure("bad.jsonl", "{\"text\": 5}\n").message(), HasSubstr("line 1"));
   EXPECT_THAT(Failure("bad.jsonl", "[1]\n").message(), HasSubstr("line 1"));

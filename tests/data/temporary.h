@@ -45,7 +45,8 @@ class TemporaryFolder {
 };
 
 // PREFIX.bin and .idx of the given documents.
-inline std::shared_ptr<const TokenFile> WriteDocuments(const std::string& prefix, const std::vector<std::vector<int32_t>>& documents,
+inline std::shared_ptr<const TokenFile> WriteDocuments(const std::string& prefix,
+                                                       const std::vector<std::vector<int32_t>>& documents,
                                                        int64_t vocab_size = 1000) {
   auto writer = TokenFileWriter::Create(prefix, vocab_size);
   EXPECT_TRUE(writer.ok()) << writer.status();

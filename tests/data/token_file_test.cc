@@ -31,15 +31,24 @@ std::vector<int32_t> ReadAll(const TokenFile& file) {
 
 // Written out byte by byte from Megatron's description of the format: documents {1, 2, 258} and {7}.
 const std::string kGoldenIndex =
-    "MMIDIDX\0\0"s "\1\0\0\0\0\0\0\0"s "\x08"s "\2\0\0\0\0\0\0\0"s "\3\0\0\0\0\0\0\0"s
-    "\3\0\0\0"s "\1\0\0\0"s
-    "\0\0\0\0\0\0\0\0"s "\6\0\0\0\0\0\0\0"s
-    "\0\0\0\0\0\0\0\0"s "\1\0\0\0\0\0\0\0"s "\2\0\0\0\0\0\0\0"s;
+    "MMIDIDX\0\0"s
+    "\1\0\0\0\0\0\0\0"s
+    "\x08"s
+    "\2\0\0\0\0\0\0\0"s
+    "\3\0\0\0\0\0\0\0"s
+    "\3\0\0\0"s
+    "\1\0\0\0"s
+    "\0\0\0\0\0\0\0\0"s
+    "\6\0\0\0\0\0\0\0"s
+    "\0\0\0\0\0\0\0\0"s
+    "\1\0\0\0\0\0\0\0"s
+    "\2\0\0\0\0\0\0\0"s;
 const std::string kGoldenIds = "\1\0\2\0\2\1\7\0"s;
 
-std::string Index(uint8_t type, std::vector<int32_t> lengths, std::vector<int64_t> pointers, std::vector<int64_t> entries) {
-  std::string bytes = "MMIDIDX\0\0"s + Bytes<uint64_t>({1}) + Bytes<uint8_t>({type}) + Bytes<uint64_t>({lengths.size()}) +
-                      Bytes<uint64_t>({entries.size()});
+std::string Index(uint8_t type, std::vector<int32_t> lengths, std::vector<int64_t> pointers,
+                  std::vector<int64_t> entries) {
+  std::string bytes = "MMIDIDX\0\0"s + Bytes<uint64_t>({1}) + Bytes<uint8_t>({type}) +
+                      Bytes<uint64_t>({lengths.size()}) + Bytes<uint64_t>({entries.size()});
   for (int32_t v : lengths) bytes += Bytes<int32_t>({v});
   for (int64_t v : pointers) bytes += Bytes<int64_t>({v});
   for (int64_t v : entries) bytes += Bytes<int64_t>({v});

@@ -20,7 +20,8 @@ using testing::TemporaryFolder;
 // Prose with digits, runs of spaces and characters that are rare enough to become bytes.
 std::string Prose() {
   std::string text;
-  const char* words[] = {"the", "whale", "swam", "under", "a", "pale", "moon", "and", "sang", "1851", "of", "Nantucket", "harbour"};
+  const char* words[] = {"the", "whale", "swam", "under", "a",         "pale",   "moon",
+                         "and", "sang",  "1851", "of",    "Nantucket", "harbour"};
   const Philox random(11, 0);
   for (int i = 0; i < 20000; ++i) {
     text += words[random.Block(i)[0] % 13];
@@ -41,9 +42,23 @@ const Tokenizer& Small() {
   return *tokenizer;
 }
 
-const char* const kTexts[] = {"", " ", "   ", "\n", "\n\n\n", "hello", " hello", "  two  spaces  ", "tab\tand\nline\n",
-                              "naïve café", "日本語のテキスト", "mixed 😀 emoji 👩‍👩‍👧 end", "привет, мир", "1851 and 007", "a\r\nb",
-                              "e\xCC\x81 combining", "\xE2\x96\x81 is U+2581"};
+const char* const kTexts[] = {"",
+                              " ",
+                              "   ",
+                              "\n",
+                              "\n\n\n",
+                              "hello",
+                              " hello",
+                              "  two  spaces  ",
+                              "tab\tand\nline\n",
+                              "naïve café",
+                              "日本語のテキスト",
+                              "mixed 😀 emoji 👩‍👩‍👧 end",
+                              "привет, мир",
+                              "1851 and 007",
+                              "a\r\nb",
+                              "e\xCC\x81 combining",
+                              "\xE2\x96\x81 is U+2581"};
 
 std::string Streamed(const Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
   TextStream stream(&tokenizer);
@@ -185,9 +200,7 @@ TEST(Tokenizer, RefusesWhatIsNoModel) {
 
 TEST(TrainTokenizer, GivesTheSameBytesEveryTime) { EXPECT_EQ(TrainOn(Prose(), 300), TrainOn(Prose(), 300)); }
 
-TEST(TrainTokenizer, SplitsDigits) {
-  EXPECT_EQ(Small().Encode("1851").size(), Small().Encode("1").size() + 3);
-}
+TEST(TrainTokenizer, SplitsDigits) { EXPECT_EQ(Small().Encode("1851").size(), Small().Encode("1").size() + 3); }
 
 TEST(TrainTokenizer, RefusesWhatTheTextCannotGive) {
   TemporaryFolder folder;
@@ -234,11 +247,15 @@ TEST(Tokenizer, Llama2RoundTripsTinyshakespeare) {
 }
 
 TEST(Utf8, AcceptsCharactersAndNothingElse) {
-  for (absl::string_view good : {"a", "\xC2\x80", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xEE\x80\x80", "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF"}) {
+  for (absl::string_view good :
+       {"a", "\xC2\x80", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xEE\x80\x80", "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF"}) {
     EXPECT_EQ(Utf8Length(good), static_cast<int>(good.size()));
     for (size_t cut = 1; cut < good.size(); ++cut) EXPECT_EQ(Utf8Length(good.substr(0, cut)), kUtf8Incomplete);
   }
-  for (absl::string_view bad : {"\x80", "\xC0\x80", "\xC1\xBF", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xE2" "a"}) {
+  for (absl::string_view bad : {"\x80", "\xC0\x80", "\xC1\xBF", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xF0\x8F\xBF\xBF",
+                                "\xF4\x90\x80\x80", "\xF5\x80\x80\x80",
+                                "\xE2"
+                                "a"}) {
     EXPECT_EQ(Utf8Length(bad), kUtf8Invalid);
   }
   EXPECT_EQ(FirstInvalidUtf8("0123456789\xC3\xA9 0123456789\xFF"), 23u);
