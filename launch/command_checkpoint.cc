@@ -1,85 +1,86 @@
-// photon checkpoint inspect | verify
+// photon checkpoint inspect | verify | export | import
 #include <iostream>
 #include <memory>
+#include <string>
+#include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
+#include "checkpoint/export.h"
+#include "checkpoint/inspect.h"
 #include "checkpoint/store.h"
 #include "configs/config.h"
+#include "configs/model_config.h"
 #include "launch/commands.h"
+#include "launch/model_options.h"
+#include "model/language_model.h"
 
 namespace photon {
 namespace {
 
-constexpr char kModelSection[] = "model";
-
-absl::StatusOr<CheckpointReader> OpenCheckpoint(const std::string& path) {
-  PHOTON_ASSIGN_OR_RETURN(const std::string dir, ResolveCheckpoint(path));
-  return CheckpointReader::Open(dir);
-}
-
-int64_t Elements(const ManifestTensor& tensor) {
-  int64_t elements = 1;
-  for (const int64_t size : tensor.shape()) elements *= size;
-  return elements;
-}
-
-int64_t TotalBytes(const Manifest& manifest) {
-  int64_t bytes = 0;
-  for (const ManifestFile& file : manifest.files()) bytes += file.bytes();
-  return bytes;
-}
-
-std::string Summary(const CheckpointReader& reader) {
-  const Manifest& manifest = reader.manifest();
-  int64_t parameters = 0;
-  for (const ManifestTensor& tensor : manifest.tensors()) {
-    if (tensor.section() == kModelSection) parameters += Elements(tensor);
-  }
-  return absl::StrFormat(
-      "folder      %s\nformat      %d, written by photon %s\nstep        %d (%d updates, %d tokens seen)\n"
-      "parameters  %d\ntokenizer   %s\nfiles       %d, %d bytes\n",
-      reader.dir(), manifest.format_version(), manifest.photon_version(), manifest.state().step(), manifest.state().updates(),
-      manifest.state().tokens_seen(), parameters, manifest.has_tokenizer() ? manifest.tokenizer() : "none (token ids only)",
-      manifest.files_size(), TotalBytes(manifest));
-}
-
-void PrintTensors(const Manifest& manifest) {
-  size_t longest = 0;
-  for (const ManifestTensor& tensor : manifest.tensors()) longest = std::max(longest, tensor.name().size());
-  for (const ManifestTensor& tensor : manifest.tensors()) {
-    std::cout << absl::StrFormat("%-9s  %-*s  %-4s  [%s]  %d %s\n", tensor.section(), static_cast<int>(longest), tensor.name(),
-                                 tensor.dtype(), absl::StrJoin(tensor.shape(), ", "), tensor.shards_size(),
-                                 tensor.shards_size() == 1 ? "shard" : "shards");
-  }
-}
-
-struct InspectOptions {
+struct CheckpointArguments {
   std::string checkpoint;
-  bool tensors = false;
-  bool config = false;
+  bool json = false, config = false;  // inspect
+  std::string format = "safetensors";
+  std::string in, out, tokenizer;     // import, export
 };
+using Arguments = std::shared_ptr<CheckpointArguments>;
 
-absl::Status Inspect(const InspectOptions& options) {
-  PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, OpenCheckpoint(options.checkpoint));
-  std::cout << Summary(reader);
-  if (options.tensors) PrintTensors(reader.manifest());
-  if (options.config) std::cout << ToText(reader.manifest().config());
+absl::Status Inspect(const CheckpointArguments& arguments) {
+  PHOTON_ASSIGN_OR_RETURN(const std::string dir, ResolveCheckpoint(arguments.checkpoint));
+  if (arguments.config) {
+    PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, CheckpointReader::Open(dir));
+    std::cout << ToText(reader.manifest().config());
+    return absl::OkStatus();
+  }
+  PHOTON_ASSIGN_OR_RETURN(const std::string text,
+                          InspectCheckpoint(dir, arguments.json ? InspectFormat::kJson : InspectFormat::kText));
+  std::cout << text;
   return absl::OkStatus();
 }
 
-absl::Status Verify(const std::string& path) {
-  PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, OpenCheckpoint(path));
-  const std::unique_ptr<Communicator> self = SelfCommunicator();
-  PHOTON_RETURN_IF_ERROR(reader.Verify(*self, ""));
-  std::cout << reader.dir() << ": whole; " << reader.manifest().files_size() << " files, " << TotalBytes(reader.manifest())
-            << " bytes, every checksum matches\n";
+absl::Status Verify(const CheckpointArguments& arguments) {
+  PHOTON_ASSIGN_OR_RETURN(const std::string dir, ResolveCheckpoint(arguments.checkpoint));
+  const VerifyReport report = VerifyCheckpoint(dir);
+  std::cout << report.text;
+  return report.status;
+}
+
+absl::Status Export(const CheckpointArguments& arguments) {
+  PHOTON_ASSIGN_OR_RETURN(const std::string dir, ResolveCheckpoint(arguments.checkpoint));
+  PHOTON_RETURN_IF_ERROR(ExportSafetensors(dir, arguments.out));
+  std::cout << "wrote " << arguments.out << " and " << ModelJsonPath(arguments.out) << "\n";
   return absl::OkStatus();
 }
 
-void AddCheckpointOption(CLI::App& command, std::string* checkpoint) {
-  command.add_option("--checkpoint", *checkpoint, "A run folder (its newest checkpoint) or a checkpoint folder")->required();
+absl::StatusOr<std::vector<NamedShape>> TensorsOf(const ModelConfig& config) {
+  PHOTON_RETURN_IF_ERROR(ValidateModel(config));
+  std::vector<NamedShape> tensors;
+  const std::unique_ptr<LanguageModel> model = LanguageModel::Create(config);
+  for (const auto& parameter : model->parameters().parameters()) {
+    tensors.push_back({parameter->spec.name, parameter->spec.shape});
+  }
+  return tensors;
+}
+
+absl::Status Import(const CheckpointArguments& arguments) {
+  PHOTON_RETURN_IF_ERROR(ImportSafetensors(arguments.in, arguments.checkpoint, arguments.tokenizer, TensorsOf));
+  std::cout << "wrote " << arguments.checkpoint << "\n";
+  return absl::OkStatus();
+}
+
+void AddExport(CLI::App& group, const Arguments& a, Run* chosen) {
+  CLI::App& command = *AddCommand(group, "export", "Write the weights for other programs: F.safetensors, and F.json beside it",
+                                  chosen, [a] { return Export(*a); });
+  AddCheckpointOption(command, &a->checkpoint);
+  command.add_option("--format", a->format, "File format")->check(CLI::IsMember({"safetensors"}))->capture_default_str();
+  command.add_option("--out", a->out, "F.safetensors")->required();
+}
+
+void AddImport(CLI::App& group, const Arguments& a, Run* chosen) {
+  CLI::App& command = *AddCommand(group, "import", "Make a checkpoint of F.safetensors and the F.json beside it", chosen,
+                                  [a] { return Import(*a); });
+  command.add_option("--in", a->in, "F.safetensors")->required();
+  command.add_option("--checkpoint", a->checkpoint, "The new checkpoint's folder")->required();
+  command.add_option("--tokenizer", a->tokenizer, "A tokenizer for the checkpoint to carry (without one: token ids only)");
 }
 
 }  // namespace
@@ -87,16 +88,18 @@ void AddCheckpointOption(CLI::App& command, std::string* checkpoint) {
 void AddCheckpointCommands(CLI::App& app, Run* chosen) {
   CLI::App& group = *app.add_subcommand("checkpoint", "Look into, check and convert checkpoints");
   group.require_subcommand(1);
+  const auto a = std::make_shared<CheckpointArguments>();
 
-  const auto inspect = std::make_shared<InspectOptions>();
-  CLI::App* command = AddCommand(group, "inspect", "Print what a checkpoint holds", chosen, [inspect] { return Inspect(*inspect); });
-  AddCheckpointOption(*command, &inspect->checkpoint);
-  command->add_flag("--tensors", inspect->tensors, "Also every tensor: section, name, dtype, shape, shards");
-  command->add_flag("--config", inspect->config, "Also the run's config");
+  CLI::App& inspect = *AddCommand(group, "inspect", "Print what a checkpoint holds", chosen, [a] { return Inspect(*a); });
+  AddCheckpointOption(inspect, &a->checkpoint);
+  CLI::Option* json = inspect.add_flag("--json", a->json, "Print it as JSON");
+  inspect.add_flag("--config", a->config, "Print the run's config instead")->excludes(json);
 
-  const auto verify = std::make_shared<std::string>();
-  command = AddCommand(group, "verify", "Read every file and compare its checksum", chosen, [verify] { return Verify(*verify); });
-  AddCheckpointOption(*command, verify.get());
+  CLI::App& verify = *AddCommand(group, "verify", "Read every file and compare its checksum", chosen, [a] { return Verify(*a); });
+  AddCheckpointOption(verify, &a->checkpoint);
+
+  AddExport(group, a, chosen);
+  AddImport(group, a, chosen);
 }
 
 }  // namespace photon

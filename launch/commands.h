@@ -20,8 +20,5 @@ void AddTrainCommand(CLI::App& app, Run* chosen);
 void AddGenerateCommand(CLI::App& app, Run* chosen);
 void AddScoreCommand(CLI::App& app, Run* chosen);
 void AddCheckpointCommands(CLI::App& app, Run* chosen);
-void AddGenerateCommand(CLI::App& app, Run* chosen);
-void AddScoreCommand(CLI::App& app, Run* chosen);
-void AddTrainCommand(CLI::App& app, Run* chosen);
 
 }  // namespace photon

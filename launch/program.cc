@@ -95,9 +95,6 @@ int RunProgram(int argc, char** argv) {
   app.set_version_flag("--version", kVersion, "Print the version and exit");
   app.require_subcommand(1);
   Run chosen;
-  AddTrainCommand(app, &chosen);
-  AddGenerateCommand(app, &chosen);
-  AddScoreCommand(app, &chosen);
   AddPrepareCommand(app, &chosen);
   AddTrainCommand(app, &chosen);
   AddGenerateCommand(app, &chosen);

@@ -54,16 +54,6 @@ absl::StatusOr<std::vector<int32_t>> ReadTokenJson(const std::string& path) {
   return ParseTokenJson(text, absl::StrCat("token file ", path));
 }
 
-absl::Status CheckVocabulary(absl::Span<const int32_t> tokens, int32_t vocab_size, const std::string& name) {
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] >= 0 && tokens[i] < vocab_size) continue;
-    return absl::InvalidArgumentError(absl::StrCat(name, ": element ", i, " (counted from 0) is ", tokens[i],
-                                                   ", but the model's vocabulary ends at ", vocab_size - 1,
-                                                   "; prepare the ids with the checkpoint's tokenizer"));
-  }
-  return absl::OkStatus();
-}
-
 std::string TokenJson(absl::Span<const int32_t> tokens) { return absl::StrCat("[", absl::StrJoin(tokens, ","), "]"); }
 
 }  // namespace photon

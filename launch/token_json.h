@@ -17,9 +17,6 @@ absl::StatusOr<std::vector<int32_t>> ParseTokenJson(absl::string_view text, cons
 // kNotFound for a missing file.
 absl::StatusOr<std::vector<int32_t>> ReadTokenJson(const std::string& path);
 
-// kInvalidArgument naming `name`, the element and the size, for an id that the vocabulary doesn't hold.
-absl::Status CheckVocabulary(absl::Span<const int32_t> tokens, int32_t vocab_size, const std::string& name);
-
 std::string TokenJson(absl::Span<const int32_t> tokens);  // "[1,2,3]"
 
 }  // namespace photon

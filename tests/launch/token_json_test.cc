@@ -44,13 +44,6 @@ TEST(TokenJson, MissingFile) {
   EXPECT_EQ(ReadTokenJson("/tmp").status().code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST(TokenJson, VocabularyEdge) {
-  EXPECT_TRUE(CheckVocabulary({0, 99}, 100, "ids.json").ok());
-  const absl::Status status = CheckVocabulary({0, 100}, 100, "ids.json");
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("ids.json: element 1 (counted from 0) is 100"));
-}
-
 TEST(TokenJson, Writes) {
   EXPECT_EQ(TokenJson({}), "[]");
   EXPECT_EQ(TokenJson({5, 0, 7}), "[5,0,7]");
