@@ -48,13 +48,12 @@ void PairProducts(const Triangle<A>& triangle, Panel<const A> a, Panel<const A> 
   int filled = 0;
   for (int i = 0; i < triangle.length; ++i) {
     for (int j = 0; j <= i; ++j) {
-      Vec<A> sum = {};
-      for (int64_t c = 0; c < triangle.columns; c += kVectors * n) {
+      const A* left = a.data + i * a.stride;
+      const A* right = b.data + j * b.stride;
+      Vec<A> sum = Load(left) * Load(right);
 #pragma GCC unroll 4
-        for (int x = 0; x < kVectors; ++x) {
-          sum += Load(a.data + i * a.stride + c + x * n) * Load(b.data + j * b.stride + c + x * n);
-        }
-      }
+      for (int x = 1; x < kVectors; ++x) sum += Load(left + x * n) * Load(right + x * n);
+      for (int64_t c = kVectors * n; c < triangle.columns; c += n) sum += Load(left + c) * Load(right + c);
       sums[filled++] = sum;
       if (filled < n) continue;
       Store(products, SumEach<A>(sums));
@@ -107,7 +106,10 @@ struct Softmax {
   void Compute(const Triangle<A>& triangle, const int32_t* first) {
     for (int i = 0, row = 0; i < triangle.length; row += ++i) {
       A largest = weights[row + first[i]];
-      for (int j = first[i] + 1; j <= i; ++j) largest = std::max(largest, weights[row + j]);
+      for (int j = first[i] + 1; j <= i; ++j) {
+        const A score = weights[row + j];
+        largest = score > largest ? score : largest;  // by value: std::max compiles to a branch, mispredicted
+      }
       top[i] = largest;
     }
     const Vec<A> tops = Load(top);
@@ -153,6 +155,18 @@ Panel<A> Buffer(A* scratch, int index, const Triangle<A>& triangle) {
   return {scratch + index * triangle.length * triangle.columns, triangle.columns};
 }
 
+// Asks for the rows that a later unit reads. The hardware does not follow: a unit's rows are short pieces, each in a page
+// of its own.
+template <typename T>
+void Prefetch(const Tensor& t, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+  if (row + rows > t.dim(0)) return;  // no such unit
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t i = row; i < row + rows; ++i) {
+    const T* begin = t.data<T>() + i * t.stride(0) + column;
+    for (int64_t c = 0; c < columns; c += kLine) __builtin_prefetch(begin + c);
+  }
+}
+
 struct ForwardTensors {
   const Tensor &q, &k, &v, &out, &lse;
 };
@@ -180,8 +194,8 @@ void Forward(const ForwardTensors& t, const ops::AttentionShape& shape, const Tr
     }
     out.Finish(length);
     if (!t.lse.defined()) continue;
-    A* lse = t.lse.data<A>() + h * t.lse.stride(0) + row;
-    for (int i = 0; i < length; ++i) lse[i] = softmax.top[i] * triangle.scale + std::log(softmax.total[i]);
+    Store(softmax.top, Load(softmax.top) * triangle.scale + Log(Load(softmax.total)));
+    std::copy_n(softmax.top, length, t.lse.data<A>() + h * t.lse.stride(0) + row);
   }
 }
 
@@ -262,16 +276,27 @@ void VisitStep(int64_t vectors, F&& f) {
   return f(std::integral_constant<int, 1>());
 }
 
-// Calls unit(window, key/value head, scratch) for all, `buffers` buffers in the scratch.
-template <typename A, typename F>
-void ForEachUnit(const Context& context, const ops::AttentionShape& shape, const Triangle<A>& triangle, int buffers,
+// Calls unit(window, key/value head, scratch) for all, `buffers` buffers in the scratch, each well after its rows of
+// `inputs` (of query heads or of key/value heads, by their width) were asked for.
+template <typename T, typename F>
+void ForEachUnit(const Context& context, const ops::AttentionShape& shape,
+                 const Triangle<AccumulateType<T>>& triangle, int buffers, std::initializer_list<const Tensor*> inputs,
                  F&& unit) {
+  using A = AccumulateType<T>;
+  constexpr int64_t kAhead = 2;        // units
   constexpr int64_t kGrain = 16384;  // elements a thread must have to be worth waking
   const ThreadScratch<A> scratch(context, buffers * triangle.length * triangle.columns);
   const int64_t grain = kGrain / (triangle.length * triangle.columns) + 1;
   ParallelFor(shape.batch * shape.kv_heads, grain, [&](int64_t begin, int64_t end) {
     A* own = scratch.ThisThread();
-    for (int64_t i = begin; i < end; ++i) unit(i / shape.kv_heads, static_cast<int>(i % shape.kv_heads), own);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t later = (i + kAhead) / shape.kv_heads, later_head = (i + kAhead) % shape.kv_heads;
+      for (const Tensor* t : inputs) {
+        const int64_t columns = t->dim(1) / shape.kv_heads;
+        Prefetch<T>(*t, later * shape.length, shape.length, later_head * columns, columns);
+      }
+      unit(i / shape.kv_heads, static_cast<int>(i % shape.kv_heads), own);
+    }
   });
 }
 
@@ -285,7 +310,7 @@ void WindowForward(const Context& context, const Tensor& q, const Tensor& k, con
     const Triangle<A> triangle(shape.length, shape.head_dim);
     const ForwardTensors tensors = {q, k, v, out, lse};
     VisitStep(triangle.columns / kLanes<A>, [&](auto step) {
-      ForEachUnit(context, shape, triangle, 4, [&](int64_t window, int g, A* scratch) {
+      ForEachUnit<T>(context, shape, triangle, 4, {&q, &k, &v}, [&](int64_t window, int g, A* scratch) {
         Forward<step(), T>(tensors, shape, triangle, window, g, scratch);
       });
     });
@@ -301,7 +326,7 @@ void WindowBackward(const Context& context, const Tensor& dout, const Tensor& q,
     const Triangle<A> triangle(shape.length, shape.head_dim);
     const BackwardTensors tensors = {dout, q, k, v, lse, dq, dk, dv};
     VisitStep(triangle.columns / kLanes<A>, [&](auto step) {
-      ForEachUnit(context, shape, triangle, 7, [&](int64_t window, int g, A* scratch) {
+      ForEachUnit<T>(context, shape, triangle, 7, {&dout, &q, &k, &v}, [&](int64_t window, int g, A* scratch) {
         Backward<step(), T>(tensors, shape, triangle, window, g, scratch);
       });
     });
