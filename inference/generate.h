@@ -31,7 +31,7 @@ struct GenerateOptions {
 struct GenerateResult {
   std::vector<int32_t> tokens;   // max_new_tokens of them, fewer only where `stop` came
   bool stopped = false;
-  double prefill_seconds = 0;    // until the first token could be chosen
+  double prefill_seconds = 0;    // reading the prompt
   double decode_seconds = 0;
   StateBytes bytes;              // at the end; windows: the most held at once
 };

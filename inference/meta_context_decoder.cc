@@ -15,7 +15,7 @@ void MetaContextDecoder::TakeOver(States states) const {
   }
 }
 
-std::vector<KvCache*> MetaContextDecoder::Windows(int l, int64_t count) {
+std::vector<KvCache*> MetaContextDecoder::EmptyWindows(int l, int64_t count) {
   std::vector<std::unique_ptr<KvCache>>& windows = windows_[l - 1];
   while (static_cast<int64_t>(windows.size()) < count) {
     windows.push_back(std::make_unique<KvCache>(NewWindow(context_, decoder_.model(), l)));
@@ -37,7 +37,7 @@ int64_t MetaContextDecoder::window_bytes() const {
 // Decoder l on its own outputs, a window per row of `sources` [M, D]: Xh^(l-1), [M C_l, D].
 Tensor MetaContextDecoder::RollOut(int l, const Tensor& sources) {
   const int64_t units = sources.dim(0), d = sources.dim(1), chunk = decoder_.model().level(l).chunk;
-  const std::vector<KvCache*> windows = Windows(l, units);
+  const std::vector<KvCache*> windows = EmptyWindows(l, units);
   const Tensor outputs = context_.Empty({units, chunk * d}, sources.dtype());
   Tensor out;
   for (int64_t j = 0; j < chunk; ++j) {
@@ -52,7 +52,7 @@ Tensor MetaContextDecoder::RollOut(int l, const Tensor& sources) {
 std::vector<int32_t> MetaContextDecoder::DecodeChunks(const Tensor& sources, int64_t sequences, const Choose& choose) {
   const PhotonModel& model = decoder_.model();
   const int64_t units = sources.dim(0), chunk = model.level(1).chunk, units_each = units / sequences;
-  const std::vector<KvCache*> windows = Windows(1, units);
+  const std::vector<KvCache*> windows = EmptyWindows(1, units);
   std::vector<int32_t> tokens(units * chunk), chosen;
   for (int64_t j = 0; j < chunk; ++j) {
     Tape tape(context_, Tape::Mode::kEvaluate);

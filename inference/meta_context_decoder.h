@@ -36,7 +36,7 @@ class MetaContextDecoder {
   int64_t window_bytes() const;  // keys and values of the windows of the last Decode()
 
  private:
-  std::vector<KvCache*> Windows(int l, int64_t count);
+  std::vector<KvCache*> EmptyWindows(int l, int64_t count);
   Tensor RollOut(int l, const Tensor& sources);
   std::vector<int32_t> DecodeChunks(const Tensor& sources, int64_t sequences, const Choose& choose);
 

@@ -16,8 +16,8 @@ KvCache NewWindow(const Context& context, const PhotonModel& model, int l);
 // Xh^(l-1) of each unit's first part, [M, D].
 Tensor BeginWindows(const Context& context, const PhotonModel& model, int l, const Tensor& sources, Windows windows);
 
-// Feeds each window one content ([M, D]): the outputs at the next slot, [M, D]. All windows are at the same or
-// different slots, each after BeginWindows.
+// Feeds each window one content ([M, D]): the outputs at its next slot, [M, D]. Windows may be at different slots, each
+// begun before.
 Tensor StepWindows(const Context& context, const PhotonModel& model, int l, const Tensor& contents, Windows windows);
 
 }  // namespace photon
