@@ -98,6 +98,16 @@ TEST(Dataset, FewerTokensThanASequenceArePadded) {
   EXPECT_EQ(batch->document_begin[15], 8) << "padding at the end belongs to no document";
 }
 
+TEST(Dataset, AShortRangeDoesNotRunIntoTheNextDocuments) {
+  TemporaryFolder folder;
+  const auto file = WriteDocuments(folder / "x", Distinct({2, 3, 40}));
+  const auto dataset = Dataset::Create(file, {0, 2}, Options(16, 4));
+  const auto batch = (*dataset)->Samples(0, 1);
+  ASSERT_TRUE(batch.ok()) << batch.status();
+  EXPECT_THAT(batch->tokens,
+              ElementsAre(100, 101, kEnd, kEnd, 102, 103, 104, kEnd, kEnd, kEnd, kEnd, kEnd, kEnd, kEnd, kEnd, kEnd));
+}
+
 // Random lengths, aligns and sequence lengths against the rules, position by position.
 TEST(Dataset, PackingRulesHoldOnRandomFiles) {
   TemporaryFolder folder;
