@@ -182,7 +182,7 @@ inline Vec<double> Exp(Vec<double> x) {
   return x;
 }
 
-// log within 2 ulp (of 1 near 1) for positive normal floats, the polynomial of Cephes' logf; exact library values for
+// log within 2 ulp for positive normal floats, the polynomial of Cephes' logf; exact library values for
 // double.
 inline VecF Log(VecF x) {
   typedef int32_t VecI __attribute__((vector_size(64)));

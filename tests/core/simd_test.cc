@@ -51,6 +51,22 @@ TEST(Simd, ExpAtTheEnds) {
   EXPECT_TRUE(std::isnan(ExpOf(std::bit_cast<float>(0xffffffffu))));
 }
 
+TEST(Simd, LogIsWithinTwoUlp) {
+  double worst = 0;
+  for (uint32_t bits = 0x00800000u; bits < 0x7f800000u; bits += 997 * kLanes<float>) {
+    float x[kLanes<float>], y[kLanes<float>];
+    for (int k = 0; k < kLanes<float>; ++k) x[k] = std::bit_cast<float>(std::min(bits + 997 * k, 0x7f7fffffu));
+    Store(y, Log(Load(x)));
+    for (int k = 0; k < kLanes<float>; ++k) {
+      const double want = std::log(static_cast<double>(x[k]));
+      const double ulp = want == 0 ? 0x1p-149 : std::ldexp(1.0, std::ilogb(want) - 23);
+      worst = std::max(worst, std::abs(y[k] - want) / ulp);
+    }
+  }
+  EXPECT_LE(worst, 2);
+  EXPECT_GT(worst, 0);
+}
+
 TEST(Simd, DoubleExpIsTheLibrarys) {
   double out[kLanes<double>];
   Store(out, Exp(Broadcast(-3.25)));
