@@ -31,13 +31,15 @@ double Now() {
 // A run on one rank, from the opened data to the last checkpoint.
 class TrainingRun {
  public:
-  TrainingRun(const RunConfig& config, const Mesh& mesh, OpenedData data)
+  // `saved`: the config that is left for later runs.
+  TrainingRun(const RunConfig& config, const RunConfig& saved, const Mesh& mesh, OpenedData data)
       : config_(config),
+        saved_config_(saved),
         mesh_(mesh),
         data_(std::move(data)),
         context_(Device{}, CpuBackend(), arena_),
         trainer_(config_, mesh_, context_, arena_),
-        checkpoints_(context_, mesh_, config_, trainer_.model().parameters(), trainer_.optimizer(), data_.tokenizer == nullptr ? "" : data_.tokenizer->bytes()),
+        checkpoints_(context_, mesh_, saved_config_, trainer_.model().parameters(), trainer_.optimizer(), data_.tokenizer == nullptr ? "" : data_.tokenizer->bytes()),
         dp_(mesh_.axis(MeshAxis::kDp)) {}
 
   absl::Status Run(bool resume);
@@ -57,6 +59,7 @@ class TrainingRun {
   absl::StatusOr<bool> AnyRank(const char* what, bool mine);
 
   RunConfig config_;
+  RunConfig saved_config_;
   const Mesh& mesh_;
   OpenedData data_;
   Arena arena_;
@@ -115,7 +118,7 @@ absl::Status TrainingRun::Start(bool resume) {
       absl::StatusOr<MetricsLog> log = MetricsLog::Open(config_.run_dir(), step());
       opened = log.status();
       if (log.ok()) log_ = *std::move(log);
-      std::ofstream(config_.run_dir() + "/config.textproto") << ToText(config_);
+      std::ofstream(config_.run_dir() + "/config.textproto") << ToText(saved_config_);
     }
   }
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "open metrics", opened));
@@ -226,6 +229,13 @@ absl::StatusOr<bool> TrainingRun::AnyRank(const char* what, bool mine) {
   return any > 0;
 }
 
+// Every default written out, but for those that follow from the number of ranks: a later run may have another.
+RunConfig ForAnyLayout(const RunConfig& requested, RunConfig resolved) {
+  if (!requested.parallel().has_dp()) resolved.mutable_parallel()->clear_dp();
+  if (!requested.training().has_micro_batch_sequences()) resolved.mutable_training()->clear_micro_batch_sequences();
+  return resolved;
+}
+
 }  // namespace
 
 absl::Status Train(const RunConfig& requested, const TrainOptions& options) {
@@ -239,7 +249,7 @@ absl::Status Train(const RunConfig& requested, const TrainOptions& options) {
   absl::StatusOr<OpenedData> data =
       OpenData(config.data(), config.model().vocab_size(), ChunkProduct(config.model()));
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "open data", data.status()));
-  TrainingRun run(config, mesh, *std::move(data));
+  TrainingRun run(config, ForAnyLayout(requested, config), mesh, *std::move(data));
   return run.Run(options.resume);
 }
 
