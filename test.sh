@@ -30,6 +30,9 @@ if ! cmake -S . -B build -G Ninja -DPHOTON_TESTS=ON >build/configure.log 2>&1; t
 fi
 ninja -C build
 
+# ctest runs a test on every core; with more threads than that, they would spin against each other. Tests of threading
+# choose their own number.
+export OMP_NUM_THREADS=1
 # The programs under test start mpirun, which would read what is typed here.
 status=0
 ctest --test-dir build --output-on-failure --no-tests=error -j "$(nproc)" --output-junit "$PWD/build/tests.xml" \

@@ -31,6 +31,11 @@ struct Case {
   bool level_one = false;
 };
 
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << Describe(c.model) << ", alpha " << c.alpha << (c.stop_gradient ? "" : ", no stop-gradient")
+       << (c.level_one ? ", l = 1 term" : "");
+}
+
 std::vector<Case> Cases() {
   std::vector<Case> cases = {{.model = {.chunks = {}}}, {.model = {.chunks = {3}}, .alpha = 0.3, .level_one = true}};
   for (const TinyModel& model : AllFlags({.chunks = {2, 3}, .width = 12, .heads = 2, .kv_heads = 1, .vocab = 7})) {

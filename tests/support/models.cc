@@ -1,5 +1,7 @@
 #include "tests/support/models.h"
 
+#include <ostream>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/random.h"
@@ -33,6 +35,8 @@ std::string Describe(const TinyModel& tiny) {
                       ModelConfig::Shift_Name(tiny.shift), " ", ModelConfig::Contents_Name(tiny.contents), " ",
                       ModelConfig::Scope_Name(tiny.scope));
 }
+
+void PrintTo(const TinyModel& tiny, std::ostream* out) { *out << Describe(tiny); }
 
 std::unique_ptr<LanguageModel> MakeModel(const Context& context, const TinyModel& tiny, DType master, DType compute,
                                          uint64_t seed) {

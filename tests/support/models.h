@@ -24,6 +24,7 @@ struct TinyModel {
 };
 ModelConfig ConfigOf(const TinyModel& tiny);
 std::string Describe(const TinyModel& tiny);
+void PrintTo(const TinyModel& tiny, std::ostream* out);  // for GoogleTest
 
 // Allocated and initialised, with matrices scaled up so that every part of the model matters to the output (the usual
 // 0.02 at such widths leaves attention and feed-forward nearly silent).
