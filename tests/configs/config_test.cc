@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "configs/nearest.h"
+#include "tests/support/temporary_folder.h"
 
 namespace photon {
 namespace {
@@ -68,7 +69,8 @@ TEST(LoadRunConfig, MissingFileAndFolder) {
 }
 
 TEST(LoadRunConfig, AppliesOverridesInOrder) {
-  const std::string path = ::testing::TempDir() + "/overrides.textproto";
+  const testing::TemporaryFolder folder;
+  const std::string path = folder / "overrides.textproto";
   std::ofstream(path) << "model { width: 64 }";
   EXPECT_EQ(LoadRunConfig(path, {"model.width=96", "model.width=128"})->model().width(), 128);
   EXPECT_FALSE(LoadRunConfig(path, {"model.width=96", "nothing"}).ok());

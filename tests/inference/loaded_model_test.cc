@@ -8,6 +8,7 @@
 
 #include "inference/score.h"
 #include "tests/support/models.h"
+#include "tests/support/temporary_folder.h"
 #include "tests/support/tensors.h"
 
 namespace photon::testing {
@@ -17,9 +18,6 @@ using ::testing::HasSubstr;
 
 class LoadedModelTest : public ::testing::Test {
  protected:
-  LoadedModelTest() : dir_(::testing::TempDir() + "loaded_model_test") { std::filesystem::remove_all(dir_); }
-  ~LoadedModelTest() override { std::filesystem::remove_all(dir_); }
-
   CheckpointContents ContentsOf(const LanguageModel& model) {
     CheckpointContents contents;
     *contents.config.mutable_model() = model.config();
@@ -40,7 +38,8 @@ class LoadedModelTest : public ::testing::Test {
   }
 
   TestContext context_;
-  std::string dir_;
+  TemporaryFolder folder_;
+  std::string dir_ = folder_ / "checkpoint";
   std::vector<int32_t> tokens_ = RandomTokens(21, 19, 1);
 };
 
