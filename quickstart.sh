@@ -16,7 +16,7 @@ case "${1:-}" in
 esac
 mkdir -p "$run"
 log=$run/quickstart.log
-: >"$log"
+printf "##### %s\n" "$(date)" >>"$log"
 started=$SECONDS
 
 say() { printf '%s\n' "$*"; printf '\n=== %s\n' "$*" >>"$log"; }
@@ -35,9 +35,8 @@ mkdir -p build
 cmake -S . -B build -G Ninja >>"$log" 2>&1 || fail "cmake failed"
 # ninja's "[12/80] .." is the progress line.
 NINJA_STATUS='[%f/%t, %e s] ' ninja -C build photon 2>&1 | tee -a "$log" | while read -r line; do
-  [[ $line == \[* ]] && progress "${line:0:100}"
-done || true
-[[ ${PIPESTATUS[0]} -eq 0 && -x build/photon ]] || fail "the build failed"
+  if [[ $line == \[* ]]; then progress "${line:0:100}"; fi
+done || fail "the build failed"
 progress_end "$(build/photon --version)"
 
 say "3/6 Preparing the text"
@@ -103,17 +102,18 @@ for mode in hier hier-parallel rec; do
   build/photon generate --checkpoint "$run" --prompt "$prompt" --max-new-tokens 160 --mode "$mode" --temperature 0.7 \
     --top-p 0.9 --seed 7 >"$run/sample-$mode.txt" 2>>"$log" || fail "generating in mode $mode failed"
   printf '\n--- %s\n' "$mode"
-  fold -s -w 100 "$run/sample-$mode.txt"
+  printf '%s%s\n' "$prompt" "$(cat "$run/sample-$mode.txt")" | fold -s -w 100
 done
 # The share of generated words that occur in the text.
 known=$(tr -cs 'A-Za-z' '\n' <"$run/sample-hier.txt" | awk 'NR == FNR { known[tolower($0)]; next }
   $0 != "" { n++; if (tolower($0) in known) k++ } END { printf "%.0f", n ? 100 * k / n : 0 }' \
   <(tr -cs 'A-Za-z' '\n' <"$text") -)
 
+result=$(grep -o 'validation loss.*' "$log" | tail -n 1 || true)
 cat <<EOF
 
 Done in $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s:
-  $(grep -o 'validation loss.*' "$log" "$run"/train.log 2>/dev/null | tail -n 1)
+  $result
   $known % of the words generated in mode hier occur in the text
   $run/checkpoints/latest   the model (photon checkpoint inspect --checkpoint $run)
   $run/metrics.jsonl        every step; $run/loss.png is the picture
