@@ -1,5 +1,6 @@
 #include "launch/program.h"
 
+#include <csignal>
 #include <exception>
 #include <iostream>
 #include <new>
@@ -90,6 +91,7 @@ CLI::App* AddCommand(CLI::App& parent, const std::string& name, const std::strin
 }
 
 int RunProgram(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file over the size limit is a write that fails, like a full disk, not the end
   SetThreads();
   CLI::App app(kDescription, "photon");
   app.set_version_flag("--version", kVersion, "Print the version and exit");

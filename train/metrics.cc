@@ -3,6 +3,7 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -23,7 +24,8 @@ std::vector<std::string> KeptLines(const std::string& path, int64_t last) {
   std::ifstream in(path);
   for (std::string line; std::getline(in, line);) {
     const Json entry = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (entry.is_object() && entry.value("step", last + 1) <= last) kept.push_back(line);
+    if (!entry.is_object() || !entry.contains("step") || !entry["step"].is_number_integer()) continue;
+    if (entry["step"].get<int64_t>() <= last) kept.push_back(line);
   }
   return kept;
 }
@@ -48,6 +50,8 @@ absl::StatusOr<MetricsLog> MetricsLog::Open(const std::string& run_dir, int64_t 
   }
   std::error_code error;
   std::filesystem::rename(temporary, path, error);
+  log.path_ = path;
+  log.file_.rdbuf()->pubsetbuf(nullptr, 0);  // a line is one write: a kill loses no step that was done
   log.file_.open(path, std::ios::app);
   if (error || !log.file_) return absl::PermissionDeniedError(absl::StrCat(path, ": can't be written"));
   return log;
@@ -70,11 +74,25 @@ void MetricsLog::WriteStep(const StepMetrics& m) {
                 {"communication_s", m.communication_s},
                 {"optimizer_s", m.optimizer_s}};
   if (!m.skipped.empty()) entry["skipped"] = m.skipped;
-  file_ << entry.dump() << std::endl;  // flushed: a kill loses no step that was done
+  WriteLine(entry.dump());
 }
 
 void MetricsLog::WriteValidation(int64_t step, double loss, int64_t tokens) {
-  file_ << Json({{"step", step}, {"valid_loss", Number(loss)}, {"valid_tokens", tokens}}).dump() << std::endl;
+  WriteLine(Json({{"step", step}, {"valid_loss", Number(loss)}, {"valid_tokens", tokens}}).dump());
+}
+
+void MetricsLog::WriteLine(const std::string& json) {
+  std::error_code ignored;
+  const auto size = std::filesystem::file_size(path_, ignored);
+  const std::string line = json + '\n';
+  if (file_.write(line.data(), line.size())) {
+    failing_ = false;
+    return;
+  }
+  file_.clear();
+  std::filesystem::resize_file(path_, size, ignored);  // no half line stays
+  if (!failing_) spdlog::error("{} can't be written: steps are missing from it until it can", path_);
+  failing_ = true;
 }
 
 std::string StepLine(const StepMetrics& m, int64_t steps, double seconds_left) {

@@ -27,7 +27,7 @@ struct StepMetrics {
   double compute_s = 0;       // forward and backward
   double communication_s = 0; // gradient reduction
   double optimizer_s = 0;
-  std::string skipped;        // reason; empty: the update was applied
+  std::string skipped = "";   // reason; empty: the update was applied
 };
 
 // Writes from rank 0 only.
@@ -37,11 +37,16 @@ class MetricsLog {
   // dropped; the others stay.
   static absl::StatusOr<MetricsLog> Open(const std::string& run_dir, int64_t resumed_step);
 
+  // A line that can't be written (disk full) is lost and told; the file stays readable and later lines go on.
   void WriteStep(const StepMetrics& metrics);
   void WriteValidation(int64_t step, double loss, int64_t tokens);
 
  private:
+  void WriteLine(const std::string& json);
+
+  std::string path_;
   std::ofstream file_;
+  bool failing_ = false;  // and said so
 };
 
 // "step 120/1000  loss 5.123  lr 3.0e-04  |g| 0.81  12.3k tok/s  MFU 41 %  3m20s left"

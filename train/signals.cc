@@ -1,7 +1,5 @@
 #include "train/signals.h"
 
-#include <csignal>
-
 namespace photon {
 namespace {
 
@@ -14,23 +12,22 @@ void OnSignal(int signal) {
   if (signal == SIGUSR1) save_flag = 1;
 }
 
-void Install(void (*handler)(int)) {
-  struct sigaction action = {};
-  action.sa_handler = handler;
-  action.sa_flags = SA_RESTART;  // reads and writes under way are not disturbed
-  sigaction(SIGTERM, &action, nullptr);
-  sigaction(SIGUSR1, &action, nullptr);
-}
-
 }  // namespace
 
 SignalWatch::SignalWatch() {
   stop_flag = 0;
   save_flag = 0;
-  Install(OnSignal);
+  struct sigaction action = {};
+  action.sa_handler = OnSignal;
+  action.sa_flags = SA_RESTART;  // reads and writes under way are not disturbed
+  sigaction(SIGTERM, &action, &old_stop_);
+  sigaction(SIGUSR1, &action, &old_save_);
 }
 
-SignalWatch::~SignalWatch() { Install(SIG_DFL); }
+SignalWatch::~SignalWatch() {
+  sigaction(SIGTERM, &old_stop_, nullptr);
+  sigaction(SIGUSR1, &old_save_, nullptr);
+}
 
 bool SignalWatch::stop_wanted() const { return stop_flag != 0; }
 

@@ -2,6 +2,8 @@
 // all ranks act on the same step.
 #pragma once
 
+#include <csignal>
+
 namespace photon {
 
 class SignalWatch {
@@ -12,6 +14,9 @@ class SignalWatch {
 
   bool stop_wanted() const;
   bool TakeSaveWanted();  // true once per SIGUSR1
+
+ private:
+  struct sigaction old_stop_, old_save_;
 };
 
 }  // namespace photon

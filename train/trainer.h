@@ -49,8 +49,8 @@ class Trainer {
   std::unique_ptr<LanguageModel> model_;
   Optimizer optimizer_;
   TrainingStage stage_;
+  RunState state_;  // before health_, which begins from it
   HealthMonitor health_;
-  RunState state_;
   double step_flops_;
 };
 

@@ -1,0 +1,42 @@
+#include "train/signals.h"
+
+#include <gtest/gtest.h>
+
+namespace photon {
+namespace {
+
+int seen_by_old_handler = 0;
+void OldHandler(int) { ++seen_by_old_handler; }
+
+TEST(SignalWatch, NotesWhatArrives) {
+  SignalWatch watch;
+  EXPECT_FALSE(watch.stop_wanted());
+  EXPECT_FALSE(watch.TakeSaveWanted());
+  std::raise(SIGUSR1);
+  std::raise(SIGUSR1);
+  EXPECT_FALSE(watch.stop_wanted());
+  EXPECT_TRUE(watch.TakeSaveWanted());
+  EXPECT_FALSE(watch.TakeSaveWanted()) << "a save is wanted once";
+  std::raise(SIGTERM);
+  EXPECT_TRUE(watch.stop_wanted());
+  EXPECT_TRUE(watch.stop_wanted()) << "a stop stays wanted";
+  EXPECT_FALSE(watch.TakeSaveWanted());
+}
+
+TEST(SignalWatch, PutsOldHandlersBackAndForgets) {
+  struct sigaction ours = {}, before = {};
+  ours.sa_handler = OldHandler;
+  sigaction(SIGTERM, &ours, &before);
+  {
+    SignalWatch watch;
+    std::raise(SIGTERM);
+    EXPECT_EQ(seen_by_old_handler, 0);
+  }
+  std::raise(SIGTERM);
+  EXPECT_EQ(seen_by_old_handler, 1);
+  EXPECT_FALSE(SignalWatch().stop_wanted()) << "of an earlier watch";
+  sigaction(SIGTERM, &before, nullptr);
+}
+
+}  // namespace
+}  // namespace photon
