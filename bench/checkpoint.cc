@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -11,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "bench/timing.h"
 #include "checkpoint/store.h"
 #include "core/check.h"
 
@@ -18,12 +18,6 @@ namespace photon {
 namespace {
 
 constexpr int kTensors = 24;  // a rank's, like the matrices of a layer or two
-
-double Seconds(const std::function<void()>& body) {
-  const auto start = std::chrono::steady_clock::now();
-  body();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 void OnThreads(int count, const std::function<void(int)>& body) {
   std::vector<std::thread> threads;

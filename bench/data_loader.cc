@@ -1,23 +1,17 @@
 // How fast training data comes: tokens per second out of Dataset and Loader on a token file in the page cache, beside
 // the machine's memory bandwidth, and nanoseconds per sample of the keyed permutation.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <vector>
 
+#include "bench/timing.h"
 #include "core/check.h"
 #include "data/loader.h"
 #include "data/permutation.h"
 
 namespace photon {
 namespace {
-
-double Seconds(const auto& f) {
-  const auto start = std::chrono::steady_clock::now();
-  f();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 // Bytes read per second by one thread from a buffer larger than the caches, best of five.
 double ReadBandwidth() {

@@ -1,11 +1,11 @@
 // A backend that does what the CPU's does and measures how long each operation takes: where a step's time goes.
 #pragma once
 
-#include <chrono>
 #include <map>
 #include <string>
 
 #include "core/backend.h"
+#include "core/time.h"
 
 namespace photon::bench {
 
@@ -35,10 +35,10 @@ class TimedBackend {
   struct Wrap<Entry> {
     static inline const char* name;
     static R Call(Args... args) {
-      const auto start = std::chrono::steady_clock::now();
+      const double start = Now();
       (CpuBackend().*Entry)(args...);
       OpTime& time = times()[name];
-      time.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      time.seconds += Now() - start;
       ++time.calls;
     }
   };

@@ -2,23 +2,25 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
+
+#include "core/time.h"
 
 namespace photon {
+
+// The seconds that one run takes.
+template <typename F>
+double Seconds(F&& run) {
+  const double start = Now();
+  run();
+  return Now() - start;
+}
 
 // The seconds of the fastest of at least three runs, repeated until `budget` seconds are spent.
 template <typename F>
 double BestSeconds(double budget, F&& run) {
-  using Clock = std::chrono::steady_clock;
   double best = 1e30;
-  const Clock::time_point start = Clock::now();
-  Clock::time_point now = start;
-  for (int i = 0; i < 3 || std::chrono::duration<double>(now - start).count() < budget; ++i) {
-    const Clock::time_point before = Clock::now();
-    run();
-    now = Clock::now();
-    best = std::min(best, std::chrono::duration<double>(now - before).count());
-  }
+  const double start = Now();
+  for (int i = 0; i < 3 || Now() - start < budget; ++i) best = std::min(best, Seconds(run));
   return best;
 }
 

@@ -3,10 +3,10 @@
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
-#include "checkpoint/files.h"
 #include "checkpoint/hdf5.h"
 #include "checkpoint/hdf5_writer.h"
 #include "checkpoint/manifest.h"
+#include "core/file.h"
 
 namespace photon {
 namespace {

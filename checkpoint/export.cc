@@ -5,11 +5,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "checkpoint/files.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/model_json.h"
 #include "checkpoint/store.h"
 #include "configs/model_config.h"
+#include "core/file.h"
 
 namespace photon {
 namespace {
@@ -95,9 +95,7 @@ absl::Status ExportSafetensors(const std::string& checkpoint_dir, const std::str
       WriteSafetensors(out, tensors, metadata, [&](const NamedShape& tensor, absl::Span<float> values) {
         return ReadAsFloat(reader, tensor, values);
       }));
-  return ReplaceFile(ModelJsonPath(out), [&](const ByteSink& sink) {
-    return sink(ModelConfigToJson(reader.manifest().config().model()));
-  });
+  return WriteFile(ModelJsonPath(out), ModelConfigToJson(reader.manifest().config().model()));
 }
 
 absl::Status ImportSafetensors(const std::string& in, const std::string& checkpoint_dir, const std::string& tokenizer,

@@ -9,7 +9,8 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
-#include "checkpoint/files.h"
+#include "core/checksum.h"
+#include "core/file.h"
 
 namespace photon {
 namespace {
@@ -150,9 +151,12 @@ absl::StatusOr<ManifestFile> CreateHdf5File(const std::string& dir, const std::s
   PHOTON_RETURN_IF_ERROR(filled);
   // The disk begins to write while the checksum is computed from the page cache.
   sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-  PHOTON_ASSIGN_OR_RETURN(ManifestFile entry, DescribeFile(fd, path));
-  entry.set_name(name);
+  PHOTON_ASSIGN_OR_RETURN(const FileChecksum checksum, ChecksumFile(fd, path));
   if (fsync(fd) != 0) return FileError(errno, "cannot flush", path);
+  ManifestFile entry;
+  entry.set_name(name);
+  entry.set_bytes(checksum.bytes);
+  entry.set_xxh3(checksum.xxh3);
   return entry;
 }
 

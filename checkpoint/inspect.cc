@@ -9,25 +9,12 @@
 #include "checkpoint/manifest.h"
 #include "checkpoint/model_json.h"
 #include "checkpoint/store.h"
+#include "core/human.h"
 
 namespace photon {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string Size(int64_t bytes) {
-  constexpr absl::string_view kUnits[] = {"B", "kB", "MB", "GB", "TB"};
-  double value = bytes;
-  int unit = 0;
-  while (value >= 1000 && unit < 4) value /= 1000, ++unit;
-  return unit == 0 ? absl::StrCat(bytes, " B") : absl::StrFormat("%.1f %s", value, kUnits[unit]);
-}
-
-std::string Thousands(int64_t value) {
-  std::string digits = absl::StrCat(value);
-  for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > (value < 0); at -= 3) digits.insert(at, ",");
-  return digits;
-}
 
 struct Totals {
   int64_t parameters = 0;  // elements of section "model"
@@ -49,7 +36,7 @@ Totals Count(const Manifest& manifest) {
 }
 
 std::string ModelLine(const ModelConfig& model) {
-  std::string line = absl::StrFormat("vocabulary %s, width %d, ffn %d, %d heads", Thousands(model.vocab_size()),
+  std::string line = absl::StrFormat("vocabulary %s, width %d, ffn %d, %d heads", HumanCount(model.vocab_size()),
                                      model.width(), model.ffn(), model.heads());
   if (model.has_kv_heads() && model.kv_heads() != model.heads()) {
     absl::StrAppend(&line, " (", model.kv_heads(), " for keys and values)");
@@ -70,19 +57,19 @@ std::string ToText(const std::string& dir, const Manifest& manifest) {
   const Totals totals = Count(manifest);
   std::string text = absl::StrCat(
       "checkpoint    ", dir, "\nformat        ", manifest.format_version(), ", written by photon ",
-      manifest.photon_version(), "\nstep          ", Thousands(manifest.state().step()), "\ntokens seen   ",
-      Thousands(manifest.state().tokens_seen()), "\nmodel         ", ModelLine(manifest.config().model()),
+      manifest.photon_version(), "\nstep          ", HumanCount(manifest.state().step()), "\ntokens seen   ",
+      HumanCount(manifest.state().tokens_seen()), "\nmodel         ", ModelLine(manifest.config().model()),
       "\ntokenizer     ", manifest.has_tokenizer() ? manifest.tokenizer() : "none (token ids only)", "\nparameters    ",
-      Thousands(totals.parameters), "\ntensors       ", manifest.tensors_size(), ", ", Size(totals.tensor_bytes), "\n");
+      HumanCount(totals.parameters), "\ntensors       ", manifest.tensors_size(), ", ", HumanBytes(totals.tensor_bytes), "\n");
   size_t width = 0;
   for (const ManifestTensor& tensor : manifest.tensors()) width = std::max(width, tensor.name().size());
   for (const ManifestTensor& tensor : manifest.tensors()) {
     absl::StrAppendFormat(&text, "  %-*s  %s %s, %d shard%s\n", static_cast<int>(width), tensor.name(), tensor.dtype(),
                           GlobalShape(tensor).ToString(), tensor.shards_size(), tensor.shards_size() == 1 ? "" : "s");
   }
-  absl::StrAppend(&text, "files         ", manifest.files_size(), ", ", Size(totals.file_bytes), "\n");
+  absl::StrAppend(&text, "files         ", manifest.files_size(), ", ", HumanBytes(totals.file_bytes), "\n");
   for (const ManifestFile& file : manifest.files()) {
-    absl::StrAppendFormat(&text, "  %-28s %10s  xxh3 %s\n", file.name(), Size(file.bytes()), file.xxh3());
+    absl::StrAppendFormat(&text, "  %-28s %10s  xxh3 %s\n", file.name(), HumanBytes(file.bytes()), file.xxh3());
   }
   return text;
 }
@@ -133,7 +120,7 @@ VerifyReport VerifyCheckpoint(const std::string& dir) {
   VerifyReport report;
   const auto line = [&](absl::string_view name, const absl::Status& status, int64_t bytes) {
     if (status.ok()) {
-      absl::StrAppendFormat(&report.text, "ok   %-28s %10s\n", name, Size(bytes));
+      absl::StrAppendFormat(&report.text, "ok   %-28s %10s\n", name, HumanBytes(bytes));
     } else {
       absl::StrAppend(&report.text, "BAD  ", name, "  ", status.message(), "\n");
       if (report.status.ok()) report.status = status;

@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/strip.h"
-#include "checkpoint/files.h"
+#include "core/checksum.h"
 
 namespace photon {
 namespace {

@@ -7,9 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "checkpoint/datasets.h"
-#include "checkpoint/files.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/store.h"
+#include "core/checksum.h"
+#include "core/file.h"
 
 namespace photon {
 namespace {
@@ -34,6 +35,7 @@ absl::Status Damaged(const std::string& dir, const std::string& path, const absl
   switch (status.code()) {
     case absl::StatusCode::kDataLoss:
     case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kInvalidArgument:  // a folder in the file's place
     case absl::StatusCode::kInternal:
       return absl::DataLossError(absl::StrCat(message, Remedy(dir)));
     default:
@@ -48,10 +50,10 @@ absl::Status CheckFile(const std::string& path, const ManifestFile& expected) {
     return absl::DataLossError(
         absl::StrCat(path, ": ", info.st_size, " bytes instead of ", expected.bytes(), " (checksum not computed)"));
   }
-  PHOTON_ASSIGN_OR_RETURN(const ManifestFile found, DescribeFile(path));
-  if (found.xxh3() == expected.xxh3()) return absl::OkStatus();
+  PHOTON_ASSIGN_OR_RETURN(const FileChecksum found, ChecksumFile(path));
+  if (found.xxh3 == expected.xxh3()) return absl::OkStatus();
   return absl::DataLossError(
-      absl::StrCat(path, ": checksum ", found.xxh3(), " instead of ", expected.xxh3(), ": the file is damaged"));
+      absl::StrCat(path, ": checksum ", found.xxh3, " instead of ", expected.xxh3(), ": the file is damaged"));
 }
 
 // Dividing by size balances the ranks: largest first, each to the least loaded.

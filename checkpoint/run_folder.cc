@@ -11,9 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
-#include "checkpoint/files.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/store.h"
+#include "core/file.h"
+#include "core/folder.h"
 
 namespace photon {
 namespace {

@@ -10,9 +10,9 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "checkpoint/files.h"
 #include "checkpoint/safetensors.h"
 #include "core/dtype.h"
+#include "core/file.h"
 
 namespace photon {
 namespace {
@@ -35,14 +35,9 @@ const Type* FindType(absl::string_view name) {
   return at == std::end(kTypes) ? nullptr : at;
 }
 
-absl::Status ReadAt(int fd, const std::string& path, int64_t offset, char* out, int64_t size) {
-  while (size > 0) {
-    const ssize_t n = pread(fd, out, std::min<int64_t>(size, 1 << 30), offset);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return FileError(errno, "cannot read", path);
-    if (n == 0) return absl::InvalidArgumentError(absl::StrCat(path, " ends early: copy it again"));
-    out += n, offset += n, size -= n;
-  }
+absl::Status ReadAll(int fd, const std::string& path, int64_t offset, char* out, int64_t size) {
+  PHOTON_ASSIGN_OR_RETURN(const int64_t count, ReadAt(fd, path, offset, out, size));
+  if (count < size) return absl::InvalidArgumentError(absl::StrCat(path, " ends early: copy it again"));
   return absl::OkStatus();
 }
 
@@ -165,12 +160,12 @@ absl::StatusOr<SafetensorsReader> SafetensorsReader::Open(const std::string& pat
   if (!S_ISREG(info.st_mode)) return wrong("not a regular file");
   if (info.st_size < 8) return wrong("shorter than the 8 bytes of a header's length");
   uint64_t length;
-  PHOTON_RETURN_IF_ERROR(ReadAt(fd, path, 0, reinterpret_cast<char*>(&length), 8));
+  PHOTON_RETURN_IF_ERROR(ReadAll(fd, path, 0, reinterpret_cast<char*>(&length), 8));
   if (length > kMaxHeader || static_cast<int64_t>(length) > info.st_size - 8) {
     return wrong(absl::StrCat("a header of ", length, " bytes does not fit"));
   }
   std::string text(length, '\0');
-  PHOTON_RETURN_IF_ERROR(ReadAt(fd, path, 8, text.data(), length));
+  PHOTON_RETURN_IF_ERROR(ReadAll(fd, path, 8, text.data(), length));
   absl::StatusOr<Json> header = ParseHeader(text);
   if (!header.ok()) return wrong(header.status().message());
   for (const auto& [name, json] : header->items()) {
@@ -201,10 +196,10 @@ absl::Status SafetensorsReader::Read(const SafetensorsEntry& entry, absl::Span<f
   }
   PHOTON_CHECK_EQ(static_cast<int64_t>(out.size()), entry.shape.elements()) << entry.name;
   if (entry.dtype == "F32") {
-    return ReadAt(*file_, path_, data_ + entry.begin, reinterpret_cast<char*>(out.data()), entry.end - entry.begin);
+    return ReadAll(*file_, path_, data_ + entry.begin, reinterpret_cast<char*>(out.data()), entry.end - entry.begin);
   }
   std::vector<char> raw(entry.end - entry.begin);
-  PHOTON_RETURN_IF_ERROR(ReadAt(*file_, path_, data_ + entry.begin, raw.data(), raw.size()));
+  PHOTON_RETURN_IF_ERROR(ReadAll(*file_, path_, data_ + entry.begin, raw.data(), raw.size()));
   if (entry.dtype == "F64") {
     Convert<double>(raw.data(), out, [](double v) { return static_cast<float>(v); });
   } else if (entry.dtype == "F16") {

@@ -1,9 +1,7 @@
-#include <unistd.h>
-
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/files.h"
 #include "checkpoint/safetensors.h"
+#include "core/file.h"
 
 namespace photon {
 namespace {
@@ -29,17 +27,16 @@ std::string Header(const std::vector<NamedShape>& tensors, const std::map<std::s
 
 absl::Status WriteSafetensors(const std::string& path, const std::vector<NamedShape>& tensors,
                               const std::map<std::string, std::string>& metadata, const SafetensorsFill& fill) {
-  return ReplaceFile(path, [&](const ByteSink& sink) {
-    PHOTON_RETURN_IF_ERROR(sink(Header(tensors, metadata)));
-    std::vector<float> values;
-    for (const NamedShape& tensor : tensors) {
-      values.resize(tensor.shape.elements());
-      PHOTON_RETURN_IF_ERROR(fill(tensor, absl::MakeSpan(values)));
-      PHOTON_RETURN_IF_ERROR(
-          sink(absl::string_view(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float))));
-    }
-    return absl::OkStatus();
-  });
+  PHOTON_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Create(path));
+  PHOTON_RETURN_IF_ERROR(file.Write(Header(tensors, metadata)));
+  std::vector<float> values;
+  for (const NamedShape& tensor : tensors) {
+    values.resize(tensor.shape.elements());
+    PHOTON_RETURN_IF_ERROR(fill(tensor, absl::MakeSpan(values)));
+    PHOTON_RETURN_IF_ERROR(
+        file.Write(absl::string_view(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float))));
+  }
+  return file.Publish();
 }
 
 }  // namespace photon

@@ -7,10 +7,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "checkpoint/datasets.h"
-#include "checkpoint/files.h"
 #include "checkpoint/gather.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/store.h"
+#include "core/checksum.h"
+#include "core/file.h"
+#include "core/folder.h"
 
 namespace photon {
 namespace {
@@ -124,8 +126,7 @@ absl::Status WriteTokenizer(const std::string& temporary, const CheckpointConten
   if (contents.tokenizer_name[0] == '.' || contents.tokenizer_name.find('/') != std::string::npos) {
     return absl::InternalError(absl::StrCat("not a plain file name for a tokenizer: ", contents.tokenizer_name));
   }
-  PHOTON_RETURN_IF_ERROR(
-      WriteFileDurably(absl::StrCat(temporary, "/", contents.tokenizer_name), contents.tokenizer_bytes));
+  PHOTON_RETURN_IF_ERROR(WriteFile(absl::StrCat(temporary, "/", contents.tokenizer_name), contents.tokenizer_bytes));
   ManifestFile* file = manifest.add_files();
   file->set_name(contents.tokenizer_name);
   file->set_bytes(contents.tokenizer_bytes.size());
@@ -148,7 +149,7 @@ absl::Status Finish(const std::string& temporary, const std::string& dir, const 
   *manifest.mutable_state() = contents.state;
   PHOTON_RETURN_IF_ERROR(WriteTokenizer(temporary, contents, manifest));
   PHOTON_ASSIGN_OR_RETURN(*manifest.add_files(), WriteIndexFile(temporary, manifest));
-  PHOTON_RETURN_IF_ERROR(WriteFileDurably(absl::StrCat(temporary, "/", kManifestName), ManifestToText(manifest)));
+  PHOTON_RETURN_IF_ERROR(WriteFile(absl::StrCat(temporary, "/", kManifestName), ManifestToText(manifest)));
   return CommitFolder(temporary, dir);
 }
 

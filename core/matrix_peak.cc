@@ -1,23 +1,19 @@
 #include "core/matrix_peak.h"
 
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
 #include "core/ops/elementwise.h"
 #include "core/ops/matmul.h"
+#include "core/time.h"
 
 namespace photon {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // 768 is the fastest on two cores (its factors stay in the caches); many cores need the work of 2048.
 constexpr int64_t kSizes[] = {768, 1024, 2048};
 constexpr int64_t kLargest = 2048;
 constexpr double kSecondsPerSize = 0.1;
-
-double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 // Values that differ: constant ones spare a device's power and would measure a clock that training never sees.
 Tensor VariedValues(const Context& context, DType dtype) {
@@ -33,11 +29,11 @@ Tensor VariedValues(const Context& context, DType dtype) {
 }
 
 double FlopPerSecond(const Context& context, const Tensor& factor, bool transpose_b, const Tensor& c) {
-  const Clock::time_point start = Clock::now();
+  const double start = Now();
   ops::MatMul(context, factor, false, factor, transpose_b, Tensor(), 0, c);
   context.Synchronize();
   const double n = static_cast<double>(c.dim(0));
-  return 2 * n * n * n / SecondsSince(start);
+  return 2 * n * n * n / (Now() - start);
 }
 
 }  // namespace
@@ -49,12 +45,12 @@ double MeasureMatrixPeak(const Context& context, DType dtype) {
   for (const int64_t n : kSizes) {
     const Tensor factor = values.Rows(0, n * n).Reshape({n, n});
     const Tensor c = context.Empty({n, n}, dtype);
-    const Clock::time_point start = Clock::now();
+    const double start = Now();
     do {
       for (const bool transpose_b : {false, true}) {
         best = std::max(best, FlopPerSecond(context, factor, transpose_b, c));
       }
-    } while (SecondsSince(start) < kSecondsPerSize);
+    } while (Now() - start < kSecondsPerSize);
   }
   return best;
 }

@@ -1,7 +1,6 @@
 #include "data/corpus.h"
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -10,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "core/file.h"
 #include "data/utf8.h"
 
 namespace photon {
@@ -22,7 +22,7 @@ absl::StatusOr<CorpusReader> CorpusReader::Create(CorpusOptions options) {
     if (std::filesystem::is_directory(file, error)) {
       return absl::InvalidArgumentError(absl::StrCat("input ", file, " is a folder: name the files in it"));
     }
-    if (!std::ifstream(file)) return absl::NotFoundError(absl::StrCat("input ", file, ": ", std::strerror(errno)));
+    if (!std::ifstream(file)) return FileError(errno, "input", file);
     const uintmax_t size = std::filesystem::file_size(file, error);
     if (!error) reader.total_bytes_ += static_cast<int64_t>(size);
   }
@@ -45,7 +45,7 @@ absl::StatusOr<bool> CorpusReader::Next(TextPart* part) {
 absl::Status CorpusReader::OpenFile() {
   const std::string& path = options_.files[file_];
   in_.open(path, std::ios::binary);
-  if (!in_) return absl::NotFoundError(absl::StrCat("input ", path, ": ", std::strerror(errno)));
+  if (!in_) return FileError(errno, "input", path);
   json_ = absl::EndsWith(path, ".jsonl");
   line_ = 0;
   return absl::OkStatus();

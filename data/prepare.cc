@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/file.h"
 #include "data/corpus.h"
-#include "data/files.h"
 #include "data/progress.h"
 #include "data/token_file.h"
 #include "data/tokenizer.h"
@@ -164,8 +164,7 @@ absl::StatusOr<TokenFileInfo> Prepare(const PrepareOptions& options) {
   // From here on only renames. The old index goes first: nothing reads the set until the new one is complete.
   PHOTON_RETURN_IF_ERROR(RemoveFile(options.out + ".idx"));
   if (options.train_tokenizer > 0 && !options.tokenizer.empty()) {
-    PHOTON_ASSIGN_OR_RETURN(OutputFile copy, WriteBytes(options.tokenizer, tokenizer->bytes()));
-    PHOTON_RETURN_IF_ERROR(copy.Publish());
+    PHOTON_RETURN_IF_ERROR(WriteFile(options.tokenizer, tokenizer->bytes()));
   }
   PHOTON_RETURN_IF_ERROR(model.Publish());
   PHOTON_RETURN_IF_ERROR(json.Publish());

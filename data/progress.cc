@@ -2,8 +2,11 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <utility>
+
+#include "core/human.h"
 
 namespace photon {
 
@@ -15,16 +18,15 @@ ProgressLine::~ProgressLine() {
 }
 
 void ProgressLine::Update(int64_t done, int64_t total) {
-  const Clock::time_point now = Clock::now();
-  const std::chrono::duration<double> elapsed = now - start_, pause = now - last_;
-  if (!shown_ || done <= 0 || elapsed.count() < 2 || (printed_ && pause.count() < (terminal_ ? 0.5 : 10))) return;
+  const double now = Now(), elapsed = now - start_;
+  if (!shown_ || done <= 0 || elapsed < 2 || (printed_ && now - last_ < (terminal_ ? 0.5 : 10))) return;
   last_ = now;
   printed_ = true;
-  const double share = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1;
-  std::fprintf(stderr, "%s%s: %.1f of %.1f MB, %.1f MB/s, %.0f s left%s", terminal_ ? "\r" : "", what_.c_str(),
-               1e-6 * static_cast<double>(done), 1e-6 * static_cast<double>(total),
-               1e-6 * static_cast<double>(done) / elapsed.count(), elapsed.count() * (share < 1 ? 1 / share - 1 : 0),
-               terminal_ ? "   " : "\n");
+  const double rate = static_cast<double>(done) / elapsed;
+  const double left = static_cast<double>(std::max<int64_t>(total - done, 0)) / rate;
+  std::fprintf(stderr, "%s%s: %s of %s, %s/s, %s left%s", terminal_ ? "\r" : "", what_.c_str(),
+               HumanBytes(done).c_str(), HumanBytes(total).c_str(), HumanBytes(static_cast<int64_t>(rate)).c_str(),
+               HumanDuration(left).c_str(), terminal_ ? "\033[K" : "\n");
   std::fflush(stderr);
 }
 

@@ -1,9 +1,10 @@
 // A progress line on stderr for what takes longer than two seconds: how far, how fast, how much longer.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <string>
+
+#include "core/time.h"
 
 namespace photon {
 
@@ -14,12 +15,11 @@ class ProgressLine {
   void Update(int64_t done, int64_t total);
 
  private:
-  using Clock = std::chrono::steady_clock;
   const std::string what_;
   const bool shown_;
   const bool terminal_;  // rewrites one line; a log gets a new one, less often
-  const Clock::time_point start_ = Clock::now();
-  Clock::time_point last_ = start_;
+  const double start_ = Now();
+  double last_ = start_;
   bool printed_ = false;
 };
 

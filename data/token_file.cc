@@ -225,7 +225,7 @@ absl::Status TokenFileWriter::Finish() {
   PHOTON_RETURN_IF_ERROR(lengths_.ForEachPiece([&](absl::string_view piece) { return index_.Write(piece); }));
   int64_t pointer = 0;
   PHOTON_RETURN_IF_ERROR(lengths_.ForEachPiece([&](absl::string_view piece) {
-    for (size_t i = 0; i < piece.size(); i += sizeof(int32_t)) {  // pieces are multiples of 1 MiB but the last
+    for (size_t i = 0; i < piece.size(); i += sizeof(int32_t)) {  // pieces hold whole values
       PHOTON_RETURN_IF_ERROR(WriteValue(index_, pointer));
       pointer += Load<int32_t>(piece, i) * IdBytes(type_);
     }

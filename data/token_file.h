@@ -12,8 +12,8 @@
 #include <string>
 
 #include "absl/types/span.h"
+#include "core/file.h"
 #include "core/status.h"
-#include "data/files.h"
 
 namespace photon {
 

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
-#include "data/files.h"
+#include "core/file.h"
 
 namespace photon {
 
@@ -27,7 +27,7 @@ std::string TokenFileInfo::ToJson() const {
 
 absl::StatusOr<std::optional<TokenFileInfo>> TokenFileInfo::Read(const std::string& prefix) {
   const std::string path = prefix + ".json";
-  const absl::StatusOr<std::string> text = ReadWholeFile(path, "token file");
+  const absl::StatusOr<std::string> text = ReadFile(path, "token file");
   if (absl::IsNotFound(text.status())) return std::nullopt;
   if (!text.ok()) return text.status();
   TokenFileInfo info;

@@ -7,7 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "core/check.h"
-#include "data/files.h"
+#include "core/checksum.h"
+#include "core/file.h"
 #include "data/utf8.h"
 
 namespace photon {
@@ -21,7 +22,7 @@ void AppendBytes(void* user, const char* data, size_t size) { static_cast<std::s
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromFile(const std::string& path) {
-  PHOTON_ASSIGN_OR_RETURN(std::string bytes, ReadWholeFile(path, "tokenizer"));
+  PHOTON_ASSIGN_OR_RETURN(std::string bytes, ReadFile(path, "tokenizer"));
   return FromBytes(std::move(bytes), path);
 }
 
@@ -38,7 +39,7 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromBytes(std::strin
   std::shared_ptr<Tokenizer> tokenizer(new Tokenizer);
   tokenizer->api_ = api;
   tokenizer->model_ = {model, api->destroy};
-  tokenizer->hash_ = HashHex(bytes);
+  tokenizer->hash_ = Checksum(bytes);
   tokenizer->bytes_ = std::move(bytes);
   tokenizer->bos_ = api->bos(model);
   tokenizer->eos_ = api->eos(model);

@@ -1,20 +1,16 @@
 #include "inference/generate.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "absl/strings/str_cat.h"
 #include "core/status.h"
+#include "core/time.h"
 #include "inference/meta_context_decoder.h"
 #include "inference/rows.h"
 #include "inference/vocabulary.h"
 
 namespace photon {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 absl::Status Validate(const LanguageModel& model, absl::Span<const int32_t> prompt, const GenerateOptions& options) {
   PHOTON_RETURN_IF_ERROR(CheckTokenIds(prompt, model.config().vocab_size(), "the prompt"));
@@ -132,13 +128,13 @@ absl::StatusOr<GenerateResult> Generate(const Context& context, const LanguageMo
   Collector collector(context, options, sink, result);
   const std::unique_ptr<Decoder> decoder = Decoder::Create(context, model);
 
-  const Clock::time_point begin = Clock::now();
+  const double begin = Now();
   DecodingState state = decoder->NewState(static_cast<int64_t>(prompt.size()) + options.max_new_tokens);
   decoder->Prefill(state, prompt);
   context.Synchronize();
-  result.prefill_seconds = SecondsSince(begin);
+  result.prefill_seconds = Now() - begin;
 
-  const Clock::time_point decoding = Clock::now();
+  const double decoding = Now();
   if (model.levels() <= 1 || options.mode == GenerationMode::kHier) {
     DecodeTokens(*decoder, state, /*boundary=*/0, collector, result.bytes);
   } else {
@@ -146,7 +142,7 @@ absl::StatusOr<GenerateResult> Generate(const Context& context, const LanguageMo
     DecodeTokens(photon, state, photon.meta_context(), collector, result.bytes);
     if (!collector.done()) DecodeMetaContexts(context, photon, state, options.mode, collector, result.bytes);
   }
-  result.decode_seconds = SecondsSince(decoding);
+  result.decode_seconds = Now() - decoding;
   result.bytes.context = state.bytes().context;
   return result;
 }

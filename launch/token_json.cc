@@ -1,14 +1,11 @@
 #include "launch/token_json.h"
 
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/file.h"
 
 namespace photon {
 namespace {
@@ -45,12 +42,10 @@ absl::StatusOr<std::vector<int32_t>> ParseTokenJson(absl::string_view text, cons
 }
 
 absl::StatusOr<std::vector<int32_t>> ReadTokenJson(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError(absl::StrCat("token file ", path, ": ", std::strerror(errno)));
   if (std::filesystem::is_directory(path)) {
     return absl::InvalidArgumentError(absl::StrCat("token file ", path, ": is a folder; name a JSON file"));
   }
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  PHOTON_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, "token file"));
   return ParseTokenJson(text, absl::StrCat("token file ", path));
 }
 

@@ -1,16 +1,11 @@
 #include "parallel/communicator.h"
 
-#include <chrono>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/time.h"
 
 namespace photon {
 namespace {
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 std::string Describe(const Tensor& tensor) { return absl::StrCat(Name(tensor.dtype()), tensor.shape().ToString()); }
 

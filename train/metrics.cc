@@ -1,5 +1,6 @@
 #include "train/metrics.h"
 
+#include <cerrno>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -7,6 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/file.h"
+#include "core/human.h"
 
 namespace photon {
 namespace {
@@ -19,41 +22,27 @@ std::string Path(const std::string& run_dir) { return run_dir + "/metrics.jsonl"
 Json Number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 // Complete lines of steps up to `last`; a line torn by a kill is dropped.
-std::vector<std::string> KeptLines(const std::string& path, int64_t last) {
-  std::vector<std::string> kept;
+std::string KeptLines(const std::string& path, int64_t last) {
+  std::string kept;
   std::ifstream in(path);
   for (std::string line; std::getline(in, line);) {
     const Json entry = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!entry.is_object() || !entry.contains("step") || !entry["step"].is_number_integer()) continue;
-    if (entry["step"].get<int64_t>() <= last) kept.push_back(line);
+    if (entry["step"].get<int64_t>() <= last) absl::StrAppend(&kept, line, "\n");
   }
   return kept;
-}
-
-std::string Duration(double seconds) {
-  const int64_t s = static_cast<int64_t>(std::lround(seconds));
-  if (s >= 3600) return absl::StrFormat("%dh%02dm", s / 3600, s / 60 % 60);
-  if (s >= 60) return absl::StrFormat("%dm%02ds", s / 60, s % 60);
-  return absl::StrCat(s, "s");
 }
 
 }  // namespace
 
 absl::StatusOr<MetricsLog> MetricsLog::Open(const std::string& run_dir, int64_t resumed_step) {
-  const std::string path = Path(run_dir), temporary = path + ".tmp";
-  const std::vector<std::string> kept = KeptLines(path, resumed_step);
+  const std::string path = Path(run_dir);
+  PHOTON_RETURN_IF_ERROR(WriteFile(path, KeptLines(path, resumed_step)));
   MetricsLog log;
-  {
-    std::ofstream out(temporary, std::ios::trunc);
-    for (const std::string& line : kept) out << line << '\n';
-    if (!out.flush()) return absl::PermissionDeniedError(absl::StrCat(temporary, ": can't be written"));
-  }
-  std::error_code error;
-  std::filesystem::rename(temporary, path, error);
   log.path_ = path;
   log.file_.rdbuf()->pubsetbuf(nullptr, 0);  // a line is one write: a kill loses no step that was done
   log.file_.open(path, std::ios::app);
-  if (error || !log.file_) return absl::PermissionDeniedError(absl::StrCat(path, ": can't be written"));
+  if (!log.file_) return FileError(errno, "cannot write", path);
   return log;
 }
 
@@ -98,7 +87,7 @@ void MetricsLog::WriteLine(const std::string& json) {
 std::string StepLine(const StepMetrics& m, int64_t steps, double seconds_left) {
   std::string line = absl::StrFormat("step %d/%d  loss %.4f  lr %.2e  |g| %.3f  %.1fk tok/s  MFU %.0f %%  %s left", m.step,
                                      steps, m.loss, m.lr, m.grad_norm, m.tokens_per_s / 1000, 100 * m.mfu,
-                                     Duration(seconds_left));
+                                     HumanDuration(seconds_left));
   if (!m.skipped.empty()) absl::StrAppend(&line, "  SKIPPED: ", m.skipped);
   return line;
 }

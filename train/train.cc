@@ -2,16 +2,16 @@
 
 #include <spdlog/spdlog.h>
 
-#include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "configs/config.h"
 #include "configs/model_config.h"
 #include "core/backend.h"
+#include "core/file.h"
 #include "core/matrix_peak.h"
+#include "core/time.h"
 #include "data/loader.h"
 #include "data/open.h"
 #include "data/unigram.h"
@@ -23,10 +23,6 @@
 
 namespace photon {
 namespace {
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // A run on one rank, from the opened data to the last checkpoint.
 class TrainingRun {
@@ -113,13 +109,13 @@ absl::Status TrainingRun::Start(bool resume) {
   if (leads()) {
     std::error_code error;
     std::filesystem::create_directories(config_.run_dir(), error);
-    if (error) opened = absl::PermissionDeniedError(absl::StrCat("run_dir ", config_.run_dir(), ": ", error.message()));
+    if (error) opened = FileError(error.value(), "run_dir", config_.run_dir());
     if (opened.ok()) {
       absl::StatusOr<MetricsLog> log = MetricsLog::Open(config_.run_dir(), step());
       opened = log.status();
       if (log.ok()) log_ = *std::move(log);
-      std::ofstream(config_.run_dir() + "/config.textproto") << ToText(saved_config_);
     }
+    if (opened.ok()) opened = WriteFile(config_.run_dir() + "/config.textproto", ToText(saved_config_));
   }
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "open metrics", opened));
   return MeasurePeak();

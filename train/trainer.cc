@@ -1,18 +1,14 @@
 #include "train/trainer.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "absl/strings/str_cat.h"
+#include "core/time.h"
 #include "model/flops.h"
 #include "train/schedule.h"
 
 namespace photon {
 namespace {
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& mesh, const Context& context) {
   std::unique_ptr<LanguageModel> model = LanguageModel::Create(config.model());

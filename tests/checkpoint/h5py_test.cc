@@ -1,7 +1,6 @@
 // Other people's tools: h5py opens index.h5 and sees whole tensors, wherever the folder went.
 #include <stdlib.h>
 
-#include "checkpoint/files.h"
 #include "tests/checkpoint/fixtures.h"
 
 namespace photon {

@@ -232,7 +232,7 @@ TEST(Tokenizer, Llama2RoundTripsTinyshakespeare) {
   EXPECT_EQ((*tokenizer)->eos(), 2);
   // As every description of Llama's tokenizer shows it.
   EXPECT_EQ((*tokenizer)->Encode("Hello world"), (std::vector<int32_t>{15043, 3186}));
-  const std::string text = *ReadWholeFile(testing::TestData("text/tinyshakespeare.txt"), "text");
+  const std::string text = *ReadFile(testing::TestData("text/tinyshakespeare.txt"), "text");
   const std::vector<int32_t> ids = (*tokenizer)->Encode(text);
   EXPECT_TRUE((*tokenizer)->Decode(ids) == text);
   // In parts, as `prepare` encodes it.

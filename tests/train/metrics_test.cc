@@ -109,7 +109,7 @@ TEST(MetricsLog, AWholeLastLineWithoutItsNewlineStays) {
 
 TEST(MetricsLog, AFolderThatIsNotThereIsRefused) {
   const auto log = MetricsLog::Open("/no/such/folder", 0);
-  EXPECT_EQ(log.status().code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(log.status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(log.status().message()), HasSubstr("/no/such/folder/metrics.jsonl"));
 }
 

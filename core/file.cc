@@ -1,0 +1,197 @@
+#include "core/file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+
+namespace photon {
+namespace {
+
+constexpr size_t kBufferBytes = 1 << 20;
+constexpr int64_t kLargestCall = 1 << 30;  // Linux reads and writes at most 2 GiB - 4 kiB a call
+
+absl::Status WriteAll(int fd, absl::string_view bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t n = write(fd, bytes.data(), std::min<int64_t>(bytes.size(), kLargestCall));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return FileError(errno, "cannot write", path);
+    bytes.remove_prefix(n);
+  }
+  return absl::OkStatus();
+}
+
+// Takes the lock of a temporary file, and sees to it that it is still that: the writer before us may have published it
+// between our opening it and its letting go of the lock. False: another program is writing.
+bool LockTemporary(int fd, const std::string& temporary) {
+  // Some network file systems have no locks; there nothing keeps two writers apart.
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return false;
+  struct stat opened, named;
+  return fstat(fd, &opened) == 0 && stat(temporary.c_str(), &named) == 0 && opened.st_ino == named.st_ino;
+}
+
+}  // namespace
+
+absl::Status FileError(int error, absl::string_view what, absl::string_view path) {
+  const std::string message = absl::StrCat(what, " ", path, ": ", std::strerror(error));
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      return absl::ResourceExhaustedError(absl::StrCat(message, "; free some space there"));
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return absl::PermissionDeniedError(message);
+    case ENOENT:
+    case ENOTDIR:
+      return absl::NotFoundError(message);
+    case EISDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+      return absl::InvalidArgumentError(message);
+    default:
+      return absl::InternalError(message);
+  }
+}
+
+absl::StatusOr<std::string> ReadFile(const std::string& path, absl::string_view what) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return FileError(errno, what, path);
+  absl::Cleanup close_fd = [fd] { close(fd); };
+  struct stat info;
+  if (fstat(fd, &info) != 0) return FileError(errno, what, path);
+  std::string bytes(std::max<int64_t>(info.st_size, 0) + 1, '\0');  // + 1: the end shows without another round
+  size_t size = 0;
+  while (true) {  // not by the size alone: pipes have none, and some files grow
+    if (size == bytes.size()) bytes.resize(size + kBufferBytes);
+    const ssize_t n = read(fd, bytes.data() + size, std::min<int64_t>(bytes.size() - size, kLargestCall));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return FileError(errno, what, path);
+    if (n == 0) break;
+    size += n;
+  }
+  bytes.resize(size);
+  return bytes;
+}
+
+absl::StatusOr<int64_t> ReadAt(int fd, absl::string_view path, int64_t offset, char* out, int64_t size) {
+  int64_t done = 0;
+  while (done < size) {
+    const ssize_t n = pread(fd, out + done, std::min(size - done, kLargestCall), offset + done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return FileError(errno, "cannot read", path);
+    if (n == 0) break;
+    done += n;
+  }
+  return done;
+}
+
+absl::Status SyncPath(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return FileError(errno, "cannot open", path);
+  absl::Cleanup close_fd = [fd] { close(fd); };
+  if (fsync(fd) != 0 && errno != EINVAL) return FileError(errno, "cannot flush", path);  // EINVAL: needs no flushing
+  return absl::OkStatus();
+}
+
+std::string ParentFolder(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
+absl::Status RemoveFile(const std::string& path) {
+  return unlink(path.c_str()) == 0 || errno == ENOENT ? absl::OkStatus() : FileError(errno, "cannot remove", path);
+}
+
+absl::Status WriteFile(const std::string& path, absl::string_view bytes) {
+  PHOTON_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Create(path));
+  PHOTON_RETURN_IF_ERROR(file.Write(bytes));
+  return file.Publish();
+}
+
+absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path, absl::string_view what) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return FileError(errno, what, path);
+  absl::Cleanup close_fd = [fd] { close(fd); };
+  struct stat info;
+  if (fstat(fd, &info) != 0) return FileError(errno, what, path);
+  if (S_ISDIR(info.st_mode)) return FileError(EISDIR, what, path);
+  MappedFile file;
+  if (info.st_size == 0) return file;
+  void* data = mmap(nullptr, info.st_size, PROT_READ, MAP_SHARED, fd, 0);
+  if (data == MAP_FAILED) return FileError(errno, what, path);
+  file.bytes_ = {static_cast<const char*>(data), static_cast<size_t>(info.st_size)};
+  return file;
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) munmap(const_cast<char*>(bytes_.data()), bytes_.size());
+}
+
+absl::StatusOr<OutputFile> OutputFile::Create(const std::string& path) {
+  const std::string temporary = path + ".tmp";
+  const int fd = open(temporary.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (fd < 0) return FileError(errno, "cannot write", temporary);
+  if (!LockTemporary(fd, temporary)) {
+    close(fd);
+    return absl::AlreadyExistsError(
+        absl::StrCat("another program is writing ", path, ": wait for it, or choose another name"));
+  }
+  OutputFile file(path, fd);
+  if (ftruncate(fd, 0) != 0) return FileError(errno, "cannot write", temporary);  // what a killed run left
+  return file;
+}
+
+OutputFile::~OutputFile() {
+  if (fd_ < 0) return;
+  unlink(temporary().c_str());
+  close(fd_);
+}
+
+absl::Status OutputFile::Write(absl::string_view bytes) {
+  if (bytes.size() >= kBufferBytes) {  // large ones go by without a copy
+    PHOTON_RETURN_IF_ERROR(Flush());
+    return WriteAll(fd_, bytes, temporary());
+  }
+  buffer_.append(bytes.data(), bytes.size());
+  return buffer_.size() >= kBufferBytes ? Flush() : absl::OkStatus();
+}
+
+absl::Status OutputFile::Flush() {
+  PHOTON_RETURN_IF_ERROR(WriteAll(fd_, buffer_, temporary()));
+  buffer_.clear();
+  return absl::OkStatus();
+}
+
+absl::Status OutputFile::ReadBack(int64_t offset, std::string* piece) {
+  PHOTON_RETURN_IF_ERROR(Flush());
+  piece->resize(kBufferBytes);
+  PHOTON_ASSIGN_OR_RETURN(const int64_t count, ReadAt(fd_, temporary(), offset, piece->data(), kBufferBytes));
+  piece->resize(count);
+  return absl::OkStatus();
+}
+
+absl::Status OutputFile::Sync() {
+  PHOTON_RETURN_IF_ERROR(Flush());
+  return fsync(fd_) == 0 ? absl::OkStatus() : FileError(errno, "cannot flush", temporary());
+}
+
+absl::Status OutputFile::Publish() {
+  PHOTON_RETURN_IF_ERROR(Sync());
+  if (rename(temporary().c_str(), path_.c_str()) != 0) return FileError(errno, "cannot replace", path_);
+  close(std::exchange(fd_, -1));
+  return SyncPath(ParentFolder(path_));
+}
+
+}  // namespace photon

@@ -1,0 +1,86 @@
+// Files: read whole or mapped, written so that they appear whole or not at all, and errors that name them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "absl/strings/string_view.h"
+#include "core/status.h"
+
+namespace photon {
+
+// "WHAT PATH: No space left on device", `what` being "cannot write" or, of input, what it is: "tokenizer". The code is
+// kResourceExhausted where a disk, quota or size limit is full (with the remedy), kPermissionDenied, kNotFound,
+// kInvalidArgument where PATH can be no such file (a folder, say), and kInternal for the rest.
+absl::Status FileError(int error, absl::string_view what, absl::string_view path);
+
+// A file's contents; also a pipe's.
+absl::StatusOr<std::string> ReadFile(const std::string& path, absl::string_view what = "cannot read");
+// Fills `out` from `offset` on; returns fewer bytes than asked for only where the file ends. Any number of threads.
+absl::StatusOr<int64_t> ReadAt(int fd, absl::string_view path, int64_t offset, char* out, int64_t size);
+
+// Flushes a folder's entries, or a file's bytes, to disk.
+absl::Status SyncPath(const std::string& path);
+// The folder that holds `path`; "." for a bare name.
+std::string ParentFolder(const std::string& path);
+// Removes a file, not a folder; absent is OK.
+absl::Status RemoveFile(const std::string& path);
+// A file `path` of these bytes, durably, in place of one that may be there: see OutputFile.
+absl::Status WriteFile(const std::string& path, absl::string_view bytes);
+
+// A read-only file in memory. Movable; pages come from disk as they are touched.
+class MappedFile {
+ public:
+  static absl::StatusOr<MappedFile> Open(const std::string& path, absl::string_view what);
+  MappedFile() = default;
+  MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+  MappedFile& operator=(MappedFile&& other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~MappedFile();
+  absl::string_view bytes() const { return bytes_; }
+
+ private:
+  absl::string_view bytes_;
+};
+
+// Writes PATH.tmp; Sync makes it durable, Publish durably gives it its name (replacing what had it). So PATH is never
+// seen half-written, and stays what it was until Publish; without Publish the temporary file is removed. A second
+// writer of the same path is refused with kAlreadyExists; what a killed one left is overwritten. Used by one thread.
+class OutputFile {
+ public:
+  static absl::StatusOr<OutputFile> Create(const std::string& path);
+  OutputFile(OutputFile&& other) noexcept
+      : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), buffer_(std::move(other.buffer_)) {}
+  OutputFile& operator=(OutputFile&&) = delete;
+  ~OutputFile();
+
+  absl::Status Write(absl::string_view bytes);
+  absl::Status Sync();
+  absl::Status Publish();
+
+  // Reads back what was written, from the start, in pieces of 1 MiB but for the last.
+  template <typename F>
+  absl::Status ForEachPiece(F&& f) {
+    std::string piece;
+    for (int64_t offset = 0;; offset += static_cast<int64_t>(piece.size())) {
+      PHOTON_RETURN_IF_ERROR(ReadBack(offset, &piece));
+      if (piece.empty()) return absl::OkStatus();
+      PHOTON_RETURN_IF_ERROR(f(absl::string_view(piece)));
+    }
+  }
+
+ private:
+  OutputFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  std::string temporary() const { return path_ + ".tmp"; }
+  absl::Status Flush();
+  absl::Status ReadBack(int64_t offset, std::string* piece);
+
+  std::string path_;
+  int fd_ = -1;
+  std::string buffer_;
+};
+
+}  // namespace photon

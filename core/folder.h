@@ -1,0 +1,17 @@
+// Folders that appear whole or not at all.
+#pragma once
+
+#include <string>
+
+#include "core/status.h"
+
+namespace photon {
+
+// Removes a folder (or file) with all in it; absent is OK.
+absl::Status RemoveTree(const std::string& path);
+// Makes the finished folder `temporary` appear as `final_dir`, durably. A folder that stands there is exchanged in one
+// step (renameat2), so that the path names a whole folder at every moment, and then removed; only file systems that
+// cannot exchange leave a moment in which it is absent.
+absl::Status CommitFolder(const std::string& temporary, const std::string& final_dir);
+
+}  // namespace photon

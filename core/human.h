@@ -1,0 +1,13 @@
+// Numbers as people read them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace photon {
+
+std::string HumanBytes(int64_t bytes);      // "999 B", "1.5 MB", powers of 1000
+std::string HumanCount(int64_t value);      // "-1,234,567"
+std::string HumanDuration(double seconds);  // "59s", "3m20s", "27h46m"
+
+}  // namespace photon
