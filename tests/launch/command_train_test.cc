@@ -1,0 +1,169 @@
+// photon train as users, batch systems and full disks treat it.
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/store.h"
+#include "tests/launch/train_process.h"
+
+namespace photon {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::TrainFolder;
+using testing::TrainProcess;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr char kEndless[] = "steps: 1000000 valid_every: 0 log_every: 10";
+
+std::vector<nlohmann::json> Metrics(const TrainFolder& folder) {
+  std::ifstream in(folder / "run/metrics.jsonl");
+  std::vector<nlohmann::json> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
+TEST(TrainCommand, LeavesWhatOthersRelyOn) {
+  const TrainFolder folder("steps: 6 valid_every: 3", "every: 4");
+  TrainProcess run(folder, 2, "");
+  ASSERT_EQ(run.Wait(), 0) << run.Log();
+  std::vector<int64_t> steps, validations;
+  for (const nlohmann::json& line : Metrics(folder)) {
+    if (line.contains("valid_loss")) {
+      validations.push_back(line["step"]);
+      continue;
+    }
+    steps.push_back(line["step"]);
+    for (const char* key : {"loss", "lr", "grad_norm", "tokens_per_s", "mfu"}) EXPECT_TRUE(line[key].is_number()) << key;
+  }
+  EXPECT_THAT(steps, ::testing::ElementsAre(1, 2, 3, 4, 5, 6));
+  EXPECT_THAT(validations, ::testing::ElementsAre(3, 6));
+  EXPECT_EQ(fs::read_symlink(folder.Checkpoint("latest")), "step-00000006");
+  EXPECT_TRUE(fs::exists(folder.Checkpoint("step-00000004")));
+  EXPECT_TRUE(fs::exists(folder / "run/config.textproto"));
+  // A finished run that is resumed has nothing to do, and says so with 0.
+  const std::string before = folder.Read("run/metrics.jsonl");
+  TrainProcess again(folder, 0, "--resume");
+  EXPECT_EQ(again.Wait(), 0) << again.Log();
+  EXPECT_THAT(again.Log(), HasSubstr("resumed at step 6"));
+  EXPECT_EQ(folder.Read("run/metrics.jsonl"), before);
+}
+
+TEST(TrainCommand, SigtermSavesAndExitsWith0) {
+  const TrainFolder folder(kEndless, "every: 0");
+  TrainProcess run(folder, 0, "");
+  ASSERT_TRUE(run.WaitForLog("step 20/")) << run.Log();
+  ASSERT_EQ(run.Ranks().size(), 1u);
+  kill(run.Ranks()[0], SIGTERM);
+  EXPECT_EQ(run.Wait(), 0) << run.Log();
+  EXPECT_THAT(run.Log(), AllOf(HasSubstr("saved "), HasSubstr("stopped by SIGTERM at step")));
+  const auto latest = CheckpointReader::Open(folder.Checkpoint("latest"));
+  ASSERT_TRUE(latest.ok()) << latest.status();
+  EXPECT_EQ(latest->manifest().state().step(), Metrics(folder).back()["step"]);
+}
+
+// Any rank may be the one that is told; all of them save and end together.
+TEST(TrainCommand, SigtermToOneRankStopsAll) {
+  const TrainFolder folder(kEndless, "every: 0");
+  TrainProcess run(folder, 2, "");
+  ASSERT_TRUE(run.WaitForLog("step 20/")) << run.Log();
+  ASSERT_EQ(run.Ranks().size(), 2u);
+  kill(run.Ranks()[1], SIGTERM);
+  EXPECT_EQ(run.Wait(), 0) << run.Log();
+  EXPECT_TRUE(fs::exists(folder.Checkpoint("latest/manifest.textproto")));
+}
+
+TEST(TrainCommand, Sigusr1SavesAndGoesOn) {
+  const TrainFolder folder(kEndless, "every: 0");
+  TrainProcess run(folder, 2, "");
+  ASSERT_TRUE(run.WaitForLog("step 20/")) << run.Log();
+  kill(run.Ranks()[0], SIGUSR1);
+  ASSERT_TRUE(run.WaitForLog("saved ")) << run.Log();
+  const int64_t saved = CheckpointReader::Open(folder.Checkpoint("latest"))->manifest().state().step();
+  ASSERT_TRUE(run.WaitForLog(absl::StrCat("step ", (saved / 10 + 5) * 10, "/"))) << run.Log();
+  EXPECT_FALSE(run.ended());
+  kill(run.Ranks()[1], SIGUSR1);
+  EXPECT_TRUE(run.WaitFor([&] { return run.Log().find("saved ") != run.Log().rfind("saved "); })) << "a second save\n" << run.Log();
+}
+
+// The last step of a run whose learning rate is absurd: it overflows, stops itself, names the batch, and keeps what was good.
+TEST(TrainCommand, StopsItselfWith3) {
+  const TrainFolder folder("steps: 200 valid_every: 0 health { max_skipped_in_row: 3 }", "every: 1 keep_last: 2");
+  TrainProcess run(folder, 2, "--set training.optimizer.peak_lr=1e38 --set training.optimizer.warmup_steps=0");
+  ASSERT_EQ(run.Wait(), 3) << run.Log();
+  EXPECT_THAT(run.Log(), AllOf(HasSubstr("4 bad steps in a row"), HasSubstr("of the sample order)"), HasSubstr("peak_lr"),
+                               HasSubstr("SKIPPED: the ")));
+  EXPECT_TRUE(Metrics(folder).back()["loss"].is_null());
+}
+
+TEST(TrainCommand, ARunIsNotWrittenOver) {
+  const TrainFolder folder("steps: 2");
+  ASSERT_EQ(TrainProcess(folder, 0, "").Wait(), 0);
+  const std::string metrics = folder.Read("run/metrics.jsonl"), manifest = folder.Read("run/checkpoints/step-00000002/manifest.textproto");
+  TrainProcess again(folder, 2, "--set training.steps=4");
+  EXPECT_EQ(again.Wait(), 2) << again.Log();
+  EXPECT_THAT(again.Log(), AllOf(HasSubstr("holds checkpoints already"), HasSubstr("--resume"), HasSubstr(folder / "run")));
+  EXPECT_EQ(folder.Read("run/metrics.jsonl"), metrics);
+  EXPECT_EQ(folder.Read("run/checkpoints/step-00000002/manifest.textproto"), manifest);
+  EXPECT_FALSE(fs::exists(folder.Checkpoint("step-00000004")));
+}
+
+TEST(TrainCommand, AnotherModelsCheckpointIsRefused) {
+  const TrainFolder folder("steps: 2");
+  ASSERT_EQ(TrainProcess(folder, 0, "").Wait(), 0);
+  const std::string metrics = folder.Read("run/metrics.jsonl");
+  TrainProcess other(folder, 2, "--resume --set model.heads=4");
+  EXPECT_EQ(other.Wait(), 2) << other.Log();
+  EXPECT_THAT(other.Log(), AllOf(HasSubstr("another model"), HasSubstr("heads: 2 -> 4"), HasSubstr("run_dir")));
+  EXPECT_EQ(folder.Read("run/metrics.jsonl"), metrics);
+}
+
+TEST(TrainCommand, ADamagedNewestIsPassedOver) {
+  const TrainFolder folder("steps: 4", "every: 2");
+  ASSERT_EQ(TrainProcess(folder, 2, "").Wait(), 0);
+  const std::string part = folder.Checkpoint("step-00000004/model-00001-of-00002.h5");
+  const auto flip = [](const std::string& path) {
+    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+    file.seekg(fs::file_size(path) / 2);
+    const char byte = static_cast<char>(file.get() ^ 1);
+    file.seekp(fs::file_size(path) / 2);
+    file.put(byte);
+  };
+  flip(part);
+  TrainProcess resumed(folder, 1, "--resume --set training.steps=5");
+  EXPECT_EQ(resumed.Wait(), 0) << resumed.Log();
+  EXPECT_THAT(resumed.Log(), AllOf(HasSubstr("checksum"), HasSubstr(part), HasSubstr("resumed at step 2")));
+
+  for (const char* file : {"step-00000002/model-00001-of-00002.h5", "step-00000004/index.h5", "step-00000005/index.h5"}) {
+    flip(folder.Checkpoint(file));
+  }
+  TrainProcess hopeless(folder, 1, "--resume --set training.steps=6");
+  EXPECT_EQ(hopeless.Wait(), 2) << hopeless.Log();
+  EXPECT_THAT(hopeless.Log(), AllOf(HasSubstr("no checkpoint of"), HasSubstr("checksum")));
+  for (const char* step : {"step-00000002", "step-00000004", "step-00000005"}) {
+    EXPECT_TRUE(fs::exists(folder.Checkpoint(step) + "/manifest.textproto")) << step;
+  }
+}
+
+// A file-size limit is the closest to a full disk that needs no privileges: writes beyond it fail. The run ends, says
+// what it could not save, and an earlier checkpoint is still good. (Several kB are enough for metrics, not for tensors.)
+TEST(TrainCommand, AFullDiskCostsCheckpointsNotTheRun) {
+  const TrainFolder folder("steps: 2 valid_every: 0", "every: 2");
+  ASSERT_EQ(TrainProcess(folder, 0, "").Wait(), 0);
+  TrainProcess full(folder, 0, "--resume --set training.steps=6", "ulimit -f 40");  // kB
+  EXPECT_EQ(full.Wait(), 2) << full.Log();
+  EXPECT_THAT(full.Log(), AllOf(HasSubstr("resumed at step 2"), HasSubstr("checkpoint of step 4 NOT saved"), HasSubstr("step 6/6"),
+                                HasSubstr("the last checkpoint could not be saved")));
+  EXPECT_EQ(Metrics(folder).back()["step"], 6);
+  EXPECT_EQ(fs::read_symlink(folder.Checkpoint("latest")), "step-00000002");
+  EXPECT_FALSE(fs::exists(folder.Checkpoint("step-00000004.tmp")));
+  TrainProcess roomy(folder, 0, "--resume --set training.steps=6");
+  EXPECT_EQ(roomy.Wait(), 0) << roomy.Log();
+  EXPECT_THAT(roomy.Log(), HasSubstr("resumed at step 2"));
+  EXPECT_EQ(fs::read_symlink(folder.Checkpoint("latest")), "step-00000006");
+}
+
+}  // namespace
+}  // namespace photon
