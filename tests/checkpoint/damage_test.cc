@@ -25,7 +25,7 @@ absl::Status Load(const std::string& dir, int ranks) {
 }
 
 TEST(Damage, EveryFlippedByteIsFound) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string dir = folder / "checkpoints/step-00000002";
   WriteSample(folder / "checkpoints/step-00000001");
   WriteSample(dir, 2);
@@ -52,7 +52,7 @@ TEST(Damage, EveryFlippedByteIsFound) {
 }
 
 TEST(Damage, TruncatedGrownAndMissingFiles) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string dir = folder / "step-00000002";
   WriteSample(dir, 2);
   for (const std::string& name : FilesIn(dir)) {
@@ -74,7 +74,7 @@ TEST(Damage, TruncatedGrownAndMissingFiles) {
 }
 
 TEST(Damage, ReadingDamagedFilesFailsCleanly) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string dir = folder / "step-00000002";
   WriteSample(dir);
   const auto reader = CheckpointReader::Open(dir);
@@ -103,7 +103,7 @@ TEST(Damage, ReadingDamagedFilesFailsCleanly) {
 }
 
 TEST(Damage, TokenizerIsCheckedOnReading) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string dir = folder / "step-00000002";
   WriteSample(dir);
   Spill(dir + "/tokenizer.model", "another");
@@ -113,13 +113,13 @@ TEST(Damage, TokenizerIsCheckedOnReading) {
 }
 
 TEST(Damage, AbsentFolders) {
-  TempFolder folder;
+  TemporaryFolder folder;
   EXPECT_EQ(CheckpointReader::Open(folder / "none").status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(CheckpointReader::Open(folder.path()).status().code(), absl::StatusCode::kNotFound);
 }
 
 TEST(Inspect, TellsWhatIsThereAndWhatIsBad) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string dir = folder / "step-00000002";
   WriteSample(dir, 2, Layout::kRows, 1234567);
   const auto text = InspectCheckpoint(dir, InspectFormat::kText);

@@ -59,7 +59,7 @@ class Exported : public ::testing::TestWithParam<bool> {
 };
 
 TEST_P(Exported, ComesBackTheSame) {
-  TempFolder folder;
+  TemporaryFolder folder;
   WriteModel(folder / "from", model());
   const std::string file = folder / "F.safetensors";
   const absl::Status exported = ExportSafetensors(folder / "from", file);
@@ -83,7 +83,7 @@ TEST_P(Exported, ComesBackTheSame) {
 }
 
 TEST_P(Exported, ImportWantsExactlyTheModelsTensors) {
-  TempFolder folder;
+  TemporaryFolder folder;
   WriteModel(folder / "from", model());
   const std::string file = folder / "F.safetensors";
   ASSERT_TRUE(ExportSafetensors(folder / "from", file).ok());
@@ -107,7 +107,7 @@ TEST_P(Exported, ImportWantsExactlyTheModelsTensors) {
 INSTANTIATE_TEST_SUITE_P(PhotonAndVanilla, Exported, ::testing::Bool());
 
 TEST(Export, DamagedCheckpointIsRefused) {
-  TempFolder folder;
+  TemporaryFolder folder;
   WriteModel(folder / "from", Vanilla());
   std::string bytes = Slurp(folder / "from/model-00000-of-00002.h5");
   bytes[bytes.size() - 1] ^= 1;

@@ -1,13 +1,13 @@
 // Saves that fail or are killed: nothing half-written survives as if whole, HDF5 stays usable, the process ends normally.
 #include <gmock/gmock.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
 
 #include "tests/checkpoint/fixtures.h"
+#include "tests/support/child_process.h"
 
 namespace photon {
 namespace {
@@ -15,25 +15,6 @@ namespace {
 using namespace photon::testing;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-// Runs `body` in a child of its own (limits and signals end with it) that leaves through exit(), hence through HDF5's exit
-// handler. Returns its exit code; 100 + signal where it was killed. A child that hangs is killed by its alarm.
-int InChild(const std::function<int()>& body) {
-  const pid_t child = fork();
-  if (child == 0) {
-    alarm(60);
-    exit(body());
-  }
-  int state = 0;
-  waitpid(child, &state, 0);
-  return WIFSIGNALED(state) ? 100 + WTERMSIG(state) : WEXITSTATUS(state);
-}
-
-void LimitFileSize(rlim_t bytes) {
-  signal(SIGXFSZ, SIG_IGN);
-  const rlimit limit{bytes, RLIM_INFINITY};
-  setrlimit(RLIMIT_FSIZE, &limit);
-}
 
 std::vector<SampleTensor> LargerTensors() {
   return {{"model", "big", Shape{300, 301}}, {"model", "small", Shape{3, 3}}, {"optimizer", "optimizer.m.big", Shape{300, 301}}};
@@ -44,7 +25,7 @@ class DiskFull : public ::testing::TestWithParam<int> {};
 
 TEST_P(DiskFull, LeavesThePreviousCheckpointAndTheProcess) {
   const rlim_t limit = GetParam();
-  TempFolder folder;
+  TemporaryFolder folder;
   WriteSample(CheckpointDir(folder.path(), 1));
   ASSERT_TRUE(PublishCheckpoint(folder.path(), 1, 2).ok());
   const int code = InChild([&] {
@@ -73,7 +54,7 @@ TEST_P(DiskFull, LeavesThePreviousCheckpointAndTheProcess) {
 INSTANTIATE_TEST_SUITE_P(Limits, DiskFull, ::testing::Values(0, 1, 100, 1000, 2049, 4096, 66000, 100000, 150000));
 
 TEST(Failure, ReSaveThatFailsLeavesTheOldOne) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string dir = CheckpointDir(folder.path(), 1);
   WriteSample(dir);
   EXPECT_EQ(InChild([&] {
@@ -87,7 +68,7 @@ TEST(Failure, ReSaveThatFailsLeavesTheOldOne) {
 }
 
 TEST(Failure, FolderThatCannotBeWritten) {
-  TempFolder folder;
+  TemporaryFolder folder;
   Spill(folder / "file", "in the way");
   const absl::Status status = WriteSample(*SelfCommunicator(), folder / "file/step-00000001", Layout::kRows, 1);
   EXPECT_FALSE(status.ok());
@@ -104,7 +85,7 @@ TEST(Failure, FolderThatCannotBeWritten) {
 }
 
 TEST(Failure, KilledAtAnyMomentLeavesWholeOnesOrNone) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string& run = folder.path();
   WriteSample(CheckpointDir(run, 1));
   ASSERT_TRUE(PublishCheckpoint(run, 1, 2).ok());

@@ -32,7 +32,7 @@ TEST_P(H5py, SeesWholeTensors) {
   if (system((std::string(kPython) + " -c 'import h5py' >/dev/null 2>&1").c_str()) != 0) {
     GTEST_SKIP() << "no h5py in " << kPython << " (package python3-h5py)";
   }
-  TempFolder folder;
+  TemporaryFolder folder;
   WriteSample(CheckpointDir(folder / "run", 1), 3, GetParam());
   ASSERT_TRUE(PublishCheckpoint(folder / "run", 1, 0).ok());
   std::string want;

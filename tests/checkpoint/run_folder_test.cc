@@ -22,7 +22,7 @@ TEST(RunFolder, NamesSortByStep) {
 }
 
 TEST(RunFolder, KeepsTheLastAndSwingsLatest) {
-  TempFolder run;
+  TemporaryFolder run;
   for (int64_t step : {5, 10, 15, 20}) {
     Save(run.path(), step, 2);
     EXPECT_EQ(std::filesystem::read_symlink(run / "checkpoints/latest"),
@@ -35,14 +35,14 @@ TEST(RunFolder, KeepsTheLastAndSwingsLatest) {
 }
 
 TEST(RunFolder, NewestFirstBeyondEightDigits) {
-  TempFolder run;
+  TemporaryFolder run;
   Save(run.path(), 99999999, 0);
   Save(run.path(), 100000000, 0);
   EXPECT_EQ(ListCheckpoints(run.path()).front(), CheckpointDir(run.path(), 100000000));
 }
 
 TEST(RunFolder, LaterStepsThanThePublishedNeitherCountNorGo) {
-  TempFolder run;
+  TemporaryFolder run;
   Save(run.path(), 10, 0);
   WriteSample(CheckpointDir(run.path(), 400));  // refused on resuming, say
   Save(run.path(), 20, 2);
@@ -51,7 +51,7 @@ TEST(RunFolder, LaterStepsThanThePublishedNeitherCountNorGo) {
 }
 
 TEST(RunFolder, RemovesLeftoversOfItsOwnOnly) {
-  TempFolder run;
+  TemporaryFolder run;
   Save(run.path(), 10, 2);
   for (const char* name : {"step-00000020.tmp", "step-00000005.deleting", "notes.tmp", "step-x.tmp"}) {
     std::filesystem::create_directory(run / "checkpoints/" + name);
@@ -63,7 +63,7 @@ TEST(RunFolder, RemovesLeftoversOfItsOwnOnly) {
 }
 
 TEST(RunFolder, ResolvesWhatPeopleGive) {
-  TempFolder run;
+  TemporaryFolder run;
   EXPECT_EQ(ResolveCheckpoint(run / "none").status().code(), absl::StatusCode::kNotFound);
   const auto empty = ResolveCheckpoint(run.path());
   EXPECT_EQ(empty.status().code(), absl::StatusCode::kNotFound);
@@ -80,7 +80,7 @@ TEST(RunFolder, ResolvesWhatPeopleGive) {
 }
 
 TEST(RunFolder, PublishesFinishedOnesOnly) {
-  TempFolder run;
+  TemporaryFolder run;
   EXPECT_EQ(PublishCheckpoint(run.path(), 1, 2).code(), absl::StatusCode::kNotFound);
 }
 

@@ -21,7 +21,7 @@ std::string File(const std::string& header, const std::string& data) {
 }
 
 TEST(Safetensors, RoundTrip) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string path = folder / "w.safetensors";
   const std::vector<NamedShape> tensors = {{"z", Shape{3, 5}}, {"a", Shape{7}}, {"none", Shape{0, 4}}, {"scalar", Shape{}}};
   const auto status = WriteSafetensors(path, tensors, {{"step", "3"}}, [](const NamedShape& tensor, absl::Span<float> out) {
@@ -45,7 +45,7 @@ TEST(Safetensors, RoundTrip) {
 }
 
 TEST(Safetensors, FailedWriteLeavesWhatWasThere) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string path = folder / "w.safetensors";
   Spill(path, "old");
   const auto status = WriteSafetensors(path, {{"a", Shape{2}}}, {}, [](const NamedShape&, absl::Span<float>) {
@@ -57,7 +57,7 @@ TEST(Safetensors, FailedWriteLeavesWhatWasThere) {
 }
 
 TEST(Safetensors, ReadsNarrowAndWideTypes) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const uint16_t half[] = {0x3c00, 0xc000, 0x0001, 0x03ff, 0x7bff, 0x7c00, 0xfc00, 0x8000};
   const uint16_t bf16[] = {0x3f80, 0xc000};
   const double wide[] = {0.1, -3.5};
@@ -83,7 +83,7 @@ TEST(Safetensors, ReadsNarrowAndWideTypes) {
 }
 
 TEST(Safetensors, IntegersAreNoWeights) {
-  TempFolder folder;
+  TemporaryFolder folder;
   Spill(folder / "f", File(R"({"i":{"dtype":"I32","shape":[1],"data_offsets":[0,4]}})", "abcd"));
   const auto reader = SafetensorsReader::Open(folder / "f");
   ASSERT_TRUE(reader.ok());
@@ -92,7 +92,7 @@ TEST(Safetensors, IntegersAreNoWeights) {
 }
 
 TEST(Safetensors, MalformedFilesAreRefusedWithAReason) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string a = R"("a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]})";
   const struct {
     std::string bytes, reason;

@@ -17,7 +17,7 @@ class RoundTrip : public ::testing::TestWithParam<std::tuple<int, Layout>> {};
 
 TEST_P(RoundTrip, EveryRegionReadsBack) {
   const auto [ranks, layout] = GetParam();
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string dir = folder / "run/checkpoints/step-00000001";
   WriteSample(dir, ranks, layout, 7);
   ExpectSample(dir);
@@ -41,7 +41,7 @@ TEST_P(RoundTrip, EveryRegionReadsBack) {
 
 TEST_P(RoundTrip, RanksVerifyTogether) {
   const auto [ranks, layout] = GetParam();
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string dir = folder / "step-00000001";
   WriteSample(dir, ranks, layout);
   for (int readers : {1, 2, 5}) {
@@ -60,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(All, RoundTrip,
                                                          Layout::kWholeByTurns)));
 
 TEST(Store, ReplacesACheckpointOfTheSameStep) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string dir = folder / "step-00000001";
   WriteSample(dir, 3, Layout::kRows, 1);
   WriteSample(dir, 2, Layout::kColumns, 2);
@@ -71,7 +71,7 @@ TEST(Store, ReplacesACheckpointOfTheSameStep) {
 }
 
 TEST(Store, NeverReplacesAnythingElse) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string dir = folder / "precious";
   std::filesystem::create_directory(dir);
   Spill(dir + "/thesis.tex", "text");
@@ -81,7 +81,7 @@ TEST(Store, NeverReplacesAnythingElse) {
 }
 
 TEST(Store, RemovesAStaleTemporaryFolder) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string dir = folder / "step-00000001";
   std::filesystem::create_directory(dir + ".tmp");
   Spill(dir + ".tmp/model-00000-of-00001.h5", "half");
@@ -91,7 +91,7 @@ TEST(Store, RemovesAStaleTemporaryFolder) {
 
 // Two ranks that each hold the parts given; the same refusal must reach both, and nothing the disk.
 void ExpectRefused(const std::vector<std::vector<Region>>& by_rank, DType dtype, const std::string& message) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string dir = folder / "step-00000001";
   const SampleTensor tensor{"model", "weight", Shape{4, 6}, dtype};
   const auto statuses = OnRanks(by_rank.size(), [&](Communicator& comm) {
@@ -120,7 +120,7 @@ TEST(Store, PartsMustCoverExactlyOnce) {
 
 TEST(Store, RefusesOtherTypesAndRanksThatDisagree) {
   ExpectRefused({{Region{{0, 0}, Shape{4, 6}}}}, DType::kU16, "u16");
-  TempFolder folder;
+  TemporaryFolder folder;
   const auto statuses = OnRanks(2, [&](Communicator& comm) {
     PartList list;
     list.Add({"model", "weight", Shape{4, 6}, comm.rank() == 0 ? DType::kF32 : DType::kF64},
@@ -133,7 +133,7 @@ TEST(Store, RefusesOtherTypesAndRanksThatDisagree) {
 }
 
 TEST(Store, BadRequestsNameTheTensor) {
-  TempFolder folder;
+  TemporaryFolder folder;
   const std::string dir = folder / "step-00000001";
   WriteSample(dir);
   const auto reader = CheckpointReader::Open(dir);
@@ -155,7 +155,7 @@ TEST(Store, BadRequestsNameTheTensor) {
 }
 
 TEST(Store, MovedFolderReadsAsBefore) {
-  TempFolder folder;
+  TemporaryFolder folder;
   WriteSample(folder / "a", 3, Layout::kColumns);
   std::filesystem::create_directory(folder / "elsewhere");
   std::filesystem::rename(folder / "a", folder / "elsewhere/b");

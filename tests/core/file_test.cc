@@ -2,48 +2,29 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
-#include <functional>
 #include <thread>
 #include <vector>
 
 #include "core/folder.h"
+#include "tests/support/child_process.h"
 #include "tests/support/temporary_folder.h"
 
 namespace photon {
 namespace {
 
+using testing::InChild;
+using testing::LimitFileSize;
 using testing::TemporaryFolder;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
-
-// Runs `body` in a process of its own, whose limits and identity end with it. Its exit code; 100 + signal.
-int InChild(const std::function<int()>& body) {
-  const pid_t child = fork();
-  if (child == 0) {
-    alarm(60);
-    _exit(body());
-  }
-  int state = 0;
-  waitpid(child, &state, 0);
-  return WIFSIGNALED(state) ? 100 + WTERMSIG(state) : WEXITSTATUS(state);
-}
-
-void LimitFileSize(rlim_t bytes) {
-  signal(SIGXFSZ, SIG_IGN);
-  const rlimit limit{bytes, RLIM_INFINITY};
-  setrlimit(RLIMIT_FSIZE, &limit);
-}
 
 TEST(FileError, CodesSayWhatToDo) {
   const auto code = [](int error) { return FileError(error, "cannot write", "/x/y").code(); };

@@ -2,20 +2,20 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 
 #include <cmath>
-#include <csignal>
 #include <nlohmann/json.hpp>
 
 #include "core/check.h"
-#include "tests/data/temporary.h"
+#include "tests/support/child_process.h"
+#include "tests/support/temporary_folder.h"
 
 namespace photon {
 namespace {
 
 using nlohmann::json;
+using testing::InChild;
+using testing::LimitFileSize;
 using testing::TemporaryFolder;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -116,22 +116,17 @@ TEST(MetricsLog, AFolderThatIsNotThereIsRefused) {
 // A disk that is full for a while costs the lines of that while, and leaves no half of one.
 TEST(MetricsLog, GoesOnAfterAFullDisk) {
   const TemporaryFolder folder;
-  const pid_t child = fork();
-  if (child == 0) {
-    std::signal(SIGXFSZ, SIG_IGN);
+  const int code = InChild([&] {
     MetricsLog log = OpenLog(folder, 0);
     log.WriteStep({.step = 1});
-    const rlimit full{folder.Read("metrics.jsonl").size() + 20, RLIM_INFINITY}, free{RLIM_INFINITY, RLIM_INFINITY};
-    setrlimit(RLIMIT_FSIZE, &full);
+    LimitFileSize(folder.Read("metrics.jsonl").size() + 20);
     log.WriteStep({.step = 2});
     log.WriteStep({.step = 3});
-    setrlimit(RLIMIT_FSIZE, &free);
+    LimitFileSize(RLIM_INFINITY);
     log.WriteStep({.step = 4});
-    _exit(0);
-  }
-  int status = -1;
-  waitpid(child, &status, 0);
-  EXPECT_EQ(status, 0);
+    return 0;
+  });
+  EXPECT_EQ(code, 0);
   EXPECT_THAT(Steps(folder), ElementsAre(1, 4));
 }
 
