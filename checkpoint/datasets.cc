@@ -52,9 +52,16 @@ absl::Status Failed(absl::string_view what, absl::string_view dataset) {
   return absl::InternalError(absl::StrCat("HDF5 cannot ", what, " dataset ", dataset, ": ", hdf5::LastError()));
 }
 
+// Without time stamps: see CreateHdf5File.
+Handle DatasetCreation() {
+  Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  if (creation.ok() && H5Pset_obj_track_times(creation.get(), false) < 0) creation.Reset();
+  return creation;
+}
+
 absl::Status WritePart(hid_t file, const std::string& dataset, const TensorPart& part) {
   const Handle space = Space(part.region.shape.dims());
-  const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  const Handle creation = DatasetCreation();
   // Without it HDF5 writes fill values first: every byte twice.
   if (!creation.ok() || H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER) < 0) return Failed("set up", dataset);
   const Handle set(H5Dcreate2(file, dataset.c_str(), FileType(part.value.dtype()), space.get(), H5P_DEFAULT,
@@ -69,7 +76,8 @@ absl::Status WritePart(hid_t file, const std::string& dataset, const TensorPart&
 
 absl::Status WriteVirtual(hid_t file, const ManifestTensor& tensor) {
   const Handle space = Space(tensor.shape());
-  const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  const Handle creation = DatasetCreation();
+  if (!creation.ok()) return Failed("set up", tensor.name());
   for (const ManifestShard& shard : tensor.shards()) {
     const Handle source = Space(shard.shape());
     if (!Select(space, {shard.offset().begin(), shard.offset().end()}, shard.shape()) || !source.ok() ||

@@ -132,7 +132,12 @@ absl::Status Fill(const std::string& path, const Target& target, const std::func
       H5Pset_alignment(access.get(), 1 << 16, 4096) < 0 || H5Pset_meta_block_size(access.get(), 1 << 16) < 0) {
     return absl::InternalError(absl::StrCat("cannot set up HDF5 for ", path, ": ", hdf5::LastError()));
   }
-  hdf5::Handle file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose);
+  // No time stamps: the same tensors make the same bytes, so that checkpoints can be compared as files.
+  hdf5::Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+  if (!creation.ok() || H5Pset_obj_track_times(creation.get(), false) < 0) {
+    return absl::InternalError(absl::StrCat("cannot set up HDF5 for ", path, ": ", hdf5::LastError()));
+  }
+  hdf5::Handle file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose);
   if (!file.ok()) return absl::InternalError(absl::StrCat("cannot create ", path, ": ", hdf5::LastError()));
   return fill(file.get());
 }

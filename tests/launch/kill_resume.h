@@ -37,7 +37,7 @@ class KillResume {
       DisturbedRun(count, 2 * 0.67 * loop_s_ / count);
       ++runs;
     }
-    printf("%d kills (%d inside a save, %d before the first step) over %d run(s): %s\n", kills_, in_saves_, in_startup_, runs,
+    printf("%d kills (%d inside a save, %d while starting) over %d run(s): %s\n", kills_, in_saves_, in_startup_, runs,
            ::testing::Test::HasFailure() ? "DIFFERENT" : "all equal the undisturbed run bit for bit");
   }
   int in_saves() const { return in_saves_; }
@@ -51,6 +51,7 @@ class KillResume {
 
   void DisturbedRun(int count, double longest_s) {
     const TrainFolder folder(kTraining, kCheckpoint);
+    left_.clear();
     for (bool done = false; !done && !::testing::Test::HasFailure();) {
       TrainProcess run(folder, 2, "--resume");
       if (kills_ < count && Uniform() < 0.15) {  // while it starts, reads the checkpoint or cuts the metrics
@@ -83,8 +84,9 @@ class KillResume {
     in_saves_ += !inside.empty();
     in_startup_ += !started;
     const size_t last = log.rfind(" step ");
-    printf("kill %2d: %s%s%s\n", kill, last == std::string::npos ? "before the first step" : log.substr(last + 1, 12).c_str(),
-           inside.empty() ? "" : ", inside a save:", inside.c_str());
+    const std::string at = last == std::string::npos ? "step 0" : log.substr(last + 1, log.find_first_of("/ \n", last + 6) - last - 1);
+    printf("kill %2d: at %s%s%s%s\n", kill, at.c_str(), started ? "" : ", while starting", inside.empty() ? "" : ", inside a save:",
+           inside.c_str());
     fflush(stdout);
   }
 

@@ -1,0 +1,194 @@
+#include "core/parameter.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "core/ops/elementwise.h"
+#include "core/random.h"
+#include "tests/support/tensors.h"
+
+namespace photon {
+namespace {
+
+using namespace photon::testing;
+
+constexpr Init kNormal = {.mean = 0, .stddev = 0.5};
+
+struct Layout {
+  ParameterSet set;
+  const Weight *qkv, *norm, *matrix;
+
+  // q, k and v of different heights, a vector without a compute copy, and one more matrix.
+  explicit Layout(const Placement& rows = {}) {
+    qkv = set.Add({{"q", {6, 5}, kNormal, true, rows}, {"k", {2, 5}, kNormal, true, rows}, {"v", {2, 5}, kNormal, true, rows}}, true);
+    norm = set.Add({{"norm", {5}, {.mean = 1, .stddev = 0}, false, {}}});
+    matrix = set.Add({{"matrix", {4, 3}, {.mean = 2, .stddev = 0.25}, true, {}}}, true);
+  }
+};
+
+bool Inside(const Tensor& flat, const Tensor& view) {
+  const auto* begin = static_cast<const char*>(flat.raw());
+  const auto* at = static_cast<const char*>(view.raw());
+  return at >= begin && at + view.bytes() <= begin + flat.bytes();
+}
+
+TEST(ParameterSet, AGroupIsOneMatrix) {
+  const TestContext context;
+  Layout layout;
+  layout.set.Allocate(context, {});
+  layout.set.Initialize(context, 1);
+  EXPECT_EQ(layout.qkv->master.shape(), (Shape{10, 5}));
+  EXPECT_EQ(layout.qkv->gradient.shape(), (Shape{10, 5}));
+  std::vector<double> stacked;
+  for (const char* name : {"q", "k", "v"}) {
+    for (const double value : ToDoubles(context, layout.set.Find(name)->master)) stacked.push_back(value);
+  }
+  EXPECT_EQ(ToDoubles(context, layout.qkv->master), stacked);
+  // They are views of the same memory, of the flat buffers.
+  Parameter* k = layout.set.Find("k");
+  k->master.data<float>()[0] = 42;
+  EXPECT_EQ(layout.qkv->master.data<float>()[6 * 5], 42);
+  EXPECT_EQ(layout.set.master().data<float>()[k->begin], 42);
+  k->gradient.data<float>()[1] = 43;
+  EXPECT_EQ(layout.qkv->gradient.data<float>()[6 * 5 + 1], 43);
+  EXPECT_EQ(layout.set.gradient().data<float>()[k->begin + 1], 43);
+}
+
+TEST(ParameterSet, CountsAndFinds) {
+  Layout layout;
+  EXPECT_EQ(layout.set.count(), 50 + 5 + 12) << "before Allocate() too";
+  EXPECT_EQ(layout.set.Find("norm")->spec.shape, (Shape{5}));
+  EXPECT_EQ(layout.set.Find("nothing"), nullptr);
+}
+
+TEST(ParameterSet, GapsAreZeroAndGroupsAligned) {
+  const TestContext context;  // fresh memory is NaN
+  for (const DType master : {DType::kF32, DType::kF64}) {
+    Layout layout;
+    layout.set.Allocate(context, {.master = master, .at = {}});
+    layout.set.Initialize(context, 1);
+    std::vector<bool> used(layout.set.master().elements());
+    for (const auto& p : layout.set.parameters()) {
+      for (int64_t i = 0; i < p->elements(); ++i) {
+        EXPECT_FALSE(used[p->begin + i]) << p->spec.name << " overlaps";
+        used[p->begin + i] = true;
+      }
+    }
+    const std::vector<double> values = ToDoubles(context, layout.set.master()), gradients = ToDoubles(context, layout.set.gradient());
+    int64_t gaps = 0;
+    for (size_t i = 0; i < used.size(); ++i) {
+      if (!used[i]) {
+        EXPECT_EQ(values[i], 0) << i;
+      }
+      EXPECT_EQ(gradients[i], 0) << i;
+      gaps += !used[i];
+    }
+    EXPECT_EQ(gaps, static_cast<int64_t>(used.size()) - layout.set.count());
+    for (const Weight* weight : {layout.qkv, layout.norm, layout.matrix}) {
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(weight->master.raw()) % 64, 0u) << "a cache line";
+    }
+  }
+}
+
+TEST(ParameterSet, ComputeIsTheMasterWhereTypesAgree) {
+  const TestContext context;
+  for (const DType type : {DType::kF32, DType::kF64}) {
+    Layout layout;
+    layout.set.Allocate(context, {.master = type, .compute = type, .at = {}});
+    layout.set.Initialize(context, 1);
+    EXPECT_EQ(layout.qkv->compute.raw(), layout.qkv->master.raw());
+    EXPECT_EQ(layout.matrix->compute.dtype(), type);
+    EXPECT_FALSE(layout.norm->compute.defined()) << "it enters no matrix product";
+  }
+}
+
+TEST(ParameterSet, Bf16CopiesAreTheRoundedMasters) {
+  const TestContext context;
+  Layout layout;
+  layout.set.Allocate(context, {.master = DType::kF32, .compute = DType::kBF16, .at = {}});
+  layout.set.Initialize(context, 1);
+  const auto expect_rounded = [&] {
+    for (const Weight* weight : {layout.qkv, layout.matrix}) {
+      const Tensor rounded = context.get().Empty(weight->master.shape(), DType::kBF16);
+      ops::Cast(context, weight->master, rounded);
+      EXPECT_EQ(weight->compute.dtype(), DType::kBF16);
+      EXPECT_EQ(ToDoubles(context, weight->compute), ToDoubles(context, rounded));
+      EXPECT_FALSE(Inside(layout.set.master(), weight->compute));
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(weight->compute.raw()) % 64, 0u);
+    }
+  };
+  expect_rounded();
+  layout.set.Find("v")->master.data<float>()[9] = 3.14159f;
+  EXPECT_NE(ToDoubles(context, layout.qkv->compute)[49], 3.140625) << "copies wait for RefreshCompute";
+  layout.set.RefreshCompute(context);
+  EXPECT_EQ(ToDoubles(context, layout.qkv->compute)[49], 3.140625);
+  expect_rounded();
+}
+
+TEST(ParameterSet, WithoutGradients) {
+  const TestContext context;
+  Layout layout;
+  layout.set.Allocate(context, {.gradients = false, .at = {}});
+  EXPECT_FALSE(layout.set.gradient().defined());
+  EXPECT_FALSE(layout.qkv->gradient.defined());
+  EXPECT_FALSE(layout.set.Find("norm")->gradient.defined());
+}
+
+TEST(ParameterSet, ZeroGradientsClearsAll) {
+  const TestContext context;
+  Layout layout;
+  layout.set.Allocate(context, {});
+  for (const auto& p : layout.set.parameters()) p->gradient.data<float>()[p->elements() - 1] = 7;
+  layout.set.ZeroGradients(context);
+  EXPECT_EQ(ToDoubles(context, layout.set.gradient()), std::vector<double>(layout.set.gradient().elements()));
+}
+
+TEST(ParameterSet, InitialValuesArePhiloxByNameAndIndex) {
+  const TestContext context;
+  Layout layout;
+  layout.set.Allocate(context, {.master = DType::kF64, .at = {}});
+  layout.set.Initialize(context, 9);
+  const Philox philox(9, StableHash("matrix"));
+  std::vector<double> want;
+  for (int i = 0; i < 12; ++i) want.push_back(2 + 0.25 * philox.Normal(i));
+  EXPECT_EQ(ToDoubles(context, layout.matrix->master), want);
+  EXPECT_EQ(ToDoubles(context, layout.norm->master), std::vector<double>(5, 1));
+  layout.set.Initialize(context, 10);
+  EXPECT_NE(ToDoubles(context, layout.matrix->master), want);
+  EXPECT_EQ(ToDoubles(context, layout.norm->master), std::vector<double>(5, 1)) << "a constant whatever the seed";
+}
+
+// Every rank of a split begins with its part of the whole.
+TEST(ParameterSet, InitialValuesDoNotDependOnThePlacement) {
+  const TestContext context;
+  Layout whole;
+  whole.set.Allocate(context, {});
+  whole.set.Initialize(context, 5);
+  for (const int dim : {0, 1}) {
+    // Rows in two; columns can't be (5 is odd): in five.
+    const int ranks = dim == 0 ? 2 : 5;
+    for (int rank = 0; rank < ranks; ++rank) {
+      Layout part(Placement{{{dim, MeshAxis::kTp}}});
+      part.set.Allocate(context, {.at = {.index = {0, 0, 0, rank}, .size = {1, 1, 1, ranks}}});
+      part.set.Initialize(context, 5);
+      for (const char* name : {"q", "k", "v"}) {
+        const Parameter &full = *whole.set.Find(name), &mine = *part.set.Find(name);
+        const int64_t share = full.master.dim(dim) / ranks;
+        EXPECT_EQ(ToDoubles(context, mine.master), ToDoubles(context, full.master.Slice(dim, rank * share, (rank + 1) * share)))
+            << name << " dim " << dim << " rank " << rank;
+      }
+      EXPECT_EQ(part.qkv->master.shape(), (dim == 0 ? Shape{5, 5} : Shape{10, 1}));
+      EXPECT_EQ(part.set.count(), whole.set.count()) << "of global elements";
+    }
+  }
+}
+
+TEST(ParameterSetDeathTest, TheSameNameTwice) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  Layout layout;
+  EXPECT_EXIT(layout.set.Add({{"norm", {5}, {}, false, {}}}), ::testing::ExitedWithCode(1), "parameter norm added twice");
+}
+
+}  // namespace
+}  // namespace photon
