@@ -32,8 +32,8 @@ class Bench {
       omp_set_num_threads(threads);
       peak_ = MeasureMatrixPeak(context_, DType::kF32);
       copy_ = CopyBandwidth();
-      std::printf("\nthreads %d: f32 matrix peak %.0f GFLOP/s, copy %.1f GB/s; heads %d/%d x %ld\n", threads, peak_ / 1e9,
-                  copy_ / 1e9, heads_, kv_heads_, static_cast<long>(head_dim_));
+      std::printf("\nthreads %d: f32 matrix peak %.0f GFLOP/s, copy %.1f GB/s; heads %d/%d x %ld\n", threads,
+                  peak_ / 1e9, copy_ / 1e9, heads_, kv_heads_, static_cast<long>(head_dim_));
       for (const Case& c : cases) {
         for (const DType dtype : {DType::kF32, DType::kBF16}) Train(c, dtype, threads);
       }
@@ -58,8 +58,12 @@ class Bench {
     std::printf("%-42s %-5s%10.3f ms%9.1f GFLOP/s %5.1f %%%8.1f GB/s %5.1f %%\n", name.c_str(), type.c_str(),
                 1e3 * seconds, flop / seconds / 1e9, 100 * flop / seconds / peak_, bytes / seconds / 1e9,
                 100 * bytes / seconds / copy_);
-    results_.push_back({{"name", name}, {"dtype", type}, {"threads", threads}, {"seconds", seconds},
-                        {"gflops", flop / seconds / 1e9}, {"gb_per_s", bytes / seconds / 1e9}});
+    results_.push_back({{"name", name},
+                        {"dtype", type},
+                        {"threads", threads},
+                        {"seconds", seconds},
+                        {"gflops", flop / seconds / 1e9},
+                        {"gb_per_s", bytes / seconds / 1e9}});
   }
 
   // Random values: denormals and equal scores would be faster or slower than what a model computes.
@@ -89,8 +93,8 @@ class Bench {
     const Tensor dout = Filled({rows, q_columns()}, dtype);
     const Tensor out = context_.Empty(dout.shape(), dtype), dqkv = context_.Empty(qkv.shape(), dtype);
     const Tensor lse = context_.Empty({heads_, rows}, DType::kF32);
-    const double forward = BestSeconds(
-        budget_, [&] { ops::AttentionForward(context_, Q(qkv), K(qkv), V(qkv), shape, out, lse); });
+    const double forward =
+        BestSeconds(budget_, [&] { ops::AttentionForward(context_, Q(qkv), K(qkv), V(qkv), shape, out, lse); });
     const double backward = BestSeconds(budget_, [&] {
       ops::AttentionBackward(context_, dout, Q(qkv), K(qkv), V(qkv), out, lse, shape, Q(dqkv), K(dqkv), V(dqkv));
     });

@@ -1,5 +1,5 @@
-// What a checkpoint costs over the disk itself: WriteCheckpoint and Verify against plain write + fsync of as many bytes in
-// files of the same sizes, alternating in one run. Usage: checkpoint [FOLDER [MEGABYTES [RANKS]]].
+// What a checkpoint costs over the disk itself: WriteCheckpoint and Verify against plain write + fsync of as many bytes
+// in files of the same sizes, alternating in one run. Usage: checkpoint [FOLDER [MEGABYTES [RANKS]]].
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -56,9 +56,8 @@ void Run(const std::string& folder, int64_t megabytes, int ranks) {
   std::printf("%d ranks, %.0f MB in %s; GB/s\n%12s %12s %12s %8s\n", ranks, bytes / 1e6, folder.c_str(), "plain",
               "checkpoint", "verify", "ratio");
   for (int round = 0; round < 5; ++round) {
-    const double plain = Seconds([&] {
-      OnThreads(ranks, [&](int r) { WritePlainly(folder + "/plain" + std::to_string(r), values[r]); });
-    });
+    const double plain = Seconds(
+        [&] { OnThreads(ranks, [&](int r) { WritePlainly(folder + "/plain" + std::to_string(r), values[r]); }); });
     for (int r = 0; r < ranks; ++r) std::filesystem::remove(folder + "/plain" + std::to_string(r));
     auto comms = ThreadCommunicators(ranks);
     const std::string dir = folder + "/checkpoint";

@@ -76,13 +76,15 @@ int main(int argc, char** argv) {
   app.add_option("--prompt", lengths.prompt, "Tokens of the prompt")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--tokens", lengths.tokens, "Tokens to generate")->check(CLI::PositiveNumber)->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  std::printf("prompt of %ld, %ld new tokens\n%-14s %-14s %-5s %8s %12s %13s %13s %13s\n", static_cast<long>(lengths.prompt),
-              static_cast<long>(lengths.tokens), "model", "mode", "dtype", "size", "prefill", "tokens", "context", "windows");
+  std::printf("prompt of %ld, %ld new tokens\n%-14s %-14s %-5s %8s %12s %13s %13s %13s\n",
+              static_cast<long>(lengths.prompt), static_cast<long>(lengths.tokens), "model", "mode", "dtype", "size",
+              "prefill", "tokens", "context", "windows");
   for (photon::DType dtype : {photon::DType::kF32, photon::DType::kBF16}) {
     photon::Measure("flat", photon::Flat(), dtype, {GenerationMode::kHier}, lengths);
     photon::Measure("photon", photon::Photon(photon::ModelConfig::GLOBAL), dtype,
                     {GenerationMode::kHier, GenerationMode::kHierParallel, GenerationMode::kRec}, lengths);
-    photon::Measure("photon, GROUP", photon::Photon(photon::ModelConfig::GROUP), dtype, {GenerationMode::kHier}, lengths);
+    photon::Measure("photon, GROUP", photon::Photon(photon::ModelConfig::GROUP), dtype, {GenerationMode::kHier},
+                    lengths);
   }
   return 0;
 }

@@ -1,5 +1,6 @@
-// Operations bound by memory (norm, gate, losses): GB/s, and the share of the bandwidth that a triad reaches in the same
-// program. Bytes are those that must move: operands read once, results written once. A table for people, then one JSON line.
+// Operations bound by memory (norm, gate, losses): GB/s, and the share of the bandwidth that a triad reaches in the
+// same program. Bytes are those that must move: operands read once, results written once. A table for people, then one
+// JSON line.
 #include <omp.h>
 
 #include <CLI/CLI.hpp>
@@ -19,7 +20,8 @@ namespace {
 // a = b + 3 c on arrays three times the size of a last-level cache of 32 MiB.
 double TriadBandwidth(const Context& context, double budget) {
   const int64_t n = 3 << 23;
-  const Tensor a = context.Zeros({n}, DType::kF32), b = context.Zeros({n}, DType::kF32), c = context.Zeros({n}, DType::kF32);
+  const Tensor a = context.Zeros({n}, DType::kF32), b = context.Zeros({n}, DType::kF32),
+               c = context.Zeros({n}, DType::kF32);
   const double seconds = BestSeconds(budget, [&] {
     cpu::ParallelFor(n / 16, 1024, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin * 16; i < end * 16; i += 16) {
@@ -37,7 +39,8 @@ class Bench {
   void Run(int threads) {
     omp_set_num_threads(threads);
     bandwidth_ = TriadBandwidth(context_, budget_);
-    std::printf("\nthreads %d: triad %.1f GB/s\n%-34s%10s%10s%10s\n", threads, bandwidth_ / 1e9, "", "ms", "GB/s", "share");
+    std::printf("\nthreads %d: triad %.1f GB/s\n%-34s%10s%10s%10s\n", threads, bandwidth_ / 1e9, "", "ms", "GB/s",
+                "share");
     Report("triad", 0, bandwidth_);
     for (const DType narrow : {DType::kF32, DType::kBF16}) {
       Norm(512, narrow);
@@ -105,7 +108,8 @@ class Bench {
 
   void Report(const std::string& name, double seconds, double bandwidth) {
     if (seconds > 0) {
-      std::printf("%-34s%10.2f%10.1f%9.0f%%\n", name.c_str(), seconds * 1e3, bandwidth / 1e9, 100 * bandwidth / bandwidth_);
+      std::printf("%-34s%10.2f%10.1f%9.0f%%\n", name.c_str(), seconds * 1e3, bandwidth / 1e9,
+                  100 * bandwidth / bandwidth_);
     }
     results_.push_back({{"name", name}, {"threads", omp_get_max_threads()}, {"gb_per_s", bandwidth / 1e9}});
   }

@@ -30,8 +30,8 @@ class Bench {
       omp_set_num_threads(threads);
       for (const DType dtype : {DType::kF32, DType::kBF16}) {
         const double peak = MeasureMatrixPeak(context_, dtype);
-        std::printf("\n%s, threads %d: peak %.0f GFLOP/s\n%-24s%22s%22s%22s\n", Label(dtype).c_str(), threads, peak / 1e9,
-                    "rows x in -> out", "y = x W^T", "dx = dy W", "dW += dy^T x");
+        std::printf("\n%s, threads %d: peak %.0f GFLOP/s\n%-24s%22s%22s%22s\n", Label(dtype).c_str(), threads,
+                    peak / 1e9, "rows x in -> out", "y = x W^T", "dx = dy W", "dW += dy^T x");
         Report({{"dtype", Label(dtype)}, {"threads", threads}, {"peak_gflops", peak / 1e9}});
         for (const Layer& layer : layers) Train(layer, dtype, threads, peak);
         for (const Layer& layer : decode) Decode(layer, dtype, threads);
@@ -57,8 +57,14 @@ class Bench {
     std::printf("%-24s", ShapeOf(l).c_str());
     for (double rate : rates) std::printf("%9.0f GF/s %5.1f %%", rate / 1e9, 100 * rate / peak);
     std::printf("  %s\n", l.name.c_str());
-    Report({{"dtype", Label(dtype)}, {"threads", threads}, {"layer", l.name}, {"rows", l.rows}, {"in", l.in},
-            {"out", l.out}, {"forward_gflops", rates[0] / 1e9}, {"dx_gflops", rates[1] / 1e9},
+    Report({{"dtype", Label(dtype)},
+            {"threads", threads},
+            {"layer", l.name},
+            {"rows", l.rows},
+            {"in", l.in},
+            {"out", l.out},
+            {"forward_gflops", rates[0] / 1e9},
+            {"dx_gflops", rates[1] / 1e9},
             {"dw_gflops", rates[2] / 1e9}});
   }
 
@@ -70,8 +76,14 @@ class Bench {
     const double gflops = 2e-9 * l.rows * l.in * l.out / seconds;
     const double gigabytes = 1e-9 * w.bytes() / seconds;
     std::printf("%-24s%9.1f GF/s %5.1f GB/s of weights  %s\n", ShapeOf(l).c_str(), gflops, gigabytes, l.name.c_str());
-    Report({{"dtype", Label(dtype)}, {"threads", threads}, {"layer", l.name}, {"rows", l.rows}, {"in", l.in},
-            {"out", l.out}, {"forward_gflops", gflops}, {"weight_gb_per_s", gigabytes}});
+    Report({{"dtype", Label(dtype)},
+            {"threads", threads},
+            {"layer", l.name},
+            {"rows", l.rows},
+            {"in", l.in},
+            {"out", l.out},
+            {"forward_gflops", gflops},
+            {"weight_gb_per_s", gigabytes}});
   }
 
   static std::string ShapeOf(const Layer& l) {

@@ -40,7 +40,8 @@ RunConfig Config(const std::string& dtype, int64_t length, int sequences, int sl
 TokenBatch RandomBatch(const RunConfig& config) {
   const Philox philox(1, 2);
   std::vector<int32_t> ids(config.training().batch_sequences() * config.data().sequence_length());
-  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(philox.Block(i)[0] % config.model().vocab_size());
+  for (size_t i = 0; i < ids.size(); ++i)
+    ids[i] = static_cast<int32_t>(philox.Block(i)[0] % config.model().vocab_size());
   TokenBatch batch = TokenBatch::FromIds(ids, 1, true);
   batch.sequences = config.training().batch_sequences();
   batch.length = config.data().sequence_length();
@@ -74,7 +75,8 @@ void Speed(const RunConfig& config, int steps) {
   PHOTON_CHECK(ParseDType(config.training().dtype(), &dtype));
   const double peak = MeasureMatrixPeak(Context(Device{}, CpuBackend(), arena), dtype);
   const std::unique_ptr<LanguageModel> model = LanguageModel::Create(config.model());
-  const double flops = TrainingFlops(config.model(), config.data().sequence_length()) * config.training().batch_sequences();
+  const double flops =
+      TrainingFlops(config.model(), config.data().sequence_length()) * config.training().batch_sequences();
   size_t bytes = 0;
   std::vector<double> seconds = RunSteps(config, steps, TimedBackend::Table(), &bytes);
   std::sort(seconds.begin(), seconds.end());
@@ -85,8 +87,9 @@ void Speed(const RunConfig& config, int steps) {
     return sum;
   }();
   const double tokens = static_cast<double>(config.training().batch_sequences()) * config.data().sequence_length();
-  std::printf("%.1f M parameters, %s, T %d, %.0f tokens a step, %.1f MFLOP a token\n", model->parameters().count() / 1e6,
-              config.training().dtype().c_str(), config.data().sequence_length(), tokens, flops / tokens / 1e6);
+  std::printf("%.1f M parameters, %s, T %d, %.0f tokens a step, %.1f MFLOP a token\n",
+              model->parameters().count() / 1e6, config.training().dtype().c_str(), config.data().sequence_length(),
+              tokens, flops / tokens / 1e6);
   std::printf("step: median %.3f s (%.3f to %.3f), %.0f tokens/s, %.0f GFLOP/s of %.0f measured: %.1f %%\n", median,
               seconds.front(), seconds.back(), tokens / median, flops / median / 1e9, peak / 1e9,
               100 * flops / median / peak);
@@ -101,10 +104,14 @@ void Speed(const RunConfig& config, int steps) {
   for (const auto& [time, name] : parts) {
     std::printf("  %-24s %8.2f ms a step  %5.1f %%\n", name.c_str(), 1e3 * time / steps, 100 * time / total);
   }
-  std::printf("%s\n", nlohmann::json({{"benchmark", "train_step"}, {"dtype", config.training().dtype()},
-                                      {"step_s", median}, {"tokens_per_s", tokens / median},
-                                      {"share_of_peak", flops / median / peak}, {"activation_bytes", bytes}})
-                          .dump().c_str());
+  std::printf("%s\n", nlohmann::json({{"benchmark", "train_step"},
+                                      {"dtype", config.training().dtype()},
+                                      {"step_s", median},
+                                      {"tokens_per_s", tokens / median},
+                                      {"share_of_peak", flops / median / peak},
+                                      {"activation_bytes", bytes}})
+                          .dump()
+                          .c_str());
 }
 
 void Memory(const std::string& dtype, int slice) {

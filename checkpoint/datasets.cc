@@ -19,21 +19,31 @@ Dims ToDims(absl::Span<const int64_t> values) { return Dims(values.begin(), valu
 // On disk little-endian everywhere; HDF5 converts where a machine differs.
 hid_t FileType(DType dtype) {
   switch (dtype) {
-    case DType::kF64: return H5T_IEEE_F64LE;
-    case DType::kF32: return H5T_IEEE_F32LE;
-    case DType::kI64: return H5T_STD_I64LE;
-    case DType::kI32: return H5T_STD_I32LE;
-    default: return H5T_STD_U8LE;
+    case DType::kF64:
+      return H5T_IEEE_F64LE;
+    case DType::kF32:
+      return H5T_IEEE_F32LE;
+    case DType::kI64:
+      return H5T_STD_I64LE;
+    case DType::kI32:
+      return H5T_STD_I32LE;
+    default:
+      return H5T_STD_U8LE;
   }
 }
 
 hid_t MemoryType(DType dtype) {
   switch (dtype) {
-    case DType::kF64: return H5T_NATIVE_DOUBLE;
-    case DType::kF32: return H5T_NATIVE_FLOAT;
-    case DType::kI64: return H5T_NATIVE_INT64;
-    case DType::kI32: return H5T_NATIVE_INT32;
-    default: return H5T_NATIVE_UINT8;
+    case DType::kF64:
+      return H5T_NATIVE_DOUBLE;
+    case DType::kF32:
+      return H5T_NATIVE_FLOAT;
+    case DType::kI64:
+      return H5T_NATIVE_INT64;
+    case DType::kI32:
+      return H5T_NATIVE_INT32;
+    default:
+      return H5T_NATIVE_UINT8;
   }
 }
 
@@ -88,9 +98,9 @@ absl::Status WriteVirtual(hid_t file, const ManifestTensor& tensor) {
   DType dtype = DType::kF32;
   ParseDType(tensor.dtype(), &dtype);
   H5Sselect_all(space.get());
-  const Handle set(H5Dcreate2(file, tensor.name().c_str(), FileType(dtype), space.get(), H5P_DEFAULT, creation.get(),
-                              H5P_DEFAULT),
-                   H5Dclose);
+  const Handle set(
+      H5Dcreate2(file, tensor.name().c_str(), FileType(dtype), space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT),
+      H5Dclose);
   return set.ok() ? absl::OkStatus() : Failed("create", tensor.name());
 }
 

@@ -89,12 +89,11 @@ absl::Status ExportSafetensors(const std::string& checkpoint_dir, const std::str
   for (const ManifestTensor& tensor : reader.manifest().tensors()) {
     if (tensor.section() == kModelSection) tensors.push_back({tensor.name(), GlobalShape(tensor)});
   }
-  const std::map<std::string, std::string> metadata = {
-      {"format", "photon"}, {"step", absl::StrCat(reader.manifest().state().step())}};
-  PHOTON_RETURN_IF_ERROR(
-      WriteSafetensors(out, tensors, metadata, [&](const NamedShape& tensor, absl::Span<float> values) {
-        return ReadAsFloat(reader, tensor, values);
-      }));
+  const std::map<std::string, std::string> metadata = {{"format", "photon"},
+                                                       {"step", absl::StrCat(reader.manifest().state().step())}};
+  PHOTON_RETURN_IF_ERROR(WriteSafetensors(
+      out, tensors, metadata,
+      [&](const NamedShape& tensor, absl::Span<float> values) { return ReadAsFloat(reader, tensor, values); }));
   return WriteFile(ModelJsonPath(out), ModelConfigToJson(reader.manifest().config().model()));
 }
 

@@ -20,9 +20,10 @@ absl::Status ExportSafetensors(const std::string& checkpoint_dir, const std::str
 // What a model of this config consists of. The caller knows models; this folder doesn't.
 using ExpectedTensors = std::function<absl::StatusOr<std::vector<NamedShape>>(const ModelConfig& config)>;
 
-// Reads such a pair and writes a checkpoint of step 0 without optimizer state, with a copy of the file `tokenizer` where it
-// is not empty. Names and shapes must be exactly the expected ones: kInvalidArgument names the first that is missing, in
-// excess or of another shape. Holds all weights in memory once. Refuses to replace a checkpoint that exists.
+// Reads such a pair and writes a checkpoint of step 0 without optimizer state, with a copy of the file `tokenizer`
+// where it is not empty. Names and shapes must be exactly the expected ones: kInvalidArgument names the first that is
+// missing, in excess or of another shape. Holds all weights in memory once. Refuses to replace a checkpoint that
+// exists.
 absl::Status ImportSafetensors(const std::string& in, const std::string& checkpoint_dir, const std::string& tokenizer,
                                const ExpectedTensors& expected);
 

@@ -58,9 +58,7 @@ herr_t SetEndOfAllocation(H5FD_t* file, H5FD_mem_t, haddr_t address) {
   return 0;
 }
 
-haddr_t GetEndOfFile(const H5FD_t* file, H5FD_mem_t) {
-  return reinterpret_cast<const DriverFile*>(file)->end_of_file;
-}
+haddr_t GetEndOfFile(const H5FD_t* file, H5FD_mem_t) { return reinterpret_cast<const DriverFile*>(file)->end_of_file; }
 
 herr_t Read(H5FD_t* base, H5FD_mem_t, hid_t, haddr_t address, size_t size, void* buffer) {
   char* out = static_cast<char*>(buffer);

@@ -14,9 +14,9 @@
 
 namespace photon {
 
-// Creates `dir`/`name` (must not exist), lets `fill` write into the open file, closes, flushes to disk. Returns name, size
-// and checksum. No time stamps: what `fill` writes determines every byte. Takes the HDF5 lock itself. kResourceExhausted
-// where there is no room, with the file's name; the file may be left there, half-written.
+// Creates `dir`/`name` (must not exist), lets `fill` write into the open file, closes, flushes to disk. Returns name,
+// size and checksum. No time stamps: what `fill` writes determines every byte. Takes the HDF5 lock itself.
+// kResourceExhausted where there is no room, with the file's name; the file may be left there, half-written.
 absl::StatusOr<ManifestFile> CreateHdf5File(const std::string& dir, const std::string& name,
                                             const std::function<absl::Status(hid_t file)>& fill);
 

@@ -44,8 +44,8 @@ std::string ModelLine(const ModelConfig& model) {
   if (model.levels().empty()) return absl::StrCat("vanilla, ", model.layers(), " layers, ", line);
   for (int l = 0; l < model.levels_size(); ++l) {
     const LevelConfig& level = model.levels(l);
-    absl::StrAppend(&line, "\n              level ", l + 1, ": chunk ", level.chunk(), ", prefix ", level.prefix(), ", ",
-                    level.encoder_layers(), " encoder and ", level.decoder_layers(), " decoder layers");
+    absl::StrAppend(&line, "\n              level ", l + 1, ": chunk ", level.chunk(), ", prefix ", level.prefix(),
+                    ", ", level.encoder_layers(), " encoder and ", level.decoder_layers(), " decoder layers");
   }
   absl::StrAppend(&line, "\n              shift ", ModelConfig::Shift_Name(model.shift()), ", contents ",
                   ModelConfig::Contents_Name(model.contents()), ", encoder scope ",
@@ -60,7 +60,8 @@ std::string ToText(const std::string& dir, const Manifest& manifest) {
       manifest.photon_version(), "\nstep          ", HumanCount(manifest.state().step()), "\ntokens seen   ",
       HumanCount(manifest.state().tokens_seen()), "\nmodel         ", ModelLine(manifest.config().model()),
       "\ntokenizer     ", manifest.has_tokenizer() ? manifest.tokenizer() : "none (token ids only)", "\nparameters    ",
-      HumanCount(totals.parameters), "\ntensors       ", manifest.tensors_size(), ", ", HumanBytes(totals.tensor_bytes), "\n");
+      HumanCount(totals.parameters), "\ntensors       ", manifest.tensors_size(), ", ", HumanBytes(totals.tensor_bytes),
+      "\n");
   size_t width = 0;
   for (const ManifestTensor& tensor : manifest.tensors()) width = std::max(width, tensor.name().size());
   for (const ManifestTensor& tensor : manifest.tensors()) {

@@ -9,8 +9,8 @@ namespace photon {
 
 enum class InspectFormat { kText, kJson };
 
-// Format version, step, tokens seen, the model, tokenizer, tensors with shapes, dtypes and shards, totals, files. Reads the
-// manifest only. Errors as CheckpointReader::Open.
+// Format version, step, tokens seen, the model, tokenizer, tensors with shapes, dtypes and shards, totals, files. Reads
+// the manifest only. Errors as CheckpointReader::Open.
 absl::StatusOr<std::string> InspectCheckpoint(const std::string& dir, InspectFormat format);
 
 struct VerifyReport {

@@ -103,7 +103,8 @@ bool StorableDType(DType dtype) {
 
 bool Overlap(const Region& a, const Region& b) {
   for (int d = 0; d < a.shape.rank(); ++d) {
-    if (std::max(a.offset[d], b.offset[d]) >= std::min(a.offset[d] + a.shape[d], b.offset[d] + b.shape[d])) return false;
+    if (std::max(a.offset[d], b.offset[d]) >= std::min(a.offset[d] + a.shape[d], b.offset[d] + b.shape[d]))
+      return false;
   }
   return true;
 }
@@ -132,7 +133,8 @@ absl::Status CheckCoverage(const ManifestTensor& tensor) {
     const Region& region = regions.back();
     bool inside = true;
     for (int d = 0; d < global.rank(); ++d) {
-      inside = inside && region.offset[d] >= 0 && region.shape[d] > 0 && region.shape[d] <= global[d] - region.offset[d];
+      inside =
+          inside && region.offset[d] >= 0 && region.shape[d] > 0 && region.shape[d] <= global[d] - region.offset[d];
     }
     if (!inside) {
       return absl::InternalError(absl::StrCat("tensor ", tensor.name(), " ", global.ToString(), ": part ",
@@ -140,10 +142,10 @@ absl::Status CheckCoverage(const ManifestTensor& tensor) {
     }
     covered += region.shape.elements();
   }
-  std::sort(regions.begin(), regions.end(),
-            [](const Region& a, const Region& b) { return a.offset[0] < b.offset[0]; });
+  std::sort(regions.begin(), regions.end(), [](const Region& a, const Region& b) { return a.offset[0] < b.offset[0]; });
   for (size_t i = 0; i < regions.size(); ++i) {
-    for (size_t j = i + 1; j < regions.size() && regions[j].offset[0] < regions[i].offset[0] + regions[i].shape[0]; ++j) {
+    for (size_t j = i + 1; j < regions.size() && regions[j].offset[0] < regions[i].offset[0] + regions[i].shape[0];
+         ++j) {
       if (!Overlap(regions[i], regions[j])) continue;
       return absl::InternalError(absl::StrCat("tensor ", tensor.name(), " ", global.ToString(), ": parts ",
                                               ToString(regions[i]), " and ", ToString(regions[j]), " overlap"));

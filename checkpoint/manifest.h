@@ -18,8 +18,8 @@ inline constexpr char kManifestName[] = "manifest.textproto";
 inline constexpr char kIndexName[] = "index.h5";
 
 std::string ManifestToText(const Manifest& manifest);
-// kDataLoss for damage ("checksum" in the message), kFailedPrecondition for another format version. Messages do not name
-// the file; the caller does.
+// kDataLoss for damage ("checksum" in the message), kFailedPrecondition for another format version. Messages do not
+// name the file; the caller does.
 absl::StatusOr<Manifest> ManifestFromText(const std::string& text);
 
 Shape GlobalShape(const ManifestTensor& tensor);

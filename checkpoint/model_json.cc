@@ -61,7 +61,8 @@ class ObjectReader {
     for (const auto& [key, value] : json_.items()) {
       if (std::find(known_.begin(), known_.end(), key) == known_.end()) {
         // Before what is missing: a misspelt key is both, and this message says so.
-        return absl::InvalidArgumentError(absl::StrCat(where_, " has unknown key \"", key, "\"", DidYouMean(key, known_)));
+        return absl::InvalidArgumentError(
+            absl::StrCat(where_, " has unknown key \"", key, "\"", DidYouMean(key, known_)));
       }
     }
     return status_;

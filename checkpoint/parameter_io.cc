@@ -13,8 +13,9 @@ absl::Status LoadTensor(const CheckpointReader& reader, const Context& context, 
         absl::StrCat(reader.dir(), ": no tensor ", name, ": this is a checkpoint of another model"));
   }
   if (const Shape found(absl::MakeConstSpan(entry->shape().data(), entry->shape_size())); !(found == global_shape)) {
-    return absl::FailedPreconditionError(absl::StrCat(reader.dir(), ": ", name, " is ", found.ToString(), ", the model wants ",
-                                                      global_shape.ToString(), ": this is a checkpoint of another model"));
+    return absl::FailedPreconditionError(absl::StrCat(reader.dir(), ": ", name, " is ", found.ToString(),
+                                                      ", the model wants ", global_shape.ToString(),
+                                                      ": this is a checkpoint of another model"));
   }
   if (tensor.device().type == DeviceType::kCpu) return reader.Read(name, region, tensor);
   std::vector<char> bytes(tensor.bytes());

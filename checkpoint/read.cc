@@ -57,7 +57,8 @@ absl::Status CheckFile(const std::string& path, const ManifestFile& expected) {
 }
 
 // Dividing by size balances the ranks: largest first, each to the least loaded.
-std::vector<const ManifestFile*> ShareOfFiles(const Manifest& manifest, absl::string_view section, int rank, int ranks) {
+std::vector<const ManifestFile*> ShareOfFiles(const Manifest& manifest, absl::string_view section, int rank,
+                                              int ranks) {
   std::vector<const ManifestFile*> files;
   for (const ManifestFile& file : manifest.files()) {
     if (section.empty() || file.section() == section) files.push_back(&file);
@@ -114,9 +115,9 @@ absl::StatusOr<CheckpointReader> CheckpointReader::Open(const std::string& dir) 
 
 const ManifestTensor* CheckpointReader::Find(absl::string_view name) const {
   const auto& tensors = manifest_.tensors();
-  const auto at = std::lower_bound(tensors.begin(), tensors.end(), name, [](const ManifestTensor& t, absl::string_view n) {
-    return absl::string_view(t.name()) < n;
-  });
+  const auto at =
+      std::lower_bound(tensors.begin(), tensors.end(), name,
+                       [](const ManifestTensor& t, absl::string_view n) { return absl::string_view(t.name()) < n; });
   return at != tensors.end() && at->name() == name ? &*at : nullptr;
 }
 

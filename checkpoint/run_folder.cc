@@ -105,8 +105,8 @@ absl::StatusOr<std::string> ResolveCheckpoint(const std::string& path) {
   }
   const std::vector<std::string> all = ListCheckpoints(path);
   if (!all.empty()) return all.front();
-  return absl::NotFoundError(absl::StrCat("no checkpoint in ", path, ": neither a checkpoint folder (no ", kManifestName,
-                                          ") nor a run folder with finished ones in ", kFolder, "/"));
+  return absl::NotFoundError(absl::StrCat("no checkpoint in ", path, ": neither a checkpoint folder (no ",
+                                          kManifestName, ") nor a run folder with finished ones in ", kFolder, "/"));
 }
 
 std::vector<std::string> ListCheckpoints(const std::string& run_dir) {

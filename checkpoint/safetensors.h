@@ -20,9 +20,9 @@ namespace photon {
 
 struct SafetensorsEntry {
   std::string name;
-  std::string dtype;    // "F32", "BF16", ..
+  std::string dtype;  // "F32", "BF16", ..
   Shape shape;
-  int64_t begin = 0;    // bytes, from the start of the data
+  int64_t begin = 0;  // bytes, from the start of the data
   int64_t end = 0;
 };
 

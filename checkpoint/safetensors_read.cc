@@ -73,7 +73,8 @@ absl::StatusOr<SafetensorsEntry> ParseEntry(const std::string& name, const Json&
     return wrong("wants exactly dtype, shape and data_offsets");
   }
   const Json &dtype = json["dtype"], &shape = json["shape"], &offsets = json["data_offsets"];
-  if (!dtype.is_string() || FindType(dtype.get<std::string>()) == nullptr) return wrong(absl::StrCat("unknown dtype ", dtype.dump()));
+  if (!dtype.is_string() || FindType(dtype.get<std::string>()) == nullptr)
+    return wrong(absl::StrCat("unknown dtype ", dtype.dump()));
   if (!shape.is_array() || !std::all_of(shape.begin(), shape.end(), NonNegative)) return wrong("malformed shape");
   if (!offsets.is_array() || offsets.size() != 2 || !std::all_of(offsets.begin(), offsets.end(), NonNegative)) {
     return wrong("malformed data_offsets");
@@ -104,7 +105,8 @@ absl::StatusOr<Json> ParseHeader(const std::string& text) {
   const auto watch = [&](int, Json::parse_event_t event, Json& parsed) {
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second) repeated = parsed.dump();
+    if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
+      repeated = parsed.dump();
     return true;
   };
   Json header = Json::parse(text, watch, /*allow_exceptions=*/false);
@@ -178,7 +180,8 @@ absl::StatusOr<SafetensorsReader> SafetensorsReader::Open(const std::string& pat
     reader.entries_.push_back(*std::move(entry));
   }
   reader.data_ = 8 + static_cast<int64_t>(length);
-  if (const absl::Status s = CheckLayout(reader.entries_, info.st_size - reader.data_); !s.ok()) return wrong(s.message());
+  if (const absl::Status s = CheckLayout(reader.entries_, info.st_size - reader.data_); !s.ok())
+    return wrong(s.message());
   return reader;
 }
 
@@ -191,8 +194,8 @@ const SafetensorsEntry* SafetensorsReader::Find(absl::string_view name) const {
 
 absl::Status SafetensorsReader::Read(const SafetensorsEntry& entry, absl::Span<float> out) const {
   if (!FindType(entry.dtype)->readable) {
-    return absl::InvalidArgumentError(absl::StrCat(path_, ": tensor ", entry.name, " is ", entry.dtype,
-                                                   "; weights are F32, F64, F16 or BF16"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(path_, ": tensor ", entry.name, " is ", entry.dtype, "; weights are F32, F64, F16 or BF16"));
   }
   PHOTON_CHECK_EQ(static_cast<int64_t>(out.size()), entry.shape.elements()) << entry.name;
   if (entry.dtype == "F32") {

@@ -24,24 +24,24 @@ namespace photon {
 
 // A part of a tensor that this rank owns. Over all ranks the parts cover every element exactly once (checked).
 struct TensorPart {
-  std::string section;   // "model" or "optimizer": which file it goes to, so that readers of one skip the other
+  std::string section;  // "model" or "optimizer": which file it goes to, so that readers of one skip the other
   std::string name;
   Shape global_shape;
-  Region region;         // where `value` lies in the global tensor
-  Tensor value;          // contiguous, on the host
+  Region region;  // where `value` lies in the global tensor
+  Tensor value;   // contiguous, on the host
 };
 
 struct CheckpointContents {
   RunConfig config;
   RunState state;
-  std::string tokenizer_name;    // file name in the checkpoint; empty: none
+  std::string tokenizer_name;  // file name in the checkpoint; empty: none
   std::string tokenizer_bytes;
   std::vector<TensorPart> parts;
 };
 
 // Writes one; every rank calls it with its own parts (rank 0's config, state and tokenizer count). OK means that the
-// bytes are on disk under the final name. On failure (disk full: kResourceExhausted) the temporary folder is removed and
-// whatever stood at `dir` before is untouched; all ranks return the same status.
+// bytes are on disk under the final name. On failure (disk full: kResourceExhausted) the temporary folder is removed
+// and whatever stood at `dir` before is untouched; all ranks return the same status.
 absl::Status WriteCheckpoint(Communicator& comm, const std::string& dir, const CheckpointContents& contents);
 
 class CheckpointReader {
@@ -58,7 +58,8 @@ class CheckpointReader {
   absl::Status Verify(Communicator& comm, absl::string_view section) const;
   // The same for one file of the manifest, without other ranks.
   absl::Status VerifyFile(const ManifestFile& file) const;
-  // Fills `out` (contiguous, host, the tensor's dtype) with `region` of tensor `name`, whatever shards it was written in.
+  // Fills `out` (contiguous, host, the tensor's dtype) with `region` of tensor `name`, whatever shards it was written
+  // in.
   absl::Status Read(absl::string_view name, const Region& region, const Tensor& out) const;
 
  private:

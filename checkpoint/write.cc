@@ -42,8 +42,8 @@ absl::Status CheckPart(const TensorPart& part) {
   }
   if (!part.value.defined() || !(part.value.shape() == part.region.shape) || !part.value.contiguous() ||
       part.value.device().type != DeviceType::kCpu || !StorableDType(part.value.dtype())) {
-    return wrong(absl::StrCat("wants a contiguous host tensor of ", ToString(part.region), " in f32, f64, i64, i32 or u8",
-                              "; got ", part.value.ToString()));
+    return wrong(absl::StrCat("wants a contiguous host tensor of ", ToString(part.region),
+                              " in f32, f64, i64, i32 or u8", "; got ", part.value.ToString()));
   }
   return absl::OkStatus();
 }
@@ -102,7 +102,8 @@ absl::StatusOr<Manifest> MergeTensors(const std::vector<std::string>& descriptio
 absl::Status MakeTemporary(const std::string& dir, const std::string& temporary) {
   std::error_code error;
   if (fs::exists(dir, error) && !fs::exists(absl::StrCat(dir, "/", kManifestName), error)) {
-    return absl::FailedPreconditionError(absl::StrCat(dir, " exists and is no checkpoint: remove it or save elsewhere"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(dir, " exists and is no checkpoint: remove it or save elsewhere"));
   }
   PHOTON_RETURN_IF_ERROR(RemoveTree(temporary));
   fs::create_directories(ParentFolder(dir), error);

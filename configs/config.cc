@@ -22,16 +22,26 @@ using google::protobuf::Reflection;
 void WriteDefault(const FieldDescriptor* field, Message* message) {
   const Reflection& reflection = *message->GetReflection();
   switch (field->cpp_type()) {
-    case FieldDescriptor::CPPTYPE_INT32: return reflection.SetInt32(message, field, field->default_value_int32());
-    case FieldDescriptor::CPPTYPE_INT64: return reflection.SetInt64(message, field, field->default_value_int64());
-    case FieldDescriptor::CPPTYPE_UINT32: return reflection.SetUInt32(message, field, field->default_value_uint32());
-    case FieldDescriptor::CPPTYPE_UINT64: return reflection.SetUInt64(message, field, field->default_value_uint64());
-    case FieldDescriptor::CPPTYPE_FLOAT: return reflection.SetFloat(message, field, field->default_value_float());
-    case FieldDescriptor::CPPTYPE_DOUBLE: return reflection.SetDouble(message, field, field->default_value_double());
-    case FieldDescriptor::CPPTYPE_BOOL: return reflection.SetBool(message, field, field->default_value_bool());
-    case FieldDescriptor::CPPTYPE_STRING: return reflection.SetString(message, field, field->default_value_string());
-    case FieldDescriptor::CPPTYPE_ENUM: return reflection.SetEnum(message, field, field->default_value_enum());
-    case FieldDescriptor::CPPTYPE_MESSAGE: return;
+    case FieldDescriptor::CPPTYPE_INT32:
+      return reflection.SetInt32(message, field, field->default_value_int32());
+    case FieldDescriptor::CPPTYPE_INT64:
+      return reflection.SetInt64(message, field, field->default_value_int64());
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return reflection.SetUInt32(message, field, field->default_value_uint32());
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return reflection.SetUInt64(message, field, field->default_value_uint64());
+    case FieldDescriptor::CPPTYPE_FLOAT:
+      return reflection.SetFloat(message, field, field->default_value_float());
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return reflection.SetDouble(message, field, field->default_value_double());
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return reflection.SetBool(message, field, field->default_value_bool());
+    case FieldDescriptor::CPPTYPE_STRING:
+      return reflection.SetString(message, field, field->default_value_string());
+    case FieldDescriptor::CPPTYPE_ENUM:
+      return reflection.SetEnum(message, field, field->default_value_enum());
+    case FieldDescriptor::CPPTYPE_MESSAGE:
+      return;
   }
 }
 
@@ -77,7 +87,8 @@ RunConfig Resolved(const RunConfig& config, int world_size) {
   DataConfig& data = *resolved.mutable_data();
   if (!data.has_align()) data.set_align(static_cast<int32_t>(ChunkProduct(resolved.model())));
   TrainingConfig& training = *resolved.mutable_training();
-  if (!training.has_micro_batch_sequences()) training.set_micro_batch_sequences(training.batch_sequences() / world_size);
+  if (!training.has_micro_batch_sequences())
+    training.set_micro_batch_sequences(training.batch_sequences() / world_size);
   if (!resolved.parallel().has_dp()) resolved.mutable_parallel()->set_dp(world_size);
   return resolved;
 }

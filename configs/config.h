@@ -13,21 +13,21 @@
 
 namespace photon {
 
-// Reads `path` and applies `overrides` ("model.width=256") in order. kNotFound for a missing file; kInvalidArgument for an
-// unknown field or enum value (the nearest known one is named), a value of the wrong type, a field given twice. Does not
-// judge the values: see ValidateRun.
+// Reads `path` and applies `overrides` ("model.width=256") in order. kNotFound for a missing file; kInvalidArgument for
+// an unknown field or enum value (the nearest known one is named), a value of the wrong type, a field given twice. Does
+// not judge the values: see ValidateRun.
 absl::StatusOr<RunConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides = {});
 
 // The same for text; `name` stands for the file in messages.
 absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text, const std::string& name);
 
-// Sets one field from "path=value". Entries of repeated fields are numbered from 0 ("model.levels.0.chunk=2"); enum values
-// go by name; strings need no quotes. An empty value clears the field, repeated ones too ("model.levels=").
+// Sets one field from "path=value". Entries of repeated fields are numbered from 0 ("model.levels.0.chunk=2"); enum
+// values go by name; strings need no quotes. An empty value clears the field, repeated ones too ("model.levels=").
 absl::Status ApplyOverride(absl::string_view assignment, RunConfig* config);
 
-// A copy with every default written out, also those that follow from other fields or the number of ranks: kv_heads, align,
-// micro_batch_sequences, dp. Optional fields without a default (data.valid, data.tokenizer, model.layers) stay unset.
-// Idempotent. The run is expected to pass ValidateRun.
+// A copy with every default written out, also those that follow from other fields or the number of ranks: kv_heads,
+// align, micro_batch_sequences, dp. Optional fields without a default (data.valid, data.tokenizer, model.layers) stay
+// unset. Idempotent. The run is expected to pass ValidateRun.
 RunConfig Resolved(const RunConfig& config, int world_size);
 
 // kInvalidArgument, naming the field and the remedy, for everything that can't be trained on `world_size` ranks. Unset

@@ -14,11 +14,13 @@ constexpr int64_t kMostTokensPerUnit = int64_t{1} << 31;
 absl::Status ValidateWidth(const ModelConfig& model) {
   const int32_t width = model.width(), heads = model.heads();
   if (width % heads != 0) {
-    return Refuse("model.width", width, absl::StrCat("is not a multiple of model.heads = ", heads), NearestMultiples(width, heads));
+    return Refuse("model.width", width, absl::StrCat("is not a multiple of model.heads = ", heads),
+                  NearestMultiples(width, heads));
   }
   if ((width / heads) % 2 != 0) {
     return Refuse("model.width", width,
-                  absl::StrCat("with model.heads = ", heads, " gives heads of odd size ", width / heads, ", which RoPE can't rotate"),
+                  absl::StrCat("with model.heads = ", heads, " gives heads of odd size ", width / heads,
+                               ", which RoPE can't rotate"),
                   NearestMultiples(width, 2 * int64_t{heads}));
   }
   if (KvHeads(model) > heads || KvHeads(model) < 1) {
@@ -44,7 +46,8 @@ absl::Status ValidateLevels(const ModelConfig& model) {
     if (absl::Status s = AtLeast(at + "decoder_layers", level.decoder_layers(), 1); !s.ok()) return s;
     product *= level.chunk();
     if (product >= kMostTokensPerUnit) {
-      return Refuse(at + "chunk", level.chunk(), absl::StrCat("makes units of ", product, " tokens, longer than any sequence"),
+      return Refuse(at + "chunk", level.chunk(),
+                    absl::StrCat("makes units of ", product, " tokens, longer than any sequence"),
                     "use smaller chunks or fewer levels");
     }
   }
@@ -58,7 +61,8 @@ absl::Status ValidateDepth(const ModelConfig& model) {
   }
   if (model.levels_size() == 0 && !model.has_layers()) {
     return absl::InvalidArgumentError(
-        "model.levels and model.layers are both missing: give levels { .. } for a hierarchical model, or layers for a flat one");
+        "model.levels and model.layers are both missing: give levels { .. } for a hierarchical model, or layers for a "
+        "flat one");
   }
   return model.levels_size() == 0 ? AtLeast("model.layers", model.layers(), 1) : ValidateLevels(model);
 }

@@ -12,8 +12,8 @@ namespace photon {
 int64_t ChunkProduct(const ModelConfig& config, int level);
 int64_t ChunkProduct(const ModelConfig& config);  // C_<=L
 
-int32_t KvHeads(const ModelConfig& config);       // kv_heads, or heads where unset
-int32_t HeadDim(const ModelConfig& config);       // width / heads
+int32_t KvHeads(const ModelConfig& config);  // kv_heads, or heads where unset
+int32_t HeadDim(const ModelConfig& config);  // width / heads
 
 // kInvalidArgument, naming the field and the remedy, for every shape that no model can have.
 absl::Status ValidateModel(const ModelConfig& config);

@@ -29,9 +29,8 @@ std::string DidYouMean(absl::string_view unknown, const std::vector<std::string>
   if (known.empty()) return "";
   const std::string lower = absl::AsciiStrToLower(unknown);
   const auto distance = [&](const std::string& name) { return EditDistance(lower, absl::AsciiStrToLower(name)); };
-  const std::string& nearest = *std::min_element(known.begin(), known.end(), [&](const auto& a, const auto& b) {
-    return distance(a) < distance(b);
-  });
+  const std::string& nearest = *std::min_element(
+      known.begin(), known.end(), [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
   // Farther than half of its letters away, a name is no likely misspelling, and naming it would mislead.
   if (distance(nearest) * 2 > static_cast<int>(std::max(nearest.size(), unknown.size()))) {
     return absl::StrCat("; known: ", absl::StrJoin(known, ", "));

@@ -69,17 +69,20 @@ absl::Status SetPath(const std::vector<std::string>& path, const std::string& va
     const bool last = i + 1 == path.size();
     if (field->message_type() == nullptr) {
       if (last) return SetField(field, value, message);
-      return absl::InvalidArgumentError(absl::StrCat(path[i], " is a single value and has no field \"", path[i + 1], "\""));
+      return absl::InvalidArgumentError(
+          absl::StrCat(path[i], " is a single value and has no field \"", path[i + 1], "\""));
     }
     if (last && value.empty()) {
       message->GetReflection()->ClearField(message, field);
       return absl::OkStatus();
     }
     if (last) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          path[i], field->is_repeated() ? " is a list: set a field of an entry, as in " : " is a group: set one of its fields, as in ",
-          path[i], field->is_repeated() ? ".0." : ".", FieldNames(field->message_type()).front(), "=.., or clear it with ",
-          path[i], "="));
+      return absl::InvalidArgumentError(
+          absl::StrCat(path[i],
+                       field->is_repeated() ? " is a list: set a field of an entry, as in "
+                                            : " is a group: set one of its fields, as in ",
+                       path[i], field->is_repeated() ? ".0." : ".", FieldNames(field->message_type()).front(),
+                       "=.., or clear it with ", path[i], "="));
     }
     if (!field->is_repeated()) {
       message = message->GetReflection()->MutableMessage(message, field);
@@ -89,9 +92,9 @@ absl::Status SetPath(const std::vector<std::string>& path, const std::string& va
     if (!entry.ok()) return entry.status();
     message = *entry;
     if (i + 1 == path.size()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path[i - 1], ".", path[i], " is a group: set one of its fields, as in ", path[i - 1], ".", path[i],
-                       ".", FieldNames(field->message_type()).front(), "=.."));
+      return absl::InvalidArgumentError(absl::StrCat(path[i - 1], ".", path[i],
+                                                     " is a group: set one of its fields, as in ", path[i - 1], ".",
+                                                     path[i], ".", FieldNames(field->message_type()).front(), "=.."));
     }
   }
 }

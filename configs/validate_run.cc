@@ -27,14 +27,16 @@ absl::Status ValidateData(const DataConfig& data, const ModelConfig& model) {
   const int64_t length = data.sequence_length();
   if (length % unit != 0) {
     return Refuse("data.sequence_length", length,
-                  absl::StrCat("is not a multiple of the ", unit, " tokens of a top-level unit (the product of the levels' chunk)"),
+                  absl::StrCat("is not a multiple of the ", unit,
+                               " tokens of a top-level unit (the product of the levels' chunk)"),
                   NearestMultiples(length, unit));
   }
   const int64_t align = data.has_align() ? data.align() : unit;
   if (absl::Status s = AtLeast("data.align", align, 1); !s.ok()) return s;
   if (data.document_mask() && align % unit != 0) {
     return Refuse("data.align", align,
-                  absl::StrCat("is not a multiple of the ", unit, " tokens of a top-level unit, so a chunk would hold two documents"),
+                  absl::StrCat("is not a multiple of the ", unit,
+                               " tokens of a top-level unit, so a chunk would hold two documents"),
                   absl::StrCat("use ", unit, ", or data.document_mask: false for plain packing"));
   }
   if (length % align != 0) {
@@ -56,8 +58,8 @@ absl::Status ValidateBatch(const TrainingConfig& training, int world_size) {
   if (absl::Status s = AtLeast("training.micro_batch_sequences", micro, 1); !s.ok()) return s;
   if (share % micro != 0) {
     return Refuse("training.micro_batch_sequences", micro,
-                  absl::StrCat("does not divide a rank's ", share, " sequences (training.batch_sequences = ", batch, " over ",
-                               world_size, " ranks)"),
+                  absl::StrCat("does not divide a rank's ", share, " sequences (training.batch_sequences = ", batch,
+                               " over ", world_size, " ranks)"),
                   absl::StrCat("use a divisor of ", share, ", or leave it out for all of them at once"));
   }
   return absl::OkStatus();
@@ -66,7 +68,8 @@ absl::Status ValidateBatch(const TrainingConfig& training, int world_size) {
 absl::Status ValidateOptimizer(const OptimizerConfig& optimizer) {
   const std::string at = "training.optimizer.";
   if (!(optimizer.final_lr_fraction() <= 1)) {
-    return Refuse(at + "final_lr_fraction", optimizer.final_lr_fraction(), "is out of range", "use a number from 0 to 1");
+    return Refuse(at + "final_lr_fraction", optimizer.final_lr_fraction(), "is out of range",
+                  "use a number from 0 to 1");
   }
   return FirstFailure({AtLeast(at + "peak_lr", optimizer.peak_lr(), 0),
                        AtLeast(at + "final_lr_fraction", optimizer.final_lr_fraction(), 0),
@@ -84,10 +87,12 @@ absl::Status ValidateTraining(const TrainingConfig& training, int world_size) {
   }
   const double spike = training.health().spike_factor();
   if (spike != 0 && !(spike > 1)) {
-    return Refuse(at + "health.spike_factor", spike, "would call ordinary steps spikes", "use a number above 1, or 0 for off");
+    return Refuse(at + "health.spike_factor", spike, "would call ordinary steps spikes",
+                  "use a number above 1, or 0 for off");
   }
   return FirstFailure({ValidateBatch(training, world_size), ValidateOptimizer(training.optimizer()),
-                       AtLeast(at + "steps", training.steps(), 1), AtLeast(at + "slice_tokens", training.slice_tokens(), 1),
+                       AtLeast(at + "steps", training.steps(), 1),
+                       AtLeast(at + "slice_tokens", training.slice_tokens(), 1),
                        AtLeast(at + "objective.alpha", training.objective().alpha(), 0),
                        AtLeast(at + "health.max_skipped_in_row", training.health().max_skipped_in_row(), 0),
                        AtLeast(at + "valid_every", training.valid_every(), 0),
@@ -106,7 +111,8 @@ absl::Status ValidateParallel(const ParallelConfig& parallel, int world_size) {
 }  // namespace
 
 absl::Status ValidateRun(const RunConfig& config, int world_size) {
-  if (config.run_dir().empty()) return absl::InvalidArgumentError("run_dir is empty: name the folder that the run writes to");
+  if (config.run_dir().empty())
+    return absl::InvalidArgumentError("run_dir is empty: name the folder that the run writes to");
   if (absl::Status s = ValidateModel(config.model()); !s.ok()) return s;
   return FirstFailure({ValidateData(config.data(), config.model()), ValidateTraining(config.training(), world_size),
                        ValidateParallel(config.parallel(), world_size),

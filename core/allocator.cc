@@ -10,7 +10,7 @@
 namespace photon {
 namespace {
 
-constexpr size_t kAlignment = 256;           // cache lines on the CPU, coalescing and vector loads on a GPU
+constexpr size_t kAlignment = 256;            // cache lines on the CPU, coalescing and vector loads on a GPU
 constexpr size_t kMinimumSlab = 32ull << 20;  // few large slabs merge better than many small ones
 
 size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }

@@ -49,7 +49,7 @@ class Allocator {
 class Arena : public Allocator {
  public:
   struct SlabSource {
-    std::function<void*(size_t bytes)> take;                // null: out of memory
+    std::function<void*(size_t bytes)> take;  // null: out of memory
     std::function<void(void* data, size_t bytes)> give_back;
   };
 

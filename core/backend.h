@@ -1,7 +1,8 @@
 // The list of operations: what a device must implement. One entry an operation; its contract is in core/ops/.
 //
 // core/ops/x.cc checks shapes and dtypes once for all devices, then calls through this table; core/cpu/x.cc and
-// core/cuda/x.cu may assume what was checked. The CUDA table lives in a module of its own, loaded only where a driver is.
+// core/cuda/x.cu may assume what was checked. The CUDA table lives in a module of its own, loaded only where a driver
+// is.
 #pragma once
 
 #include "core/ops/adamw.h"

@@ -25,9 +25,9 @@ struct Voidify {
 
 }  // namespace photon::internal
 
-#define PHOTON_CHECK(condition)                 \
-  (condition) ? (void)0                         \
-              : ::photon::internal::Voidify() & \
-                    ::photon::internal::CheckFailure(__FILE__, __LINE__, #condition).stream()
+#define PHOTON_CHECK(condition) \
+  (condition)                   \
+      ? (void)0                 \
+      : ::photon::internal::Voidify() & ::photon::internal::CheckFailure(__FILE__, __LINE__, #condition).stream()
 
 #define PHOTON_CHECK_EQ(a, b) PHOTON_CHECK((a) == (b)) << "(" << (a) << " vs " << (b) << ") "

@@ -15,8 +15,8 @@ namespace photon {
 enum class DType : uint8_t { kF64, kF32, kBF16, kI64, kI32, kU16, kU8 };
 
 size_t ByteSize(DType dtype);
-absl::string_view Name(DType dtype);                       // "f32", as in configs and messages
-bool ParseDType(absl::string_view name, DType* dtype);     // false where the name is unknown
+absl::string_view Name(DType dtype);                    // "f32", as in configs and messages
+bool ParseDType(absl::string_view name, DType* dtype);  // false where the name is unknown
 
 // Upper 16 bits of a float. Conversion to it rounds to nearest, ties to even; NaN stays NaN.
 struct BFloat16 {
@@ -34,27 +34,40 @@ struct BFloat16 {
 
 template <typename T>
 constexpr DType DTypeOf() {
-  if constexpr (std::is_same_v<T, double>) return DType::kF64;
-  else if constexpr (std::is_same_v<T, float>) return DType::kF32;
-  else if constexpr (std::is_same_v<T, BFloat16>) return DType::kBF16;
-  else if constexpr (std::is_same_v<T, int64_t>) return DType::kI64;
-  else if constexpr (std::is_same_v<T, int32_t>) return DType::kI32;
-  else if constexpr (std::is_same_v<T, uint16_t>) return DType::kU16;
-  else if constexpr (std::is_same_v<T, uint8_t>) return DType::kU8;
-  else static_assert(!sizeof(T*), "no DType for this type");
+  if constexpr (std::is_same_v<T, double>)
+    return DType::kF64;
+  else if constexpr (std::is_same_v<T, float>)
+    return DType::kF32;
+  else if constexpr (std::is_same_v<T, BFloat16>)
+    return DType::kBF16;
+  else if constexpr (std::is_same_v<T, int64_t>)
+    return DType::kI64;
+  else if constexpr (std::is_same_v<T, int32_t>)
+    return DType::kI32;
+  else if constexpr (std::is_same_v<T, uint16_t>)
+    return DType::kU16;
+  else if constexpr (std::is_same_v<T, uint8_t>)
+    return DType::kU8;
+  else
+    static_assert(!sizeof(T*), "no DType for this type");
 }
 
 // The type that arithmetic on T is done in: double for double, float for float and bf16.
 template <typename T>
 using AccumulateType = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
-// Calls f(T{}) with the C++ type of a floating dtype: VisitFloat(t.dtype(), [&](auto tag) { using T = decltype(tag); .. }).
+// Calls f(T{}) with the C++ type of a floating dtype: VisitFloat(t.dtype(), [&](auto tag) { using T = decltype(tag); ..
+// }).
 template <typename F>
 decltype(auto) VisitFloat(DType dtype, F&& f) {
   switch (dtype) {
-    case DType::kF64: return f(double{});
-    case DType::kBF16: return f(BFloat16{});
-    default: PHOTON_CHECK(dtype == DType::kF32) << "not a floating dtype: " << Name(dtype); return f(float{});
+    case DType::kF64:
+      return f(double{});
+    case DType::kBF16:
+      return f(BFloat16{});
+    default:
+      PHOTON_CHECK(dtype == DType::kF32) << "not a floating dtype: " << Name(dtype);
+      return f(float{});
   }
 }
 

@@ -91,8 +91,7 @@ void ParameterSet::Initialize(const Context& context, uint64_t seed) {
       std::vector<T> values(n);
       cpu::ParallelFor(n, 1 << 14, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
-          const double normal =
-              init.stddev == 0 ? 0 : philox.Normal(GlobalIndex(p->local, p->spec.shape, i));
+          const double normal = init.stddev == 0 ? 0 : philox.Normal(GlobalIndex(p->local, p->spec.shape, i));
           values[i] = T(static_cast<AccumulateType<T>>(init.mean + init.stddev * normal));
         }
       });

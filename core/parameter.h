@@ -26,20 +26,20 @@ struct Init {
 };
 
 struct ParameterSpec {
-  std::string name;      // the spec's name, e.g. "level.1.encoder.layers.0.attention.q_proj.weight"
-  Shape shape;           // global; matrices are [out, in]
+  std::string name;  // the spec's name, e.g. "level.1.encoder.layers.0.attention.q_proj.weight"
+  Shape shape;       // global; matrices are [out, in]
   Init init;
-  bool decay = false;    // weight decay applies
+  bool decay = false;  // weight decay applies
   Placement placement;
 };
 
 // A parameter of this rank. Its tensors are views into the set's flat buffers.
 struct Parameter {
   ParameterSpec spec;
-  Region local;          // this rank's part
-  int64_t begin = 0;     // first element in the flat buffers
-  Tensor master;         // f32 (f64 in tests), shape local.shape
-  Tensor gradient;       // the same type: gradients of all microbatches are summed in it
+  Region local;       // this rank's part
+  int64_t begin = 0;  // first element in the flat buffers
+  Tensor master;      // f32 (f64 in tests), shape local.shape
+  Tensor gradient;    // the same type: gradients of all microbatches are summed in it
   int64_t elements() const { return local.shape.elements(); }
 };
 
@@ -48,7 +48,7 @@ struct Weight {
   std::vector<Parameter*> parameters;
   Tensor master;
   Tensor gradient;
-  Tensor compute;        // compute-type copy for matrix products; the master itself where the types agree
+  Tensor compute;  // compute-type copy for matrix products; the master itself where the types agree
 };
 
 class ParameterSet {
@@ -72,7 +72,7 @@ class ParameterSet {
 
   const std::vector<std::unique_ptr<Parameter>>& parameters() const { return parameters_; }
   Parameter* Find(absl::string_view name) const;  // null where there is none
-  int64_t count() const;                         // of global elements; needs no Allocate()
+  int64_t count() const;                          // of global elements; needs no Allocate()
   // The flat buffers, gaps between groups (alignment) zero.
   const Tensor& master() const { return master_; }
   const Tensor& gradient() const { return gradient_; }

@@ -1,5 +1,5 @@
-// How a parameter lies over the mesh: the plain description that initialisation, gradient reduction, optimizer sharding,
-// checkpoints and resharding are all driven by.
+// How a parameter lies over the mesh: the plain description that initialisation, gradient reduction, optimizer
+// sharding, checkpoints and resharding are all driven by.
 #pragma once
 
 #include <array>

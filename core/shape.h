@@ -20,8 +20,8 @@ class Shape {
   int64_t operator[](int i) const { return dims_[i]; }
   int64_t& operator[](int i) { return dims_[i]; }
   absl::Span<const int64_t> dims() const { return dims_; }
-  int64_t elements() const;        // 1 for rank 0
-  std::string ToString() const;    // "[2, 3]"
+  int64_t elements() const;      // 1 for rank 0
+  std::string ToString() const;  // "[2, 3]"
 
   friend bool operator==(const Shape& a, const Shape& b) { return a.dims_ == b.dims_; }
 

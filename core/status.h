@@ -7,8 +7,8 @@
 #include "absl/status/statusor.h"
 
 // Leaves the function with the status if it is not OK.
-#define PHOTON_RETURN_IF_ERROR(expr)                              \
-  do {                                                            \
+#define PHOTON_RETURN_IF_ERROR(expr)                                                       \
+  do {                                                                                     \
     if (absl::Status photon_status_ = (expr); !photon_status_.ok()) return photon_status_; \
   } while (0)
 

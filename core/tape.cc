@@ -97,9 +97,8 @@ std::vector<const Weight*> Tape::WeightsInUse() const {
   std::vector<const Weight*> weights;
   for (const auto& [weight, count] : uses_) weights.push_back(weight);
   // By name: the order of a hash map must not reach the order of reductions.
-  std::sort(weights.begin(), weights.end(), [](const Weight* a, const Weight* b) {
-    return a->parameters[0]->spec.name < b->parameters[0]->spec.name;
-  });
+  std::sort(weights.begin(), weights.end(),
+            [](const Weight* a, const Weight* b) { return a->parameters[0]->spec.name < b->parameters[0]->spec.name; });
   return weights;
 }
 

@@ -4,16 +4,17 @@
 // into gradients of its inputs. Backward() runs the nodes last to first and frees each after it ran. There is no root:
 // losses are sinks, whose nodes know their own scale; a pipeline stage seeds the slots of its outputs.
 //
-// One Tape serves one forward pass of one microbatch. Several may be alive at once (pipelines), each used by one thread.
+// One Tape serves one forward pass of one microbatch. Several may be alive at once (pipelines), each used by one
+// thread.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <vector>
 
-#include "absl/strings/string_view.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/string_view.h"
 #include "core/context.h"
 #include "core/parameter.h"
 #include "core/tensor.h"

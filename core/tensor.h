@@ -47,7 +47,7 @@ class Tensor {
   bool defined() const { return storage_ != nullptr || data_ != nullptr; }
   const Shape& shape() const { return shape_; }
   int rank() const { return shape_.rank(); }
-  int64_t dim(int i) const { return shape_[i < 0 ? i + rank() : i]; }     // negative i counts from the end
+  int64_t dim(int i) const { return shape_[i < 0 ? i + rank() : i]; }       // negative i counts from the end
   int64_t stride(int i) const { return strides_[i < 0 ? i + rank() : i]; }  // in elements
   int64_t elements() const { return shape_.elements(); }
   size_t bytes() const { return elements() * ByteSize(dtype_); }
@@ -66,7 +66,7 @@ class Tensor {
 
   // Views. Each CHECKs its bounds; Reshape and the flat forms CHECK contiguity.
   Tensor Reshape(Shape shape) const;
-  Tensor Slice(int dim, int64_t begin, int64_t end) const;       // [begin, end) of dimension `dim`
+  Tensor Slice(int dim, int64_t begin, int64_t end) const;  // [begin, end) of dimension `dim`
   Tensor Rows(int64_t begin, int64_t end) const { return Slice(0, begin, end); }
   Tensor Columns(int64_t begin, int64_t end) const { return Slice(rank() - 1, begin, end); }
 

@@ -1,5 +1,5 @@
-// What decoding one sequence keeps between tokens: data, moved forward by a Decoder (inference/decoder.h). Whoever serves
-// many sequences holds one of these for each and hands any set of them to the decoder together.
+// What decoding one sequence keeps between tokens: data, moved forward by a Decoder (inference/decoder.h). Whoever
+// serves many sequences holds one of these for each and hands any set of them to the decoder together.
 #pragma once
 
 #include <cstdint>
@@ -18,14 +18,15 @@ struct StateBytes {
 };
 
 struct DecodingState {
-  int64_t tokens = 0;                             // accepted so far: also the index of the next token
+  int64_t tokens = 0;  // accepted so far: also the index of the next token
   // Accepted tokens that no stack has read yet: those of the unfinished level-1 unit; the last token in the flat model.
   std::vector<int32_t> chunk;
-  std::vector<std::optional<KvCache>> encoders;   // [l - 1]; RecGen drops those below the top. Flat: the one stack
-  std::vector<KvCache> windows;                   // [l - 1]: the level-l window under way
-  std::vector<Tensor> pending;                    // [l - 1], l >= 2: [C_l, D], X^(l-1) of the unfinished level-l unit
-  Tensor top;                                     // [1, D]: X^L of the last whole meta-context, or the start latent
-  // [l - 1], l < L, with shift ALL only: [1, D], Xh^l of the level-l unit before the one under way, or the start latent.
+  std::vector<std::optional<KvCache>> encoders;  // [l - 1]; RecGen drops those below the top. Flat: the one stack
+  std::vector<KvCache> windows;                  // [l - 1]: the level-l window under way
+  std::vector<Tensor> pending;                   // [l - 1], l >= 2: [C_l, D], X^(l-1) of the unfinished level-l unit
+  Tensor top;                                    // [1, D]: X^L of the last whole meta-context, or the start latent
+  // [l - 1], l < L, with shift ALL only: [1, D], Xh^l of the level-l unit before the one under way, or the start
+  // latent.
   std::vector<Tensor> shifted;
   // [l - 1], l >= 2, with contents RECONSTRUCTED only: [1, D], the level-l window's last output.
   std::vector<Tensor> fed_back;

@@ -37,8 +37,7 @@ Tensor FlatDecoder::NextLogits(States states) const {
   }
   Tape tape(context_, Tape::Mode::kEvaluate);
   const Var embedded = model_.EmbedTokens(tape, UploadIds(context_, ids));
-  const Tensor hidden =
-      model_.stack().Extend(context_, embedded.value, caches, model_.RopeTable(context_, positions));
+  const Tensor hidden = model_.stack().Extend(context_, embedded.value, caches, model_.RopeTable(context_, positions));
   return model_.Head(tape, Var(hidden)).value;
 }
 

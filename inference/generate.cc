@@ -71,7 +71,8 @@ class Collector {
   GenerateResult& result_;
 };
 
-// Token by token, until enough is there or, with `boundary`, the sequence holds whole meta-contexts of that many tokens.
+// Token by token, until enough is there or, with `boundary`, the sequence holds whole meta-contexts of that many
+// tokens.
 void DecodeTokens(const Decoder& decoder, DecodingState& state, int64_t boundary, Collector& collector,
                   StateBytes& bytes) {
   DecodingState* const states[] = {&state};
@@ -83,8 +84,8 @@ void DecodeTokens(const Decoder& decoder, DecodingState& state, int64_t boundary
   }
 }
 
-void DecodeMetaContexts(const Context& context, const PhotonDecoder& decoder, DecodingState& state,
-                        GenerationMode mode, Collector& collector, StateBytes& bytes) {
+void DecodeMetaContexts(const Context& context, const PhotonDecoder& decoder, DecodingState& state, GenerationMode mode,
+                        Collector& collector, StateBytes& bytes) {
   using Feedback = MetaContextDecoder::Feedback;
   MetaContextDecoder meta(context, decoder,
                           mode == GenerationMode::kRec ? Feedback::kReconstruction : Feedback::kTokens);
@@ -113,9 +114,12 @@ absl::StatusOr<GenerationMode> ParseGenerationMode(absl::string_view name) {
 
 absl::string_view Name(GenerationMode mode) {
   switch (mode) {
-    case GenerationMode::kHier: return "hier";
-    case GenerationMode::kHierParallel: return "hier-parallel";
-    case GenerationMode::kRec: return "rec";
+    case GenerationMode::kHier:
+      return "hier";
+    case GenerationMode::kHierParallel:
+      return "hier-parallel";
+    case GenerationMode::kRec:
+      return "rec";
   }
   return "";
 }

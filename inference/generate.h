@@ -29,11 +29,11 @@ struct GenerateOptions {
 };
 
 struct GenerateResult {
-  std::vector<int32_t> tokens;   // max_new_tokens of them, fewer only where `stop` came
+  std::vector<int32_t> tokens;  // max_new_tokens of them, fewer only where `stop` came
   bool stopped = false;
-  double prefill_seconds = 0;    // reading the prompt
+  double prefill_seconds = 0;  // reading the prompt
   double decode_seconds = 0;
-  StateBytes bytes;              // at the end; windows: the most held at once
+  StateBytes bytes;  // at the end; windows: the most held at once
 };
 
 // Called with new tokens as they come: one at a time in hier, a meta-context's in the other modes.

@@ -11,7 +11,9 @@ namespace {
 constexpr char kModelSection[] = "model";
 constexpr char kRemedy[] = "; the checkpoint's tensors don't fit its own config: restore it or use another one";
 
-Shape ShapeOf(const ManifestTensor& tensor) { return Shape(absl::MakeConstSpan(tensor.shape().data(), tensor.shape_size())); }
+Shape ShapeOf(const ManifestTensor& tensor) {
+  return Shape(absl::MakeConstSpan(tensor.shape().data(), tensor.shape_size()));
+}
 
 // Every parameter has a tensor of its shape, and no tensor of the model is left over.
 absl::Status CheckTensors(const CheckpointReader& reader, const ParameterSet& parameters) {
@@ -74,10 +76,9 @@ absl::Status LoadedModel::ReadTokenizer(const CheckpointReader& reader) {
   const std::string name = absl::StrCat(reader.dir(), "/", manifest_.tokenizer());
   PHOTON_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::FromBytes(std::move(bytes), name));
   if (tokenizer_->vocab_size() <= model_->config().vocab_size()) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(name, " has ", tokenizer_->vocab_size(),
-                                                    " pieces, but the model's vocab_size is ",
-                                                    model_->config().vocab_size(),
-                                                    ": they don't belong together; use another checkpoint"));
+  return absl::FailedPreconditionError(
+      absl::StrCat(name, " has ", tokenizer_->vocab_size(), " pieces, but the model's vocab_size is ",
+                   model_->config().vocab_size(), ": they don't belong together; use another checkpoint"));
 }
 
 }  // namespace photon

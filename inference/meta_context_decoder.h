@@ -1,5 +1,5 @@
-// `hier-parallel` and `rec`: a whole meta-context at a time, its level-1 chunks side by side (PHOTON paper, definitions A.2
-// and A.3). What they give up is in docs/generation.md. For L >= 2 and shift TOP.
+// `hier-parallel` and `rec`: a whole meta-context at a time, its level-1 chunks side by side (PHOTON paper, definitions
+// A.2 and A.3). What they give up is in docs/generation.md. For L >= 2 and shift TOP.
 #pragma once
 
 #include <functional>

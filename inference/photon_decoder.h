@@ -34,7 +34,7 @@ class PhotonDecoder final : public Decoder {
   int64_t meta_context() const { return tokens_per_unit_.back(); }      // C_<=L
 
  private:
-  bool grouped(int l) const;  // encoder l sees only its own level-(l+1) unit
+  bool grouped(int l) const;                              // encoder l sees only its own level-(l+1) unit
   int64_t slot(const DecodingState& state, int l) const;  // of the next level-(l-1) unit in its level-l unit
   Tensor NextSources(int l, States states) const;
   Tensor NextOutputs(int l, States states) const;

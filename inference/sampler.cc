@@ -24,14 +24,15 @@ std::vector<int32_t> MostLikely(absl::Span<const double> logits, size_t count) {
 
 absl::Status ValidateSampling(const SamplingOptions& options) {
   if (!(options.temperature >= 0) || std::isinf(options.temperature)) {
-    return absl::InvalidArgumentError(absl::StrCat("temperature is ", options.temperature,
-                                                   ": give a number from 0 (greedy) upward, such as 0.8"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("temperature is ", options.temperature, ": give a number from 0 (greedy) upward, such as 0.8"));
   }
   if (options.top_k < 0) {
     return absl::InvalidArgumentError(absl::StrCat("top-k is ", options.top_k, ": give 0 (off) or more"));
   }
   if (!(options.top_p > 0 && options.top_p <= 1)) {
-    return absl::InvalidArgumentError(absl::StrCat("top-p is ", options.top_p, ": give a number in (0, 1], 1 being off"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("top-p is ", options.top_p, ": give a number in (0, 1], 1 being off"));
   }
   return absl::OkStatus();
 }

@@ -1,7 +1,7 @@
 // One token from logits: greedy, or drawn with temperature, top-k and top-p.
 //
-// The draw for token `index` of a sequence is a function of (seed, index) and the logits alone: not of who else is in the
-// batch, nor of how many tokens were drawn before.
+// The draw for token `index` of a sequence is a function of (seed, index) and the logits alone: not of who else is in
+// the batch, nor of how many tokens were drawn before.
 #pragma once
 
 #include <cstdint>

@@ -9,9 +9,9 @@
 
 namespace photon {
 
-// Natural-log probabilities of tokens 2..T, each given all before it: T - 1 values, by the training forward. Any length,
-// beyond the training length too. Logits exist for a slice of the tokens at a time.
-// kInvalidArgument for no tokens and for ids outside the vocabulary.
+// Natural-log probabilities of tokens 2..T, each given all before it: T - 1 values, by the training forward. Any
+// length, beyond the training length too. Logits exist for a slice of the tokens at a time. kInvalidArgument for no
+// tokens and for ids outside the vocabulary.
 absl::StatusOr<std::vector<double>> ScoreTokens(const Context& context, const LanguageModel& model,
                                                 absl::Span<const int32_t> tokens);
 

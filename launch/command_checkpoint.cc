@@ -20,7 +20,7 @@ struct CheckpointArguments {
   std::string checkpoint;
   bool json = false, config = false;  // inspect
   std::string format = "safetensors";
-  std::string in, out, tokenizer;     // import, export
+  std::string in, out, tokenizer;  // import, export
 };
 using Arguments = std::shared_ptr<CheckpointArguments>;
 
@@ -68,19 +68,23 @@ absl::Status Import(const CheckpointArguments& arguments) {
 }
 
 void AddExport(CLI::App& group, const Arguments& a, Run* chosen) {
-  CLI::App& command = *AddCommand(group, "export", "Write the weights for other programs: F.safetensors, and F.json beside it",
-                                  chosen, [a] { return Export(*a); });
+  CLI::App& command =
+      *AddCommand(group, "export", "Write the weights for other programs: F.safetensors, and F.json beside it", chosen,
+                  [a] { return Export(*a); });
   AddCheckpointOption(command, &a->checkpoint);
-  command.add_option("--format", a->format, "File format")->check(CLI::IsMember({"safetensors"}))->capture_default_str();
+  command.add_option("--format", a->format, "File format")
+      ->check(CLI::IsMember({"safetensors"}))
+      ->capture_default_str();
   command.add_option("--out", a->out, "F.safetensors")->required();
 }
 
 void AddImport(CLI::App& group, const Arguments& a, Run* chosen) {
-  CLI::App& command = *AddCommand(group, "import", "Make a checkpoint of F.safetensors and the F.json beside it", chosen,
-                                  [a] { return Import(*a); });
+  CLI::App& command = *AddCommand(group, "import", "Make a checkpoint of F.safetensors and the F.json beside it",
+                                  chosen, [a] { return Import(*a); });
   command.add_option("--in", a->in, "F.safetensors")->required();
   command.add_option("--checkpoint", a->checkpoint, "The new checkpoint's folder")->required();
-  command.add_option("--tokenizer", a->tokenizer, "A tokenizer for the checkpoint to carry (without one: token ids only)");
+  command.add_option("--tokenizer", a->tokenizer,
+                     "A tokenizer for the checkpoint to carry (without one: token ids only)");
 }
 
 }  // namespace
@@ -90,12 +94,14 @@ void AddCheckpointCommands(CLI::App& app, Run* chosen) {
   group.require_subcommand(1);
   const auto a = std::make_shared<CheckpointArguments>();
 
-  CLI::App& inspect = *AddCommand(group, "inspect", "Print what a checkpoint holds", chosen, [a] { return Inspect(*a); });
+  CLI::App& inspect =
+      *AddCommand(group, "inspect", "Print what a checkpoint holds", chosen, [a] { return Inspect(*a); });
   AddCheckpointOption(inspect, &a->checkpoint);
   CLI::Option* json = inspect.add_flag("--json", a->json, "Print it as JSON");
   inspect.add_flag("--config", a->config, "Print the run's config instead")->excludes(json);
 
-  CLI::App& verify = *AddCommand(group, "verify", "Read every file and compare its checksum", chosen, [a] { return Verify(*a); });
+  CLI::App& verify =
+      *AddCommand(group, "verify", "Read every file and compare its checksum", chosen, [a] { return Verify(*a); });
   AddCheckpointOption(verify, &a->checkpoint);
 
   AddExport(group, a, chosen);

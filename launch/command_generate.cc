@@ -50,12 +50,13 @@ absl::Status PrintText(const LoadedModel& loaded, absl::Span<const int32_t> prom
     for (const int32_t id : ids) std::cout << stream.Push(id);
     std::cout << std::flush;
   };
-  PHOTON_ASSIGN_OR_RETURN(const GenerateResult result, Generate(loaded.context(), loaded.model(), prompt, options, print));
+  PHOTON_ASSIGN_OR_RETURN(const GenerateResult result,
+                          Generate(loaded.context(), loaded.model(), prompt, options, print));
   std::cout << stream.Finish() << std::endl;
-  std::cerr << absl::StreamFormat("%d tokens%s; prompt of %d in %.3f s, then %.1f tokens/s; state %d bytes, windows %d\n",
-                                  result.tokens.size(), result.stopped ? " and end-of-text" : "", prompt.size(),
-                                  result.prefill_seconds, result.tokens.size() / std::max(result.decode_seconds, 1e-9),
-                                  result.bytes.context, result.bytes.windows);
+  std::cerr << absl::StreamFormat(
+      "%d tokens%s; prompt of %d in %.3f s, then %.1f tokens/s; state %d bytes, windows %d\n", result.tokens.size(),
+      result.stopped ? " and end-of-text" : "", prompt.size(), result.prefill_seconds,
+      result.tokens.size() / std::max(result.decode_seconds, 1e-9), result.bytes.context, result.bytes.windows);
   return absl::OkStatus();
 }
 
@@ -80,11 +81,19 @@ absl::Status RunGenerate(const GenerateArguments& arguments) {
 void AddSampling(CLI::App& command, GenerateArguments& arguments) {
   SamplingOptions& sampling = arguments.options.sampling;
   sampling.temperature = 1;
-  CLI::Option* greedy = command.add_flag("--greedy", arguments.greedy, "Always the most likely token; ties take the lowest id");
-  command.add_option("--temperature", sampling.temperature, "Above 1: bolder; 0: greedy")->capture_default_str()->excludes(greedy);
-  command.add_option("--top-k", sampling.top_k, "Only the K most likely tokens; 0: all")->capture_default_str()->excludes(greedy);
-  command.add_option("--top-p", sampling.top_p, "Of those, the fewest whose probabilities reach P")->capture_default_str()->excludes(greedy);
-  command.add_option("--seed", sampling.seed, "Of the draws: the same seed draws the same tokens")->capture_default_str();
+  CLI::Option* greedy =
+      command.add_flag("--greedy", arguments.greedy, "Always the most likely token; ties take the lowest id");
+  command.add_option("--temperature", sampling.temperature, "Above 1: bolder; 0: greedy")
+      ->capture_default_str()
+      ->excludes(greedy);
+  command.add_option("--top-k", sampling.top_k, "Only the K most likely tokens; 0: all")
+      ->capture_default_str()
+      ->excludes(greedy);
+  command.add_option("--top-p", sampling.top_p, "Of those, the fewest whose probabilities reach P")
+      ->capture_default_str()
+      ->excludes(greedy);
+  command.add_option("--seed", sampling.seed, "Of the draws: the same seed draws the same tokens")
+      ->capture_default_str();
 }
 
 }  // namespace
@@ -98,12 +107,19 @@ void AddGenerateCommand(CLI::App& app, Run* chosen) {
   prompts.add_option("--prompt-tokens", a->prompt_tokens, "FILE.json: an array of token ids, taken as they are");
   prompts.require_option(1);
   a->options.max_new_tokens = 128;
-  command.add_option("--max-new-tokens", a->options.max_new_tokens, "How many tokens")->check(CLI::NonNegativeNumber)->capture_default_str();
-  command.add_option("--mode", a->mode, "hier: exact; hier-parallel: chunks side by side; rec: least memory, approximate")
-      ->default_val("hier")->check(CLI::IsMember({"hier", "hier-parallel", "rec"}));
+  command.add_option("--max-new-tokens", a->options.max_new_tokens, "How many tokens")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option("--mode", a->mode, "hier: exact; hier-parallel: chunks side by side; rec: least memory, approximate")
+      ->default_val("hier")
+      ->check(CLI::IsMember({"hier", "hier-parallel", "rec"}));
   AddSampling(command, *a);
-  command.add_option("--output", a->output, "text, up to end-of-text; tokens: a JSON array of exactly as many ids as asked for")
-      ->default_val("text")->check(CLI::IsMember({"text", "tokens"}));
+  command
+      .add_option("--output", a->output,
+                  "text, up to end-of-text; tokens: a JSON array of exactly as many ids as asked for")
+      ->default_val("text")
+      ->check(CLI::IsMember({"text", "tokens"}));
   AddDtypeOption(command, &a->dtype);
   AddDeviceOption(command, &a->device);
 }

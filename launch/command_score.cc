@@ -22,7 +22,8 @@ absl::Status RunScore(const ScoreArguments& arguments) {
   PHOTON_RETURN_IF_ERROR(CheckDevice(arguments.device));
   PHOTON_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, ReadTokenJson(arguments.tokens));
   if (tokens.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("token file ", arguments.tokens, ": holds no tokens; give at least one"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("token file ", arguments.tokens, ": holds no tokens; give at least one"));
   }
   PHOTON_ASSIGN_OR_RETURN(const auto loaded, LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype)));
   const LanguageModel& model = loaded->model();

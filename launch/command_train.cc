@@ -32,10 +32,12 @@ absl::Status RunTrain(const TrainArguments& arguments) {
 
 void AddTrainCommand(CLI::App& app, Run* chosen) {
   const auto arguments = std::make_shared<TrainArguments>();
-  CLI::App* command =
-      AddCommand(app, "train", "Train a model, alone or under mpirun", chosen, [arguments] { return RunTrain(*arguments); });
+  CLI::App* command = AddCommand(app, "train", "Train a model, alone or under mpirun", chosen,
+                                 [arguments] { return RunTrain(*arguments); });
   command->add_option("--config", arguments->config, "The run: a text file as in configs/")->required();
-  command->add_option("--set", arguments->overrides, "FIELD=VALUE: overrides one field, as in --set model.levels.0.chunk=2 (repeatable)")
+  command
+      ->add_option("--set", arguments->overrides,
+                   "FIELD=VALUE: overrides one field, as in --set model.levels.0.chunk=2 (repeatable)")
       ->allow_extra_args(false);
   command->add_flag("--resume", arguments->options.resume, "Go on from the newest good checkpoint of the run's folder");
   AddDeviceOption(*command, &arguments->device);

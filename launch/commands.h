@@ -1,4 +1,5 @@
-// The program's subcommands. Each declares its options on a CLI11 app and leaves what to run; nothing runs while parsing.
+// The program's subcommands. Each declares its options on a CLI11 app and leaves what to run; nothing runs while
+// parsing.
 #pragma once
 
 #include <CLI/CLI.hpp>

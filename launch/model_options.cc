@@ -5,7 +5,8 @@
 namespace photon {
 
 void AddCheckpointOption(CLI::App& command, std::string* checkpoint) {
-  command.add_option("--checkpoint", *checkpoint, "A run folder (its newest checkpoint) or a checkpoint folder")->required();
+  command.add_option("--checkpoint", *checkpoint, "A run folder (its newest checkpoint) or a checkpoint folder")
+      ->required();
 }
 
 void AddDtypeOption(CLI::App& command, std::string* dtype) {

@@ -10,8 +10,8 @@
 namespace photon {
 namespace {
 
-// True where the launcher narrowed this rank's cores. Cores merely withheld from the whole job (a container) don't count:
-// those are still shared by the ranks.
+// True where the launcher narrowed this rank's cores. Cores merely withheld from the whole job (a container) don't
+// count: those are still shared by the ranks.
 bool BoundByLauncher(const Environment& environment) {
   const auto contains = [&](const char* name, const char* part) {
     const char* text = environment(name);

@@ -23,7 +23,8 @@ std::string Shown(const nlohmann::json& value) {
 absl::StatusOr<std::vector<int32_t>> ParseTokenJson(absl::string_view text, const std::string& name) {
   const nlohmann::json json = nlohmann::json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) {
-    return absl::InvalidArgumentError(absl::StrCat(name, ": not valid JSON; give an array of token ids, as in [1, 2, 3]"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": not valid JSON; give an array of token ids, as in [1, 2, 3]"));
   }
   if (!json.is_array()) {
     return absl::InvalidArgumentError(
@@ -33,8 +34,8 @@ absl::StatusOr<std::vector<int32_t>> ParseTokenJson(absl::string_view text, cons
   tokens.reserve(json.size());
   for (const nlohmann::json& value : json) {
     if (!value.is_number_unsigned() || value.get<uint64_t>() > INT32_MAX) {
-      return absl::InvalidArgumentError(absl::StrCat(name, ": element ", tokens.size(), " (counted from 0) is ", Shown(value),
-                                                     "; token ids are integers from 0 to ", INT32_MAX));
+      return absl::InvalidArgumentError(absl::StrCat(name, ": element ", tokens.size(), " (counted from 0) is ",
+                                                     Shown(value), "; token ids are integers from 0 to ", INT32_MAX));
     }
     tokens.push_back(value.get<int32_t>());
   }

@@ -19,9 +19,9 @@ Tensor ShiftIndex(const Context& context, const ModelConfig& config, const Token
 // Local windows of `units` units: R prefix vectors, then the first `contents` contents of each unit.
 struct WindowPlan {
   AttentionPlan attention;  // batch = units, length = R + contents
-  Tensor assemble;          // i32: row of the contents table [units * stride, D], or -1 - row of the prefixes [units R, D]
-  Tensor read_out;          // i32 [units * (contents + 1)]: window rows from the last prefix position on
-  Tensor last;              // i32 [units]: the last row of each window
+  Tensor assemble;  // i32: row of the contents table [units * stride, D], or -1 - row of the prefixes [units R, D]
+  Tensor read_out;  // i32 [units * (contents + 1)]: window rows from the last prefix position on
+  Tensor last;      // i32 [units]: the last row of each window
 };
 // `stride` = contents per unit in the contents table, at least `contents`.
 WindowPlan MakeWindowPlan(const Context& context, int64_t units, int64_t prefix, int64_t contents, int64_t stride);

@@ -17,15 +17,15 @@ Chunker::Chunker(ParameterSet& parameters, const ModelConfig& config, int level)
   const std::string p = absl::StrCat("level.", level, ".chunker.");
   const int64_t in = chunk_ * width_;
   norm_ = parameters.Add({{p + "norm.weight", {in}, {.mean = 1, .stddev = 0}, false, {}}});
-  proj_ = parameters.Add({{p + "proj.weight", {width_, in}, {0, 1 / std::sqrt(static_cast<double>(in))}, true, {}}}, true);
+  proj_ =
+      parameters.Add({{p + "proj.weight", {width_, in}, {0, 1 / std::sqrt(static_cast<double>(in))}, true, {}}}, true);
   bias_ = parameters.Add({{p + "proj.bias", {width_}, {}, false, {}}});
 }
 
 Var Chunker::Forward(Tape& tape, const Var& x) const {
   const Var joined = x.Reshape({x.value.dim(0) / chunk_, chunk_ * x.value.dim(1)});
   if (norm_ == nullptr) return joined;
-  const Var normalized =
-      ops::AddRmsNorm(tape, joined, Var(), *norm_, eps_, parameters_->options().compute).normalized;
+  const Var normalized = ops::AddRmsNorm(tape, joined, Var(), *norm_, eps_, parameters_->options().compute).normalized;
   return ops::Linear(tape, normalized, *proj_, bias_, parameters_->options().master);
 }
 

@@ -22,10 +22,10 @@ double LevelFlops(const ModelConfig& config, int level, double length) {
   const double window = c.prefix() + c.chunk() - 1;
 
   double flops = c.encoder_layers() * LayerFlops(config, units, units / group * Triangle(group));
-  flops += 2 * c.prefix() * d * d * units;                    // converter
-  if (level >= 2) flops += 2 * c.chunk() * d * d * units;     // chunker
+  flops += 2 * c.prefix() * d * d * units;                 // converter
+  if (level >= 2) flops += 2 * c.chunk() * d * d * units;  // chunker
   if (level >= 2 && config.contents() == ModelConfig::RECONSTRUCTED) {
-    for (int j = 0; j < c.chunk(); ++j) {                     // one pass per slot, over a window that grows
+    for (int j = 0; j < c.chunk(); ++j) {  // one pass per slot, over a window that grows
       const double w = c.prefix() + j;
       flops += c.decoder_layers() * LayerFlops(config, w * units, Triangle(w) * units);
     }

@@ -17,10 +17,9 @@ struct ForwardOptions {
   bool recompute = false;    // keep only the stream between encoder layers for the backward pass
 };
 
-// Receives the logits of rows [begin, end) of the batch's sequences * T rows, a slice at a time. `hidden` [n, D] is what
-// the head was applied to (Xh^0); logits [n, V] are in the compute type. While recording, it must end in sinks.
-using LogitsSink =
-    std::function<void(Tape& tape, const Var& hidden, const Var& logits, int64_t begin, int64_t end)>;
+// Receives the logits of rows [begin, end) of the batch's sequences * T rows, a slice at a time. `hidden` [n, D] is
+// what the head was applied to (Xh^0); logits [n, V] are in the compute type. While recording, it must end in sinks.
+using LogitsSink = std::function<void(Tape& tape, const Var& hidden, const Var& logits, int64_t begin, int64_t end)>;
 
 // A pair that the reconstruction loss compares: Xh^(l-1) with X^(l-1), [M_(l-1), D] each.
 struct Reconstruction {

@@ -4,8 +4,8 @@
 
 #include "configs/model_config.h"
 #include "core/ops/cosine.h"
-#include "core/ops/elementwise.h"
 #include "core/ops/cross_entropy.h"
+#include "core/ops/elementwise.h"
 
 namespace photon {
 namespace {
@@ -117,8 +117,8 @@ LossRows ComputeLoss(const LanguageModel& model, Tape& tape, const TokenBatch& b
 
   const LogitsSink sink = [&](Tape& t, const Var& hidden, const Var& logits, int64_t begin, int64_t end) {
     if (level_one) {
-      const Tensor part = DistanceTerm(t, hidden, model.EmbedTokens(t, ids.Rows(begin, end)),
-                                       token_scale.Rows(begin, end), objective);
+      const Tensor part =
+          DistanceTerm(t, hidden, model.EmbedTokens(t, ids.Rows(begin, end)), token_scale.Rows(begin, end), objective);
       ops::Cast(context, part, result.distances[0].Rows(begin, end));
     }
     ops::CrossEntropy(t, logits, targets.Rows(begin, end), ce_scale.defined() ? ce_scale.Rows(begin, end) : Tensor(),

@@ -15,7 +15,8 @@ constexpr Init kSmall = {.mean = 0, .stddev = 0.02};
 PhotonModel::PhotonModel(const ModelConfig& config) : LanguageModel(config) {
   const int64_t v = config.vocab_size(), d = config.width();
   const int top = config.levels_size();
-  encoder_embedding_ = parameters_.Add({{"encoder_embedding.weight", {v, d / config.levels(0).chunk()}, kSmall, false, {}}});
+  encoder_embedding_ =
+      parameters_.Add({{"encoder_embedding.weight", {v, d / config.levels(0).chunk()}, kSmall, false, {}}});
   decoder_embedding_ = parameters_.Add({{"decoder_embedding.weight", {v, d}, kSmall, false, {}}});
   for (int l = 1; l <= top; ++l) {
     const LevelConfig& c = config.levels(l - 1);
@@ -50,9 +51,10 @@ std::vector<Var> PhotonModel::Encode(Tape& tape, const TokenBatch& batch, const 
   const Tensor ids = context.FromHost(batch.tokens.data(), {static_cast<int64_t>(batch.tokens.size())}, DType::kI32);
   std::vector<Var> states = {EmbedForEncoder(tape, ids)};  // states[l] is X^l, states[0] is E0
   for (const Level& level : levels_) {
-    const Var chunks = level.chunker.Forward(tape, states.back());                             // A^l [M_l, D]
+    const Var chunks = level.chunker.Forward(tape, states.back());  // A^l [M_l, D]
     const AttentionPlan plan = EncoderPlan(context, config_, batch, level.index);
-    states.push_back(level.encoder.Forward(tape, chunks, plan, RopeTable(context, plan.shape.length), options.recompute));
+    states.push_back(
+        level.encoder.Forward(tape, chunks, plan, RopeTable(context, plan.shape.length), options.recompute));
   }
   return states;
 }

@@ -11,13 +11,13 @@ namespace photon {
 
 // The modules of one level. Generation steps through them with caches; the training forward runs them over everything.
 struct Level {
-  int index;               // l, from 1
-  int64_t chunk, prefix;   // C_l, R_l
+  int index;              // l, from 1
+  int64_t chunk, prefix;  // C_l, R_l
   Chunker chunker;
   Stack encoder;
   Converter converter;
   Stack decoder;
-  const Weight* start;     // the start latent; null where this level does not shift
+  const Weight* start;  // the start latent; null where this level does not shift
 };
 
 class PhotonModel final : public LanguageModel {
@@ -31,8 +31,8 @@ class PhotonModel final : public LanguageModel {
 
   // Pieces for generation.
   const Level& level(int l) const { return levels_[l - 1]; }
-  Var EmbedForEncoder(Tape& tape, const Tensor& ids) const;       // [n, D / C_1]
-  Var Head(Tape& tape, const Var& hidden) const;                  // [n, D] -> [n, V], compute type
+  Var EmbedForEncoder(Tape& tape, const Tensor& ids) const;  // [n, D / C_1]
+  Var Head(Tape& tape, const Var& hidden) const;             // [n, D] -> [n, V], compute type
   bool shifts(int l) const { return level(l).start != nullptr; }
   // Runs decoder l over the windows of prefix sources `s` [M, D]: the outputs Xh^(l-1), [M C_l, D].
   // `contents` [M C_l, D]; where its value is undefined, the windows are fed their own outputs.

@@ -28,15 +28,14 @@ Stack::Stack(ParameterSet& parameters, const std::string& name, const ModelConfi
     const auto matrix = [&](const char* n, int64_t out, int64_t in) {
       return ParameterSpec{absl::StrCat(p, n, ".weight"), {out, in}, kMatrix, true, {}};
     };
-    layers_.push_back(
-        {.attention_norm = norm(p + "attention_norm.weight"),
-         .qkv = parameters.Add({matrix("attention.q_proj", d, d), matrix("attention.k_proj", kv, d),
-                                matrix("attention.v_proj", kv, d)},
-                               /*compute_copy=*/true),
-         .o = parameters.Add({matrix("attention.o_proj", d, d)}, true),
-         .ffn_norm = norm(p + "ffn_norm.weight"),
-         .gate_up = parameters.Add({matrix("ffn.gate_proj", f, d), matrix("ffn.up_proj", f, d)}, true),
-         .down = parameters.Add({matrix("ffn.down_proj", d, f)}, true)});
+    layers_.push_back({.attention_norm = norm(p + "attention_norm.weight"),
+                       .qkv = parameters.Add({matrix("attention.q_proj", d, d), matrix("attention.k_proj", kv, d),
+                                              matrix("attention.v_proj", kv, d)},
+                                             /*compute_copy=*/true),
+                       .o = parameters.Add({matrix("attention.o_proj", d, d)}, true),
+                       .ffn_norm = norm(p + "ffn_norm.weight"),
+                       .gate_up = parameters.Add({matrix("ffn.gate_proj", f, d), matrix("ffn.up_proj", f, d)}, true),
+                       .down = parameters.Add({matrix("ffn.down_proj", d, f)}, true)});
   }
   norm_ = norm(name + ".norm.weight");
 }

@@ -29,8 +29,8 @@ class Stack {
   // `rope_table` covers all positions. With `recompute`, only the stream between layers is kept for the backward pass.
   Var Forward(Tape& tape, const Var& x, const AttentionPlan& plan, const Tensor& rope_table, bool recompute) const;
 
-  // The same for new positions behind what caches hold: x [caches * n, D], rows [i n, (i + 1) n) belonging to caches[i].
-  // Appends to the caches. Values only.
+  // The same for new positions behind what caches hold: x [caches * n, D], rows [i n, (i + 1) n) belonging to
+  // caches[i]. Appends to the caches. Values only.
   Tensor Extend(const Context& context, const Tensor& x, absl::Span<KvCache* const> caches,
                 const Tensor& rope_table) const;
 

@@ -29,7 +29,8 @@ std::vector<Reconstruction> VanillaModel::Forward(Tape& tape, const TokenBatch& 
   const int64_t rows = static_cast<int64_t>(batch.tokens.size());
   const Tensor ids = context.FromHost(batch.tokens.data(), {rows}, DType::kI32);
   const AttentionPlan plan = EncoderPlan(context, config_, batch, /*level=*/0);
-  const Var hidden = stack_.Forward(tape, EmbedTokens(tape, ids), plan, RopeTable(context, batch.length), options.recompute);
+  const Var hidden =
+      stack_.Forward(tape, EmbedTokens(tape, ids), plan, RopeTable(context, batch.length), options.recompute);
   const int64_t per_slice = options.slice_tokens > 0 ? options.slice_tokens : rows;
   tape.Slices(hidden, per_slice, [&](Tape& inner, const Var& part, int64_t begin, int64_t end) {
     sink(inner, part, Head(inner, part), begin, end);

@@ -26,8 +26,8 @@ absl::Status Communicator::Run(absl::string_view call, absl::string_view what, c
   absl::MutexLock lock(&mutex_);
   recent_[(calls_ - 1) % kRemembered].progress = status.ok() ? Progress::kDone : Progress::kFailed;
   if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat(name(), " rank ", rank(), " of ", size(), ": ", description, ": ",
-                                                  status.message()));
+  return absl::Status(
+      status.code(), absl::StrCat(name(), " rank ", rank(), " of ", size(), ": ", description, ": ", status.message()));
 }
 
 absl::Status Communicator::CheckTensor(const Tensor& tensor) const {
@@ -64,17 +64,19 @@ absl::Status Communicator::CheckPeer(int peer, int tag) const {
 }
 
 absl::Status Communicator::AllReduce(absl::string_view what, const Tensor& tensor, Reduction op) {
-  return Run("all-reduce", what, &tensor, [&] { return CheckTensor(tensor); }, [&] { return DoAllReduce(tensor, op); });
+  return Run(
+      "all-reduce", what, &tensor, [&] { return CheckTensor(tensor); }, [&] { return DoAllReduce(tensor, op); });
 }
 
 absl::Status Communicator::AllGather(absl::string_view what, const Tensor& part, const Tensor& whole) {
-  return Run("all-gather", what, &whole, [&] { return CheckParts(part, whole); },
-             [&] { return DoAllGather(part, whole); });
+  return Run(
+      "all-gather", what, &whole, [&] { return CheckParts(part, whole); }, [&] { return DoAllGather(part, whole); });
 }
 
 absl::Status Communicator::ReduceScatter(absl::string_view what, const Tensor& whole, const Tensor& part) {
-  return Run("reduce-scatter", what, &whole, [&] { return CheckParts(part, whole); },
-             [&] { return DoReduceScatter(whole, part); });
+  return Run(
+      "reduce-scatter", what, &whole, [&] { return CheckParts(part, whole); },
+      [&] { return DoReduceScatter(whole, part); });
 }
 
 absl::Status Communicator::Broadcast(absl::string_view what, const Tensor& tensor, int root) {
@@ -104,7 +106,8 @@ absl::Status Communicator::Receive(absl::string_view what, const Tensor& tensor,
 }
 
 absl::Status Communicator::Barrier(absl::string_view what) {
-  return Run("barrier", what, nullptr, [] { return absl::OkStatus(); }, [&] { return DoBarrier(); });
+  return Run(
+      "barrier", what, nullptr, [] { return absl::OkStatus(); }, [&] { return DoBarrier(); });
 }
 
 std::string Communicator::RecentCalls() const {
@@ -114,9 +117,15 @@ std::string Communicator::RecentCalls() const {
     const Call& call = recent_[i % kRemembered];
     absl::StrAppend(&text, "#", i + 1, " ", call.description);
     switch (call.progress) {
-      case Progress::kDone: absl::StrAppend(&text, " done\n"); break;
-      case Progress::kFailed: absl::StrAppend(&text, " failed\n"); break;
-      case Progress::kRunning: absl::StrAppendFormat(&text, " running for %.1f s\n", Now() - call.started); break;
+      case Progress::kDone:
+        absl::StrAppend(&text, " done\n");
+        break;
+      case Progress::kFailed:
+        absl::StrAppend(&text, " failed\n");
+        break;
+      case Progress::kRunning:
+        absl::StrAppendFormat(&text, " running for %.1f s\n", Now() - call.started);
+        break;
     }
   }
   return text;

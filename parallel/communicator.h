@@ -1,10 +1,11 @@
 // A group of ranks and the collectives on it.
 //
-// One interface for a single process, threads of one process, MPI and NCCL. Calls on one communicator happen in the same
-// order on all its ranks, from one thread at a time. They are ordered like operations on the tensors' device: done on
-// return on the CPU, queued on a GPU. The public functions check arguments and keep a ring of the last calls, so that a
-// mismatch or a hang can name the rank, the collective and the tensor; implementations override the Do* functions and
-// may assume what was checked. Overlap with compute is layered above (a communicator of its own for a second thread).
+// One interface for a single process, threads of one process, MPI and NCCL. Calls on one communicator happen in the
+// same order on all its ranks, from one thread at a time. They are ordered like operations on the tensors' device: done
+// on return on the CPU, queued on a GPU. The public functions check arguments and keep a ring of the last calls, so
+// that a mismatch or a hang can name the rank, the collective and the tensor; implementations override the Do*
+// functions and may assume what was checked. Overlap with compute is layered above (a communicator of its own for a
+// second thread).
 //
 // Every implementation here takes sums in rank order, bf16 in f32 with one rounding at the end: the result is bitwise
 // the same on all ranks, in every run, and over threads and MPI alike. NaN wins over any number in kMax and kMin.
@@ -32,9 +33,9 @@ class Communicator {
   virtual int size() const = 0;
   virtual absl::string_view name() const = 0;  // "mpi", "self", ..: for messages
 
-  // `what` names the tensor or purpose in messages. Tensors are contiguous, of any dtype. `part` may be exactly its place
-  // in `whole` (part number rank()), and overlaps it in no other way. Tags are in [0, kTags). Errors: kInternal for
-  // arguments that do not fit each other or those of other ranks, kUnavailable for a transport that failed.
+  // `what` names the tensor or purpose in messages. Tensors are contiguous, of any dtype. `part` may be exactly its
+  // place in `whole` (part number rank()), and overlaps it in no other way. Tags are in [0, kTags). Errors: kInternal
+  // for arguments that do not fit each other or those of other ranks, kUnavailable for a transport that failed.
   static constexpr int kTags = 32767;  // the least upper bound that MPI allows, less one for our own use
   absl::Status AllReduce(absl::string_view what, const Tensor& tensor, Reduction op);           // in place
   absl::Status AllGather(absl::string_view what, const Tensor& part, const Tensor& whole);      // whole: size() parts

@@ -35,10 +35,14 @@ absl::Status ToStatus(int code, absl::string_view call) {
 // Types of equal size: nothing is computed by MPI.
 MPI_Datatype MpiType(DType dtype) {
   switch (ByteSize(dtype)) {
-    case 8: return MPI_UINT64_T;
-    case 4: return MPI_UINT32_T;
-    case 2: return MPI_UINT16_T;
-    default: return MPI_BYTE;
+    case 8:
+      return MPI_UINT64_T;
+    case 4:
+      return MPI_UINT32_T;
+    case 2:
+      return MPI_UINT16_T;
+    default:
+      return MPI_BYTE;
   }
 }
 
@@ -214,8 +218,8 @@ class MpiCommunicator : public Communicator {
     std::vector<MPI_Request> requests(2 * (size_ - 1));
     for (int i = 1; i < size_; ++i) {
       const int from = (rank_ + size_ - i) % size_;
-      PHOTON_MPI(MPI_Irecv(place(from), static_cast<int>(count(from)), type, from, kExchangeTag, comm_,
-                           &requests[i - 1]));
+      PHOTON_MPI(
+          MPI_Irecv(place(from), static_cast<int>(count(from)), type, from, kExchangeTag, comm_, &requests[i - 1]));
     }
     for (int i = 1; i < size_; ++i) {
       const int to = (rank_ + i) % size_;  // not all to rank 0 first

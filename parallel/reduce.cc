@@ -42,7 +42,7 @@ void ReduceBlocks(absl::Span<const void* const> inputs, int64_t count, void* out
 
 template <typename T>
 void ReduceAs(Reduction op, absl::Span<const void* const> inputs, int64_t count, void* out) {
-  using A = typename Sum<T>::type;                                             // of sums
+  using A = typename Sum<T>::type;                                            // of sums
   using C = std::conditional_t<std::is_integral_v<T>, T, AccumulateType<T>>;  // of comparisons: signs matter
   switch (op) {
     case Reduction::kSum:
@@ -59,13 +59,20 @@ void ReduceAs(Reduction op, absl::Span<const void* const> inputs, int64_t count,
 void Reduce(DType dtype, Reduction op, absl::Span<const void* const> inputs, int64_t count, void* out) {
   PHOTON_CHECK(!inputs.empty());
   switch (dtype) {
-    case DType::kF64: return ReduceAs<double>(op, inputs, count, out);
-    case DType::kF32: return ReduceAs<float>(op, inputs, count, out);
-    case DType::kBF16: return ReduceAs<BFloat16>(op, inputs, count, out);
-    case DType::kI64: return ReduceAs<int64_t>(op, inputs, count, out);
-    case DType::kI32: return ReduceAs<int32_t>(op, inputs, count, out);
-    case DType::kU16: return ReduceAs<uint16_t>(op, inputs, count, out);
-    case DType::kU8: return ReduceAs<uint8_t>(op, inputs, count, out);
+    case DType::kF64:
+      return ReduceAs<double>(op, inputs, count, out);
+    case DType::kF32:
+      return ReduceAs<float>(op, inputs, count, out);
+    case DType::kBF16:
+      return ReduceAs<BFloat16>(op, inputs, count, out);
+    case DType::kI64:
+      return ReduceAs<int64_t>(op, inputs, count, out);
+    case DType::kI32:
+      return ReduceAs<int32_t>(op, inputs, count, out);
+    case DType::kU16:
+      return ReduceAs<uint16_t>(op, inputs, count, out);
+    case DType::kU8:
+      return ReduceAs<uint8_t>(op, inputs, count, out);
   }
 }
 

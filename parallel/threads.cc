@@ -20,11 +20,11 @@ class Group;
 // What one rank brings to a collective.
 struct Offer {
   const char* call = "";
-  const Tensor* input = nullptr;   // null where the call has no tensor
+  const Tensor* input = nullptr;  // null where the call has no tensor
   const Tensor* output = nullptr;
-  int argument = 0;                // reduction or root: the same on all ranks
-  int color = 0, key = 0;          // Split
-  std::shared_ptr<Group> made = nullptr;     // Split: by the lowest rank of a color, for its members
+  int argument = 0;                       // reduction or root: the same on all ranks
+  int color = 0, key = 0;                 // Split
+  std::shared_ptr<Group> made = nullptr;  // Split: by the lowest rank of a color, for its members
 
   // What all ranks have to agree on.
   std::string ToString() const {

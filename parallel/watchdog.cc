@@ -37,10 +37,10 @@ void Watchdog::Loop() {
     for (Communicator* comm : watched_) {
       const double seconds = comm->SecondsInCall();
       if (seconds <= timeout_s_) continue;
-      action_(*comm, absl::StrFormat("photon: %s rank %d of %d has waited %.1f s in one collective (limit %g s): "
-                                     "another rank is gone or calls something else. Its last calls:\n%s",
-                                     comm->name(), comm->rank(), comm->size(), seconds, timeout_s_,
-                                     comm->RecentCalls()));
+      action_(*comm,
+              absl::StrFormat("photon: %s rank %d of %d has waited %.1f s in one collective (limit %g s): "
+                              "another rank is gone or calls something else. Its last calls:\n%s",
+                              comm->name(), comm->rank(), comm->size(), seconds, timeout_s_, comm->RecentCalls()));
       return;
     }
   }

@@ -35,10 +35,11 @@ std::string HealthMonitor::Judge(double loss, double gradient_norm) {
 
 absl::Status HealthMonitor::Verdict(const std::string& batch) const {
   if (skipped_in_row_ <= config_.max_skipped_in_row()) return absl::OkStatus();
-  return absl::AbortedError(absl::StrFormat(
-      "%d bad steps in a row, the last one on %s: training stopped itself. Lower training.optimizer.peak_lr, look at that "
-      "data, or raise training.health.max_skipped_in_row; --resume goes on from the last checkpoint",
-      skipped_in_row_, batch));
+  return absl::AbortedError(
+      absl::StrFormat("%d bad steps in a row, the last one on %s: training stopped itself. Lower "
+                      "training.optimizer.peak_lr, look at that "
+                      "data, or raise training.health.max_skipped_in_row; --resume goes on from the last checkpoint",
+                      skipped_in_row_, batch));
 }
 
 void HealthMonitor::Save(RunState* state) const {

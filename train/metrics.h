@@ -13,21 +13,21 @@ namespace photon {
 // One step. Times are seconds of this rank.
 struct StepMetrics {
   int64_t step = 0;
-  double loss = 0;            // ce + alpha * rec
-  double ce = 0;              // nats per scored token
-  double rec = 0;             // L_rec, unweighted
+  double loss = 0;  // ce + alpha * rec
+  double ce = 0;    // nats per scored token
+  double rec = 0;   // L_rec, unweighted
   double lr = 0;
-  double grad_norm = 0;       // before clipping
-  double tokens = 0;          // real tokens of the step, all ranks
+  double grad_norm = 0;  // before clipping
+  double tokens = 0;     // real tokens of the step, all ranks
   double tokens_per_s = 0;
-  double mfu = 0;             // share of the measured matrix peak of all ranks
-  double memory_bytes = 0;    // tensor memory of this rank, peak
+  double mfu = 0;           // share of the measured matrix peak of all ranks
+  double memory_bytes = 0;  // tensor memory of this rank, peak
   double step_s = 0;
-  double data_s = 0;          // waiting for the batch
-  double compute_s = 0;       // forward and backward
-  double communication_s = 0; // gradient reduction
+  double data_s = 0;           // waiting for the batch
+  double compute_s = 0;        // forward and backward
+  double communication_s = 0;  // gradient reduction
   double optimizer_s = 0;
-  std::string skipped = "";   // reason; empty: the update was applied
+  std::string skipped = "";  // reason; empty: the update was applied
 };
 
 // Writes from rank 0 only.

@@ -14,7 +14,9 @@
 namespace photon {
 namespace {
 
-std::string MomentName(char moment, const Parameter& p) { return absl::StrCat("optimizer.", std::string(1, moment), ".", p.spec.name); }
+std::string MomentName(char moment, const Parameter& p) {
+  return absl::StrCat("optimizer.", std::string(1, moment), ".", p.spec.name);
+}
 
 // A contiguous host copy (or the tensor itself where it already is one).
 Tensor OnHost(const Context& context, const Tensor& tensor) {
@@ -27,15 +29,15 @@ absl::Status CheckSameModel(const std::string& dir, const ModelConfig& found, co
   std::string difference;
   differ.ReportDifferencesToString(&difference);
   if (differ.Compare(found, wanted)) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      dir, " is a checkpoint of another model: ", absl::StrReplaceAll(difference, {{"\n", "; "}}),
-      "use the config that it was trained with (photon checkpoint inspect shows it), or another run_dir"));
+  return absl::FailedPreconditionError(
+      absl::StrCat(dir, " is a checkpoint of another model: ", absl::StrReplaceAll(difference, {{"\n", "; "}}),
+                   "use the config that it was trained with (photon checkpoint inspect shows it), or another run_dir"));
 }
 
 }  // namespace
 
-RunCheckpoints::RunCheckpoints(const Context& context, const Mesh& mesh, const RunConfig& config, ParameterSet& parameters,
-                               Optimizer& optimizer, std::string tokenizer_bytes)
+RunCheckpoints::RunCheckpoints(const Context& context, const Mesh& mesh, const RunConfig& config,
+                               ParameterSet& parameters, Optimizer& optimizer, std::string tokenizer_bytes)
     : context_(context),
       mesh_(mesh),
       config_(config),
@@ -79,15 +81,14 @@ absl::Status RunCheckpoints::Save(const RunState& state) {
 absl::StatusOr<RunState> RunCheckpoints::RestoreFrom(const std::string& dir) {
   absl::StatusOr<CheckpointReader> reader = CheckpointReader::Open(dir);
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "open checkpoint", reader.status()));
-  PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "same model",
-                                 CheckSameModel(dir, reader->manifest().config().model(), config_.model())));
+  PHOTON_RETURN_IF_ERROR(
+      AgreeOn(mesh_.world(), "same model", CheckSameModel(dir, reader->manifest().config().model(), config_.model())));
   PHOTON_RETURN_IF_ERROR(reader->Verify(mesh_.world(), ""));
   const auto load = [&]() -> absl::Status {
     PHOTON_RETURN_IF_ERROR(LoadParameters(*reader, context_, parameters_));
     for (const std::unique_ptr<Parameter>& p : parameters_.parameters()) {
       for (const auto& [name, moment] : {std::pair{'m', optimizer_.m(*p)}, std::pair{'v', optimizer_.v(*p)}}) {
-        PHOTON_RETURN_IF_ERROR(
-            LoadTensor(*reader, context_, MomentName(name, *p), p->spec.shape, p->local, moment));
+        PHOTON_RETURN_IF_ERROR(LoadTensor(*reader, context_, MomentName(name, *p), p->spec.shape, p->local, moment));
       }
     }
     return absl::OkStatus();
@@ -111,7 +112,8 @@ absl::StatusOr<std::optional<RunState>> RunCheckpoints::Restore() {
     if (!absl::IsDataLoss(last) && !absl::IsNotFound(last)) return last;
     if (mesh_.world().rank() == 0) spdlog::error("{}: passed over, trying the one before", std::string(last.message()));
   }
-  return absl::DataLossError(absl::StrCat("no checkpoint of ", config_.run_dir(), " is good; the last one tried: ", last.message()));
+  return absl::DataLossError(
+      absl::StrCat("no checkpoint of ", config_.run_dir(), " is good; the last one tried: ", last.message()));
 }
 
 }  // namespace photon

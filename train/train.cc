@@ -35,7 +35,8 @@ class TrainingRun {
         data_(std::move(data)),
         context_(Device{}, CpuBackend(), arena_),
         trainer_(config_, mesh_, context_, arena_),
-        checkpoints_(context_, mesh_, saved_config_, trainer_.model().parameters(), trainer_.optimizer(), data_.tokenizer == nullptr ? "" : data_.tokenizer->bytes()),
+        checkpoints_(context_, mesh_, saved_config_, trainer_.model().parameters(), trainer_.optimizer(),
+                     data_.tokenizer == nullptr ? "" : data_.tokenizer->bytes()),
         dp_(mesh_.axis(MeshAxis::kDp)) {}
 
   absl::Status Run(bool resume);
@@ -67,7 +68,7 @@ class TrainingRun {
   std::optional<MetricsLog> log_;
   std::vector<TokenBatch> validation_;
   double unigram_entropy_ = 0;  // of the validation tokens
-  double peak_flops_ = 0;   // matrix peak of all ranks together
+  double peak_flops_ = 0;       // matrix peak of all ranks together
   double loop_started_ = 0;
   int64_t first_step_ = 0;
   int64_t last_saved_ = -1;
@@ -89,9 +90,10 @@ absl::Status TrainingRun::Start(bool resume) {
   const bool has_checkpoints = leads() && !ListCheckpoints(config_.run_dir()).empty();
   absl::Status fresh;
   if (has_checkpoints && !resume) {
-    fresh = absl::AlreadyExistsError(absl::StrCat("run_dir ", config_.run_dir(),
-                                                  " holds checkpoints already: pass --resume to go on with that run, or "
-                                                  "choose another folder with --set run_dir=.."));
+    fresh =
+        absl::AlreadyExistsError(absl::StrCat("run_dir ", config_.run_dir(),
+                                              " holds checkpoints already: pass --resume to go on with that run, or "
+                                              "choose another folder with --set run_dir=.."));
   }
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "run folder", fresh));
   if (resume) {
@@ -157,7 +159,8 @@ absl::Status TrainingRun::Loop() {
     PHOTON_ASSIGN_OR_RETURN(const StepMetrics metrics, OneStep(*loader));
     Report(metrics);
     const bool last = step() == training.steps();
-    if (last || (training.valid_every() > 0 && step() % training.valid_every() == 0)) PHOTON_RETURN_IF_ERROR(ValidateNow());
+    if (last || (training.valid_every() > 0 && step() % training.valid_every() == 0))
+      PHOTON_RETURN_IF_ERROR(ValidateNow());
     PHOTON_ASSIGN_OR_RETURN(stop, AnyRank("stop", signals_.stop_wanted()));
     PHOTON_ASSIGN_OR_RETURN(const bool asked, AnyRank("save", signals_.TakeSaveWanted()));
     const int64_t every = config_.checkpoint().every();
@@ -197,8 +200,9 @@ absl::Status TrainingRun::ValidateNow() {
   PHOTON_ASSIGN_OR_RETURN(const Trainer::Validation result, trainer_.Validate(validation_));
   if (leads()) {
     log_->WriteValidation(step(), result.loss, result.tokens);
-    spdlog::info("step {}  validation loss {:.4f} nats per token over {} tokens; {:.0f} % under their unigram entropy {:.4f}",
-                 step(), result.loss, result.tokens, 100 * (1 - result.loss / unigram_entropy_), unigram_entropy_);
+    spdlog::info(
+        "step {}  validation loss {:.4f} nats per token over {} tokens; {:.0f} % under their unigram entropy {:.4f}",
+        step(), result.loss, result.tokens, 100 * (1 - result.loss / unigram_entropy_), unigram_entropy_);
   }
   return absl::OkStatus();
 }
@@ -242,8 +246,7 @@ absl::Status Train(const RunConfig& requested, const TrainOptions& options) {
   const RunConfig config = Resolved(requested, world->size());
   PHOTON_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(*world, config.parallel()));
   const Watchdog watchdog({world.get(), &mesh.axis(MeshAxis::kDp)}, config.parallel().collective_timeout_s());
-  absl::StatusOr<OpenedData> data =
-      OpenData(config.data(), config.model().vocab_size(), ChunkProduct(config.model()));
+  absl::StatusOr<OpenedData> data = OpenData(config.data(), config.model().vocab_size(), ChunkProduct(config.model()));
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "open data", data.status()));
   TrainingRun run(config, ForAnyLayout(requested, config), mesh, *std::move(data));
   return run.Run(options.resume);

@@ -38,7 +38,8 @@ Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& conte
       optimizer_(context, model_->parameters(), config.training().optimizer()),
       stage_(*model_, context, config.training().objective(), ForwardOf(config.training())),
       health_(config.training().health(), state_),
-      step_flops_(TrainingFlops(config.model(), config.data().sequence_length()) * config.training().batch_sequences()) {}
+      step_flops_(TrainingFlops(config.model(), config.data().sequence_length()) *
+                  config.training().batch_sequences()) {}
 
 absl::StatusOr<LossCounts> Trainer::GlobalCounts(const std::vector<TokenBatch>& microbatches,
                                                  int64_t* real_tokens) const {
@@ -88,7 +89,8 @@ absl::StatusOr<StepMetrics> Trainer::Step(std::vector<TokenBatch> microbatches) 
   state_.set_tokens_seen(state_.tokens_seen() + real_tokens);
   m.step = state_.step();
   m.ce = totals[0] / static_cast<double>(std::max<int64_t>(counts.tokens, 1));
-  for (size_t l = 1; l < totals.size(); ++l) m.rec += totals[l] / static_cast<double>(std::max<int64_t>(counts.units[l - 1], 1));
+  for (size_t l = 1; l < totals.size(); ++l)
+    m.rec += totals[l] / static_cast<double>(std::max<int64_t>(counts.units[l - 1], 1));
   m.loss = m.ce + training.objective().alpha() * m.rec;
   m.grad_norm = optimizer_.GradientNorm();
   m.lr = LearningRate(training.optimizer(), m.step, training.steps());

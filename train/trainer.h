@@ -24,7 +24,7 @@ class Trainer {
   absl::StatusOr<StepMetrics> Step(std::vector<TokenBatch> microbatches);
 
   struct Validation {
-    double loss = 0;       // nats per scored token
+    double loss = 0;  // nats per scored token
     int64_t tokens = 0;
   };
   // Mean loss over the batches that all ranks pass. Collective.

@@ -9,8 +9,8 @@ int64_t ValidationSequences(const Dataset& valid, const TrainingConfig& training
   return wanted > 0 ? std::min(wanted, valid.samples()) : valid.samples();
 }
 
-absl::StatusOr<std::vector<TokenBatch>> ValidationBatches(const Dataset& valid, const TrainingConfig& training, int rank,
-                                                          int ranks) {
+absl::StatusOr<std::vector<TokenBatch>> ValidationBatches(const Dataset& valid, const TrainingConfig& training,
+                                                          int rank, int ranks) {
   const int64_t sequences = ValidationSequences(valid, training);
   const int64_t end = sequences * (rank + 1) / ranks;
   std::vector<TokenBatch> batches;

@@ -143,7 +143,8 @@ void ForwardStream(const Stream<T>& stream, const ForwardScratch<AccumulateType<
   using A = AccumulateType<T>;
   // The keys pass through the values' buffer on their way into the transposed one.
   const Panel<A> buffer = {scratch.values, scratch.columns};
-  TransposeBlocks(Unpack<T>(stream.k, stream.keys, stream.head_dim, buffer), stream.keys, stream.head_dim, scratch.keys);
+  TransposeBlocks(Unpack<T>(stream.k, stream.keys, stream.head_dim, buffer), stream.keys, stream.head_dim,
+                  scratch.keys);
   const Panel<const A> values = Unpack<T>(stream.v, stream.keys, stream.head_dim, buffer);
   for (int64_t row = 0; row < stream.rows; row += kBlock) {
     ForwardBlock(stream, scratch, values, row, static_cast<int>(std::min<int64_t>(kBlock, stream.rows - row)));

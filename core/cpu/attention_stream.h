@@ -1,8 +1,8 @@
 // What the forward and the backward pass over long streams share: blocks of rows and keys, and who sees whom.
 //
-// Flash attention (Dao et al. 2022; 2023): the scores exist a block at a time. Blocks of keys lie at multiples of kBlock
-// from key 0, so a row's sums are taken in one order whatever else is computed beside it, and a row computed alone
-// against a cache has the bits it has in a longer call.
+// Flash attention (Dao et al. 2022; 2023): the scores exist a block at a time. Blocks of keys lie at multiples of
+// kBlock from key 0, so a row's sums are taken in one order whatever else is computed beside it, and a row computed
+// alone against a cache has the bits it has in a longer call.
 #pragma once
 
 #include "core/cpu/attention_rows.h"
@@ -33,7 +33,9 @@ inline typename VecOf<A>::mask Visible(int64_t key, int64_t begin, int64_t end) 
   using Lane = std::conditional_t<std::is_same_v<A, float>, int32_t, int64_t>;
   Mask lane;
   for (int i = 0; i < kLanes<A>; ++i) lane[i] = i;
-  const auto limit = [&](int64_t to) { return static_cast<Lane>(std::clamp<int64_t>(to - key, 0, kLanes<A>)) - Mask{}; };
+  const auto limit = [&](int64_t to) {
+    return static_cast<Lane>(std::clamp<int64_t>(to - key, 0, kLanes<A>)) - Mask{};
+  };
   return (lane >= limit(begin)) & (lane < limit(end));
 }
 

@@ -48,8 +48,8 @@ struct RowBlock {
   bool Masked(int64_t key) const { return mask.Begins(row, rows).second > key || row < key + kBlock - 1; }
 };
 
-// A row of probability = exp(q k^T - lse) and dscore = probability * (dout v^T - dot), zeros where hidden. `vectors`: of
-// the keys that any row of the tile sees; the rest of the block is left as it is.
+// A row of probability = exp(q k^T - lse) and dscore = probability * (dout v^T - dot), zeros where hidden. `vectors`:
+// of the keys that any row of the tile sees; the rest of the block is left as it is.
 template <typename A>
 void ScoreRow(const RowBlock<A>& block, int row, int64_t key, int vectors, bool masked, A* probability, A* dscore) {
   constexpr int n = kLanes<A>;

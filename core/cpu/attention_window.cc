@@ -14,7 +14,7 @@ namespace {
 template <typename A>
 inline constexpr int kMaxRows = kLanes<A>;
 template <typename A>
-inline constexpr int kMaxPairs = kMaxRows<A> * (kMaxRows<A> + 1) / 2 + kLanes<A>;  // and room for a last vector
+inline constexpr int kMaxPairs = kMaxRows<A>*(kMaxRows<A> + 1) / 2 + kLanes<A>;  // and room for a last vector
 
 // What is the same for every window of a call.
 template <typename A>
@@ -155,8 +155,8 @@ Panel<A> Buffer(A* scratch, int index, const Triangle<A>& triangle) {
   return {scratch + index * triangle.length * triangle.columns, triangle.columns};
 }
 
-// Asks for the rows that a later unit reads. The hardware does not follow: a unit's rows are short pieces, each in a page
-// of its own.
+// Asks for the rows that a later unit reads. The hardware does not follow: a unit's rows are short pieces, each in a
+// page of its own.
 template <typename T>
 void Prefetch(const Tensor& t, int64_t row, int64_t rows, int64_t column, int64_t columns) {
   if (row + rows > t.dim(0)) return;  // no such unit
@@ -189,8 +189,9 @@ void Forward(const ForwardTensors& t, const ops::AttentionShape& shape, const Tr
     softmax.Compute(triangle, first);
     const OutputRows<T> out(RowsOf<T>(t.out, row, h * d), d, Buffer(scratch, 3, triangle));
     for (int i = 0, pair = 0; i < length; pair += ++i) {
-      WeightedSum<kVectors>(first[i], i + 1, [&](int j) { return softmax.weights + pair + j; }, v, triangle.columns,
-                            1 / softmax.total[i], out.row(i), /*add=*/false);
+      WeightedSum<kVectors>(
+          first[i], i + 1, [&](int j) { return softmax.weights + pair + j; }, v, triangle.columns, 1 / softmax.total[i],
+          out.row(i), /*add=*/false);
     }
     out.Finish(length);
     if (!t.lse.defined()) continue;
@@ -243,16 +244,16 @@ void Backward(const BackwardTensors& t, const ops::AttentionShape& shape, const 
   const int end = FirstQueryHead(g + 1, shape.heads, shape.kv_heads);
   for (int h = begin; h < end; ++h) {
     const Panel<const A> q = Unpack<T>(RowsOf<const T>(t.q, row, h * d), length, d, Buffer(scratch, 4, triangle));
-    const Panel<const A> dout =
-        Unpack<T>(RowsOf<const T>(t.dout, row, h * d), length, d, Buffer(scratch, 5, triangle));
+    const Panel<const A> dout = Unpack<T>(RowsOf<const T>(t.dout, row, h * d), length, d, Buffer(scratch, 5, triangle));
     const OutputRows<T> dq(RowsOf<T>(t.dq, row, h * d), d, Buffer(scratch, 6, triangle));
     ScoreGradient<A> gradient;
     PairProducts<kVectors>(triangle, q, k, gradient.probability);
     PairProducts<kVectors>(triangle, dout, v, gradient.score);
     gradient.Compute(triangle, first, t.lse.data<A>() + h * t.lse.stride(0) + row);
     for (int i = 0, pair = 0; i < length; pair += ++i) {
-      WeightedSum<kVectors>(first[i], i + 1, [&](int j) { return gradient.score + pair + j; }, k, triangle.columns,
-                            A(1), dq.row(i), /*add=*/false);
+      WeightedSum<kVectors>(
+          first[i], i + 1, [&](int j) { return gradient.score + pair + j; }, k, triangle.columns, A(1), dq.row(i),
+          /*add=*/false);
     }
     for (int j = 0; j < length; ++j) {  // key j is seen by rows from j on
       const auto seen = [&](const A* weights) {
@@ -279,11 +280,10 @@ void VisitStep(int64_t vectors, F&& f) {
 // Calls unit(window, key/value head, scratch) for all, `buffers` buffers in the scratch, each well after its rows of
 // `inputs` (of query heads or of key/value heads, by their width) were asked for.
 template <typename T, typename F>
-void ForEachUnit(const Context& context, const ops::AttentionShape& shape,
-                 const Triangle<AccumulateType<T>>& triangle, int buffers, std::initializer_list<const Tensor*> inputs,
-                 F&& unit) {
+void ForEachUnit(const Context& context, const ops::AttentionShape& shape, const Triangle<AccumulateType<T>>& triangle,
+                 int buffers, std::initializer_list<const Tensor*> inputs, F&& unit) {
   using A = AccumulateType<T>;
-  constexpr int64_t kAhead = 2;        // units
+  constexpr int64_t kAhead = 2;      // units
   constexpr int64_t kGrain = 16384;  // elements a thread must have to be worth waking
   const ThreadScratch<A> scratch(context, buffers * triangle.length * triangle.columns);
   const int64_t grain = kGrain / (triangle.length * triangle.columns) + 1;

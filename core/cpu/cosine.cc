@@ -49,8 +49,9 @@ void Run(const Tensor& a, const Tensor& b, const Tensor& scale, const Tensor& di
   ParallelFor(a.dim(0), RowGrain(width), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t at = i * width;
-      distance.data<A>()[i] = RunRow(a.data<A>() + at, b.data<A>() + at, width, scales != nullptr ? scales + i : nullptr,
-                                     das != nullptr ? das + at : nullptr, dbs != nullptr ? dbs + at : nullptr);
+      distance.data<A>()[i] =
+          RunRow(a.data<A>() + at, b.data<A>() + at, width, scales != nullptr ? scales + i : nullptr,
+                 das != nullptr ? das + at : nullptr, dbs != nullptr ? dbs + at : nullptr);
     }
   });
 }

@@ -68,8 +68,8 @@ void CrossEntropyForward(const Context&, const Tensor& logits, const Tensor& tar
       for (int64_t i = begin; i < end; ++i) {
         T* row = logits.data<T>() + i * width;
         const int32_t t = target.data<int32_t>()[i];
-        PHOTON_CHECK(t >= -1 && t < width) << "[cross_entropy] target " << t << " in row " << i << " of logits "
-                                           << logits.ToString();
+        PHOTON_CHECK(t >= -1 && t < width)
+            << "[cross_entropy] target " << t << " in row " << i << " of logits " << logits.ToString();
         if (t >= 0) {
           nll.data<A>()[i] = RunRow<T>(row, width, t, scales != nullptr ? scales + i : nullptr);
         } else {

@@ -52,7 +52,8 @@ void Rope(const Context&, const Tensor& x, int64_t head_dim, const Tensor& posit
       for (int64_t row = begin; row < end; ++row) {
         const A* angles = table.data<A>() + position[row] * head_dim;
         T* heads = x.data<T>() + row * x.stride(0);
-        for (int64_t h = 0; h < x.dim(1); h += head_dim) RotateHead(heads + h, head_dim / 2, angles, A(inverse ? -1 : 1));
+        for (int64_t h = 0; h < x.dim(1); h += head_dim)
+          RotateHead(heads + h, head_dim / 2, angles, A(inverse ? -1 : 1));
       }
     });
   });

@@ -33,9 +33,7 @@ void AddSelected(const Tensor& dout, const int32_t* index, bool second, const Te
 void AddSelected(const Tensor& dout, const int32_t* index, bool second, const Tensor& table) {
   if (!table.defined() || table.dim(0) == 0) return;
   VisitFloat(dout.dtype(), [&](auto in) {
-    VisitFloat(table.dtype(), [&](auto out) {
-      AddSelected<decltype(in), decltype(out)>(dout, index, second, table);
-    });
+    VisitFloat(table.dtype(), [&](auto out) { AddSelected<decltype(in), decltype(out)>(dout, index, second, table); });
   });
 }
 

@@ -13,11 +13,9 @@ bool IsFlatFloat(const Tensor& t) {
 
 void AdamW(const Context& context, const AdamWStep& step, const Tensor& p, const Tensor& g, const Tensor& m,
            const Tensor& v) {
-  const auto fits = [&](const Tensor& t) {
-    return IsFlatFloat(t) && t.shape() == p.shape() && t.dtype() == p.dtype();
-  };
-  PHOTON_CHECK(fits(p) && fits(g) && fits(m) && fits(v)) << "[adamw] p " << p.ToString() << ", g " << g.ToString()
-                                                         << ", m " << m.ToString() << ", v " << v.ToString();
+  const auto fits = [&](const Tensor& t) { return IsFlatFloat(t) && t.shape() == p.shape() && t.dtype() == p.dtype(); };
+  PHOTON_CHECK(fits(p) && fits(g) && fits(m) && fits(v))
+      << "[adamw] p " << p.ToString() << ", g " << g.ToString() << ", m " << m.ToString() << ", v " << v.ToString();
   PHOTON_CHECK(step.t >= 1 && step.beta1 < 1 && step.beta2 < 1)
       << "[adamw] step " << step.t << ", betas " << step.beta1 << ", " << step.beta2;
   context.backend().adamw(context, step, p, g, m, v);

@@ -10,9 +10,9 @@ struct AdamWStep {
   double beta1 = 0.9;
   double beta2 = 0.95;
   double eps = 1e-8;
-  double weight_decay = 0;   // decoupled: p -= lr * weight_decay * p
-  double gradient_scale = 1; // gradients are multiplied by it first (clipping)
-  int64_t t = 1;             // number of this update, from 1: bias correction
+  double weight_decay = 0;    // decoupled: p -= lr * weight_decay * p
+  double gradient_scale = 1;  // gradients are multiplied by it first (clipping)
+  int64_t t = 1;              // number of this update, from 1: bias correction
 };
 
 // m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= lr (m^ / (sqrt(v^) + eps) + weight_decay p).

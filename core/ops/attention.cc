@@ -66,8 +66,8 @@ void AttentionBackward(const Context& context, const Tensor& dout, const Tensor&
   PHOTON_CHECK(AreInputs(q, k, v, shape) && like(dout, q) && like(out, q) && IsLse(lse, q, shape) && like(dq, q) &&
                like(dk, k) && like(dv, v))
       << "[attention_backward] dout " << dout.ToString() << ", q " << q.ToString() << ", k " << k.ToString() << ", v "
-      << v.ToString() << ", out " << out.ToString() << ", lse " << lse.ToString() << ", dq " << dq.ToString()
-      << ", dk " << dk.ToString() << ", dv " << dv.ToString() << "; " << Describe(shape);
+      << v.ToString() << ", out " << out.ToString() << ", lse " << lse.ToString() << ", dq " << dq.ToString() << ", dk "
+      << dk.ToString() << ", dv " << dv.ToString() << "; " << Describe(shape);
   if (q.dim(0) > 0) context.backend().attention_backward(context, dout, q, k, v, out, lse, shape, dq, dk, dv);
 }
 
@@ -101,8 +101,7 @@ Var RotaryAttention(Tape& tape, const Var& qkv, const AttentionShape& shape, con
   Rope(context, columns.Rotated(x), shape.head_dim, positions, rope_table, /*inverse=*/false);
   const Tensor value = context.Empty({x.dim(0), columns.keys}, x.dtype());
   const Var out = tape.Output(value, qkv.needs_gradient());
-  const Tensor lse =
-      out.needs_gradient() ? context.Empty({shape.heads, x.dim(0)}, LseType(x.dtype())) : Tensor();
+  const Tensor lse = out.needs_gradient() ? context.Empty({shape.heads, x.dim(0)}, LseType(x.dtype())) : Tensor();
   AttentionForward(context, columns.Q(x), columns.K(x), columns.V(x), shape, value, lse);
   if (!out.needs_gradient()) return out;
   tape.Record("rotary_attention", [&context, x, slot = qkv.slot, out, lse, shape, columns, positions, rope_table] {

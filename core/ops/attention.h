@@ -13,9 +13,9 @@ struct AttentionShape {
   int64_t batch = 1;
   int64_t length = 1;
   int heads = 1;
-  int kv_heads = 1;        // query head h reads key/value head floor(h * kv_heads / heads)
+  int kv_heads = 1;  // query head h reads key/value head floor(h * kv_heads / heads)
   int64_t head_dim = 1;
-  Tensor first_key;        // i32 [batch * length], positions inside the sequence; undefined: all 0
+  Tensor first_key;  // i32 [batch * length], positions inside the sequence; undefined: all 0
 };
 
 // out = softmax(q k^T / sqrt(d)) v, softmax in f32 (f64).
@@ -33,7 +33,7 @@ struct CacheView {
   int64_t row = 0;
   int64_t rows = 1;
   int64_t length = 1;
-  Tensor keys;             // [capacity, kv_heads * d], the type of q
+  Tensor keys;  // [capacity, kv_heads * d], the type of q
   Tensor values;
 };
 // out rows of every view: causal attention of its new rows over its cache (new keys and values already in it).

@@ -21,7 +21,8 @@ void CosineForward(const Context& context, const Tensor& a, const Tensor& b, con
       << "[cosine] want one shape and dtype, contiguous: " << operands();
   PHOTON_CHECK(distance.defined() && fits(distance, {a.dim(0)}) && (!scale.defined() || fits(scale, {a.dim(0)})))
       << "[cosine] scale or distance does not fit: " << operands();
-  PHOTON_CHECK(scale.defined() || (!da.defined() && !db.defined())) << "[cosine] gradients need a scale: " << operands();
+  PHOTON_CHECK(scale.defined() || (!da.defined() && !db.defined()))
+      << "[cosine] gradients need a scale: " << operands();
   context.backend().cosine(context, a, b, scale, distance, da, db);
 }
 

@@ -14,8 +14,8 @@ void CrossEntropyForward(const Context& context, const Tensor& logits, const Ten
   PHOTON_CHECK(logits.rank() == 2 && logits.contiguous() && IsFloating(logits) && is_column(target, DType::kI32) &&
                is_column(nll, type) && (!scale.defined() || is_column(scale, type)))
       << "[cross_entropy] logits " << logits.ToString() << ", target " << target.ToString() << ", scale "
-      << scale.ToString() << ", nll " << nll.ToString()
-      << ": want [N, V] floating, [N] i32, [N] and [N] " << Name(type) << ", contiguous";
+      << scale.ToString() << ", nll " << nll.ToString() << ": want [N, V] floating, [N] i32, [N] and [N] " << Name(type)
+      << ", contiguous";
   context.backend().cross_entropy(context, logits, target, scale, nll);
 }
 

@@ -30,8 +30,8 @@ void Add(const Context& context, const Tensor& in, const Tensor& out) {
 
 void SumRows(const Context& context, const Tensor& in, const Tensor& out) {
   const DType sum_type = in.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
-  PHOTON_CHECK(IsMatrix(in) && IsFloating(in) && out.defined() &&
-               out.shape() == Shape{in.dim(1)} && out.contiguous() && out.dtype() == sum_type)
+  PHOTON_CHECK(IsMatrix(in) && IsFloating(in) && out.defined() && out.shape() == Shape{in.dim(1)} && out.contiguous() &&
+               out.dtype() == sum_type)
       << "[sum_rows] in " << in.ToString() << ", out " << out.ToString();
   context.backend().sum_rows(context, in, out);
 }

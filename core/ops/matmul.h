@@ -15,8 +15,8 @@ using MatMulFn = void(const Context& context, const Tensor& a, bool transpose_a,
                       const Tensor& bias, float beta, const Tensor& c);
 MatMulFn MatMul;
 
-// y = x W^T + b. x [N, in] of the weight's compute type or of the master type (cast first), W [out, in], b [out] or null;
-// y [N, out] of `output` type. Gradients: dx = dy W, dW += dy^T x, db += sum of dy's rows.
+// y = x W^T + b. x [N, in] of the weight's compute type or of the master type (cast first), W [out, in], b [out] or
+// null; y [N, out] of `output` type. Gradients: dx = dy W, dW += dy^T x, db += sum of dy's rows.
 Var Linear(Tape& tape, const Var& x, const Weight& weight, const Weight* bias, DType output);
 
 }  // namespace photon::ops

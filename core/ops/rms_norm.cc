@@ -104,7 +104,8 @@ ResidualNorm AddRmsNorm(Tape& tape, const Var& x, const Var& delta, const Weight
   ResidualNorm out;
   out.sum = x;
   if (has_delta) {
-    out.sum = tape.Output(context.Empty(x.value.shape(), x.value.dtype()), x.needs_gradient() || delta.needs_gradient());
+    out.sum =
+        tape.Output(context.Empty(x.value.shape(), x.value.dtype()), x.needs_gradient() || delta.needs_gradient());
   }
   out.normalized = tape.Output(context.Empty(x.value.shape(), output), out.sum.needs_gradient() || trained);
   const bool record = out.normalized.needs_gradient();
@@ -112,10 +113,11 @@ ResidualNorm AddRmsNorm(Tape& tape, const Var& x, const Var& delta, const Weight
   RmsNormForward(context, x.value, delta.value, weight.master, eps, has_delta ? out.sum.value : Tensor(),
                  out.normalized.value, rstd);
   if (!record) return out;
-  NormNode node = {context,        weight,   out.sum.value, rstd,         delta.value.dtype(),
-                   x.slot,         delta.slot, out.sum.slot, out.normalized.slot};
-  tape.Record("add_rms_norm", [node = std::move(node)]() mutable { node.Run(); },
-              trained ? std::vector<const Weight*>{&weight} : std::vector<const Weight*>{});
+  NormNode node = {context,    weight,       out.sum.value,      rstd, delta.value.dtype(), x.slot,
+                   delta.slot, out.sum.slot, out.normalized.slot};
+  tape.Record(
+      "add_rms_norm", [node = std::move(node)]() mutable { node.Run(); },
+      trained ? std::vector<const Weight*>{&weight} : std::vector<const Weight*>{});
   return out;
 }
 

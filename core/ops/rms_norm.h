@@ -8,7 +8,8 @@ namespace photon::ops {
 
 // sum = x + delta;  rstd = 1 / sqrt(mean(sum^2) + eps);  y = sum * rstd * weight.
 //   x [N, W] f32 (f64); delta [N, W] f32/bf16 (f64) or undefined; weight [W] of x's type; sum [N, W] of x's type, or
-//   undefined where delta is (then sum = x); y [N, W] f32/bf16 (f64); rstd [N] of x's type, or undefined. All contiguous.
+//   undefined where delta is (then sum = x); y [N, W] f32/bf16 (f64); rstd [N] of x's type, or undefined. All
+//   contiguous.
 using RmsNormForwardFn = void(const Context& context, const Tensor& x, const Tensor& delta, const Tensor& weight,
                               double eps, const Tensor& sum, const Tensor& y, const Tensor& rstd);
 // dx = dsum + gradient of y with respect to sum; dweight += gradient of the weight, rows summed in a fixed order.

@@ -8,9 +8,7 @@ namespace {
 
 bool IsTable(const Tensor& t) { return IsMatrix(t) && IsFloating(t); }
 
-bool IsIndex(const Tensor& t, int64_t n) {
-  return t.shape() == Shape{n} && t.dtype() == DType::kI32 && t.contiguous();
-}
+bool IsIndex(const Tensor& t, int64_t n) { return t.shape() == Shape{n} && t.dtype() == DType::kI32 && t.contiguous(); }
 
 // dx of the rows taken from a Var's value, with zeros where none was taken.
 void AccumulateRows(const Context& context, const Tensor& dy, const Tensor& index, GradientSlot& slot,
@@ -41,8 +39,8 @@ void SelectRowsGradient(const Context& context, const Tensor& dout, const Tensor
                             (d.dtype() == dout.dtype() || d.dtype() == DType::kF32 || d.dtype() == DType::kF64));
   };
   PHOTON_CHECK(IsTable(dout) && IsIndex(index, dout.dim(0)) && fits(da) && fits(db))
-      << "[select_rows_gradient] dout " << dout.ToString() << ", index " << index.ToString() << ", da "
-      << da.ToString() << ", db " << db.ToString();
+      << "[select_rows_gradient] dout " << dout.ToString() << ", index " << index.ToString() << ", da " << da.ToString()
+      << ", db " << db.ToString();
   if (!da.defined() && !db.defined()) return;
   context.backend().select_rows_gradient(context, dout, index, da, db);
 }
@@ -94,9 +92,8 @@ Var SelectOrStart(Tape& tape, const Var& x, const Weight& start, const Tensor& i
     if (!dy.defined()) return;
     dy = AsMatrix(dy, index.dim(0), width);
     if (x_slot != nullptr) AccumulateRows(context, dy, index, *x_slot, x_shape, dtype, /*second=*/false);
-    tape.WeightGradient([&context, &start, index, dy] {
-      SelectRowsGradient(context, dy, index, Tensor(), AsTable(start.gradient));
-    });
+    tape.WeightGradient(
+        [&context, &start, index, dy] { SelectRowsGradient(context, dy, index, Tensor(), AsTable(start.gradient)); });
   };
   tape.Record("select_or_start", backward, {&start});
   return y;

@@ -82,7 +82,8 @@ TEST(Damage, ReadingDamagedFilesFailsCleanly) {
   const std::string path = dir + "/model-00000-of-00001.h5", good = Slurp(path);
   float memory[39];
   const auto read = [&] {
-    return reader->Read("lm_head.weight", Region{{0, 0}, Shape{13, 3}}, Tensor::Wrap(memory, Shape{13, 3}, DType::kF32));
+    return reader->Read("lm_head.weight", Region{{0, 0}, Shape{13, 3}},
+                        Tensor::Wrap(memory, Shape{13, 3}, DType::kF32));
   };
   for (const std::string& bad : {std::string(), std::string("no HDF5"), good.substr(0, 300)}) {
     Spill(path, bad);
@@ -124,8 +125,8 @@ TEST(Inspect, TellsWhatIsThereAndWhatIsBad) {
   WriteSample(dir, 2, Layout::kRows, 1234567);
   const auto text = InspectCheckpoint(dir, InspectFormat::kText);
   ASSERT_TRUE(text.ok());
-  EXPECT_THAT(*text, AllOf(HasSubstr("1,234,567"), HasSubstr("tokenizer.model"), HasSubstr("cube"), HasSubstr("[3, 4, 5]"),
-                           HasSubstr("2 shards"), HasSubstr("optimizer-00001-of-00002.h5")));
+  EXPECT_THAT(*text, AllOf(HasSubstr("1,234,567"), HasSubstr("tokenizer.model"), HasSubstr("cube"),
+                           HasSubstr("[3, 4, 5]"), HasSubstr("2 shards"), HasSubstr("optimizer-00001-of-00002.h5")));
   const auto parameters = 7 * 5 + 13 * 3 + 11 + 3 * 4 * 5;
   const auto json = InspectCheckpoint(dir, InspectFormat::kJson);
   ASSERT_TRUE(json.ok());

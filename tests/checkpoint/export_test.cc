@@ -1,9 +1,9 @@
 // Weights and config out to safetensors + JSON and back.
 #include "checkpoint/export.h"
 
+#include <gmock/gmock.h>
 #include <google/protobuf/text_format.h>
 #include <google/protobuf/util/message_differencer.h>
-#include <gmock/gmock.h>
 
 #include <nlohmann/json.hpp>
 

@@ -1,4 +1,5 @@
-// Saves that fail or are killed: nothing half-written survives as if whole, HDF5 stays usable, the process ends normally.
+// Saves that fail or are killed: nothing half-written survives as if whole, HDF5 stays usable, the process ends
+// normally.
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -17,7 +18,9 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 std::vector<SampleTensor> LargerTensors() {
-  return {{"model", "big", Shape{300, 301}}, {"model", "small", Shape{3, 3}}, {"optimizer", "optimizer.m.big", Shape{300, 301}}};
+  return {{"model", "big", Shape{300, 301}},
+          {"model", "small", Shape{3, 3}},
+          {"optimizer", "optimizer.m.big", Shape{300, 301}}};
 }
 
 // The limit hits the first metadata, raw data, a later file, or only the manifest's neighbours: all must fail alike.
@@ -32,11 +35,11 @@ TEST_P(DiskFull, LeavesThePreviousCheckpointAndTheProcess) {
     LimitFileSize(limit);
     const std::string dir = CheckpointDir(folder.path(), 2);
     for (int attempt = 0; attempt < 2; ++attempt) {  // HDF5 must be usable after the first failure
-      const auto statuses = OnRanks(2, [&](Communicator& comm) {
-        return WriteSample(comm, dir, Layout::kRows, 2, LargerTensors());
-      });
+      const auto statuses =
+          OnRanks(2, [&](Communicator& comm) { return WriteSample(comm, dir, Layout::kRows, 2, LargerTensors()); });
       for (const absl::Status& status : statuses) {
-        if (status.code() != absl::StatusCode::kResourceExhausted) return fprintf(stderr, "%s\n", status.ToString().c_str()), 2;
+        if (status.code() != absl::StatusCode::kResourceExhausted)
+          return fprintf(stderr, "%s\n", status.ToString().c_str()), 2;
         if (status.message().find("step-00000002.tmp/") == absl::string_view::npos) return 3;
       }
       if (std::filesystem::exists(dir) || std::filesystem::exists(dir + ".tmp")) return 4;
@@ -74,7 +77,8 @@ TEST(Failure, FolderThatCannotBeWritten) {
   EXPECT_FALSE(status.ok());
   EXPECT_THAT(std::string(status.message()), HasSubstr(folder / "file"));
   namespace fs = std::filesystem;
-  fs::permissions(folder.path(), fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read | fs::perms::others_exec);
+  fs::permissions(folder.path(),
+                  fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read | fs::perms::others_exec);
   EXPECT_EQ(InChild([&] {
               if (geteuid() == 0 && seteuid(65534) != 0) return 3;  // root may write anywhere
               const absl::Status refused = WriteSample(*SelfCommunicator(), folder / "step-00000001", Layout::kRows, 1);
@@ -95,8 +99,8 @@ TEST(Failure, KilledAtAnyMomentLeavesWholeOnesOrNone) {
     if (child == 0) {
       for (int64_t step = 2;; ++step) {  // saves without end, re-saving what is there
         const std::string dir = CheckpointDir(run, 2 + step % 2);
-        for (const absl::Status& status : OnRanks(
-                 2, [&](Communicator& comm) { return WriteSample(comm, dir, Layout::kFlat, step); })) {
+        for (const absl::Status& status :
+             OnRanks(2, [&](Communicator& comm) { return WriteSample(comm, dir, Layout::kFlat, step); })) {
           if (!status.ok()) _exit(1);
         }
       }
@@ -107,7 +111,8 @@ TEST(Failure, KilledAtAnyMomentLeavesWholeOnesOrNone) {
     waitpid(child, &state, 0);
     ASSERT_TRUE(WIFSIGNALED(state)) << "the child failed by itself";
     for (const std::string& dir : ListCheckpoints(run)) ExpectSample(dir);
-    for (const std::string& name : FilesIn(run + "/checkpoints")) killed_midway += name.find(".tmp") != std::string::npos;
+    for (const std::string& name : FilesIn(run + "/checkpoints"))
+      killed_midway += name.find(".tmp") != std::string::npos;
   }
   EXPECT_GT(killed_midway, 0) << "no kill hit a save: the test shows nothing";
   ASSERT_TRUE(PublishCheckpoint(run, 1, 0).ok());

@@ -1,5 +1,5 @@
-// Checkpoints of made-up tensors, whose every element is a function of the tensor's name and the element's global index,
-// written by ranks that are threads.
+// Checkpoints of made-up tensors, whose every element is a function of the tensor's name and the element's global
+// index, written by ranks that are threads.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -92,7 +92,8 @@ class PartList {
       : tensor.dtype == DType::kU16 ? put(static_cast<uint16_t>(value))
                                     : put(static_cast<float>(value));
     });
-    parts.push_back({tensor.section, tensor.name, tensor.shape, region, Tensor::Wrap(bytes.data(), region.shape, tensor.dtype)});
+    parts.push_back(
+        {tensor.section, tensor.name, tensor.shape, region, Tensor::Wrap(bytes.data(), region.shape, tensor.dtype)});
   }
   std::vector<TensorPart> parts;
 

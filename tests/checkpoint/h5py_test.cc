@@ -45,7 +45,9 @@ TEST_P(H5py, SeesWholeTensors) {
   Spill(folder / "want.txt", want);
   Spill(folder / "check.py", kScript);
   const auto check = [&](const std::string& from, const std::string& index) {
-    return system(("cd " + from + " && " + kPython + " " + folder / "check.py" + " " + index + " " + folder / "want.txt").c_str());
+    return system(
+        ("cd " + from + " && " + kPython + " " + folder / "check.py" + " " + index + " " + folder / "want.txt")
+            .c_str());
   };
   EXPECT_EQ(check("/", CheckpointDir(folder / "run", 1) + "/index.h5"), 0);
   EXPECT_EQ(check("/", folder / "run/checkpoints/latest/index.h5"), 0) << "through the link";

@@ -23,11 +23,13 @@ std::string File(const std::string& header, const std::string& data) {
 TEST(Safetensors, RoundTrip) {
   TemporaryFolder folder;
   const std::string path = folder / "w.safetensors";
-  const std::vector<NamedShape> tensors = {{"z", Shape{3, 5}}, {"a", Shape{7}}, {"none", Shape{0, 4}}, {"scalar", Shape{}}};
-  const auto status = WriteSafetensors(path, tensors, {{"step", "3"}}, [](const NamedShape& tensor, absl::Span<float> out) {
-    for (size_t i = 0; i < out.size(); ++i) out[i] = tensor.name[0] + 0.25f * i;
-    return absl::OkStatus();
-  });
+  const std::vector<NamedShape> tensors = {
+      {"z", Shape{3, 5}}, {"a", Shape{7}}, {"none", Shape{0, 4}}, {"scalar", Shape{}}};
+  const auto status =
+      WriteSafetensors(path, tensors, {{"step", "3"}}, [](const NamedShape& tensor, absl::Span<float> out) {
+        for (size_t i = 0; i < out.size(); ++i) out[i] = tensor.name[0] + 0.25f * i;
+        return absl::OkStatus();
+      });
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_THAT(FilesIn(folder.path()), ElementsAre("w.safetensors"));
   const auto reader = SafetensorsReader::Open(path);

@@ -56,8 +56,8 @@ TEST_P(RoundTrip, RanksVerifyTogether) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, RoundTrip,
-                         Combine(Values(1, 2, 3), Values(Layout::kRows, Layout::kColumns, Layout::kFlat,
-                                                         Layout::kWholeByTurns)));
+                         Combine(Values(1, 2, 3),
+                                 Values(Layout::kRows, Layout::kColumns, Layout::kFlat, Layout::kWholeByTurns)));
 
 TEST(Store, ReplacesACheckpointOfTheSameStep) {
   TemporaryFolder folder;
@@ -111,10 +111,10 @@ void ExpectRefused(const std::vector<std::vector<Region>>& by_rank, DType dtype,
 
 TEST(Store, PartsMustCoverExactlyOnce) {
   const Region top{{0, 0}, Shape{2, 6}}, bottom{{2, 0}, Shape{2, 6}}, all{{0, 0}, Shape{4, 6}};
-  ExpectRefused({{top}, {}}, DType::kF32, "12 of 24");                                     // a hole
-  ExpectRefused({{all}, {bottom}}, DType::kF32, "overlap");                                // twice
-  ExpectRefused({{top}, {Region{{1, 0}, Shape{2, 6}}}}, DType::kF32, "overlap");           // right count, wrong place
-  ExpectRefused({{top}, {Region{{3, 0}, Shape{2, 6}}}}, DType::kF32, "outside");           // beyond the end
+  ExpectRefused({{top}, {}}, DType::kF32, "12 of 24");                            // a hole
+  ExpectRefused({{all}, {bottom}}, DType::kF32, "overlap");                       // twice
+  ExpectRefused({{top}, {Region{{1, 0}, Shape{2, 6}}}}, DType::kF32, "overlap");  // right count, wrong place
+  ExpectRefused({{top}, {Region{{3, 0}, Shape{2, 6}}}}, DType::kF32, "outside");  // beyond the end
   ExpectRefused({{top, Region{{2, 3}, Shape{2, 3}}}, {Region{{2, 0}, Shape{2, 2}}}}, DType::kF32, "22 of 24");
 }
 

@@ -80,9 +80,9 @@ TEST(LoadRunConfig, AppliesOverridesInOrder) {
 TEST(ApplyOverride, SetsEveryKindOfField) {
   RunConfig config = *ParseRunConfig("model { levels { chunk: 4 } levels { chunk: 4 } }", "t");
   for (const char* assignment :
-       {"model.width=96", "model.levels.1.chunk=2", "model.shift=ALL", "model.rope_theta=5e5", "data.document_mask=false",
-        "run_dir=runs/a=b", "data.train=\"with space\"", "training.seed=18446744073709551615", "training.steps=9000000000",
-        "training.optimizer.peak_lr=-1e-3"}) {
+       {"model.width=96", "model.levels.1.chunk=2", "model.shift=ALL", "model.rope_theta=5e5",
+        "data.document_mask=false", "run_dir=runs/a=b", "data.train=\"with space\"",
+        "training.seed=18446744073709551615", "training.steps=9000000000", "training.optimizer.peak_lr=-1e-3"}) {
     EXPECT_TRUE(ApplyOverride(assignment, &config).ok()) << assignment << ": " << ApplyOverride(assignment, &config);
   }
   EXPECT_EQ(config.model().width(), 96);
@@ -131,8 +131,8 @@ TEST(ApplyOverride, ErrorsSayWhatToDo) {
 }
 
 TEST(Resolved, WritesEveryDefault) {
-  const RunConfig resolved =
-      Resolved(*ParseRunConfig("model { heads: 6 levels { chunk: 3 } levels { } } training { batch_sequences: 12 }", "t"), 4);
+  const RunConfig resolved = Resolved(
+      *ParseRunConfig("model { heads: 6 levels { chunk: 3 } levels { } } training { batch_sequences: 12 }", "t"), 4);
   EXPECT_TRUE(resolved.has_run_dir());
   EXPECT_EQ(resolved.model().kv_heads(), 6);
   EXPECT_EQ(resolved.data().align(), 12);
@@ -159,7 +159,8 @@ TEST(Resolved, KeepsWhatIsSetAndIsIdempotent) {
 }
 
 TEST(ToText, ReadsBackAsTheSame) {
-  RunConfig config = *ParseRunConfig("run_dir: \"a \\\"b\\\" \\n\" model { rope_theta: 0.1 norm_eps: 1.0000000000000002 }", "t");
+  RunConfig config =
+      *ParseRunConfig("run_dir: \"a \\\"b\\\" \\n\" model { rope_theta: 0.1 norm_eps: 1.0000000000000002 }", "t");
   config = Resolved(config, 1);
   const absl::StatusOr<RunConfig> again = ParseRunConfig(ToText(config), "t");
   ASSERT_TRUE(again.ok());

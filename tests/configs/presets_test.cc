@@ -13,7 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 
 RunConfig Preset(const std::string& name) {
-  const absl::StatusOr<RunConfig> config = LoadRunConfig(std::string(PHOTON_SOURCE_DIR) + "/configs/" + name + ".textproto");
+  const absl::StatusOr<RunConfig> config =
+      LoadRunConfig(std::string(PHOTON_SOURCE_DIR) + "/configs/" + name + ".textproto");
   EXPECT_TRUE(config.ok()) << config.status();
   return config.ok() ? *config : RunConfig();
 }
@@ -38,7 +39,8 @@ TEST(Presets, AllCanBeTrained) {
     if (entry.path().extension() != ".textproto") continue;
     ++count;
     const RunConfig config = Preset(entry.path().stem());
-    for (const int ranks : {1, 2}) EXPECT_TRUE(ValidateRun(config, ranks).ok()) << entry.path() << ValidateRun(config, ranks);
+    for (const int ranks : {1, 2})
+      EXPECT_TRUE(ValidateRun(config, ranks).ok()) << entry.path() << ValidateRun(config, ranks);
   }
   EXPECT_GE(count, 11);
 }
@@ -57,7 +59,8 @@ TEST(Presets, QuickstartIsLargeEnough) {
   EXPECT_EQ(config.model().levels_size(), 2);
   EXPECT_EQ(ChunkProduct(config.model()), 16);
   EXPECT_GE(config.data().sequence_length(), 512);
-  EXPECT_GE(config.training().steps() * config.training().batch_sequences() * config.data().sequence_length(), 2'000'000);
+  EXPECT_GE(config.training().steps() * config.training().batch_sequences() * config.data().sequence_length(),
+            2'000'000);
 }
 
 }  // namespace

@@ -26,7 +26,8 @@ class Refused : public ::testing::TestWithParam<Bad> {};
 
 TEST_P(Refused, NamesFieldAndRemedy) {
   RunConfig config = *ParseRunConfig(kGood, "good");
-  for (const std::string& assignment : GetParam().overrides) ASSERT_TRUE(ApplyOverride(assignment, &config).ok()) << assignment;
+  for (const std::string& assignment : GetParam().overrides)
+    ASSERT_TRUE(ApplyOverride(assignment, &config).ok()) << assignment;
   const absl::Status status = ValidateRun(config, 2);
   ASSERT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()), HasSubstr(GetParam().field));
@@ -42,8 +43,10 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{{"model.levels.0.chunk=5", "data.sequence_length=60"}, "model.levels.0.chunk = 5", "use 45 or 50"},
         Bad{{"model.kv_heads=5"}, "model.kv_heads = 5", "use at most 4"},
         Bad{{"model.kv_heads=0"}, "model.kv_heads = 0", "leave it out"},
-        Bad{{"model.heads=0"}, "model.heads = 0", "use 1 or more"}, Bad{{"model.width=-8"}, "model.width = -8", "use 1 or more"},
-        Bad{{"model.ffn=0"}, "model.ffn = 0", "use 1 or more"}, Bad{{"model.vocab_size=0"}, "model.vocab_size", "use 1 or more"},
+        Bad{{"model.heads=0"}, "model.heads = 0", "use 1 or more"},
+        Bad{{"model.width=-8"}, "model.width = -8", "use 1 or more"},
+        Bad{{"model.ffn=0"}, "model.ffn = 0", "use 1 or more"},
+        Bad{{"model.vocab_size=0"}, "model.vocab_size", "use 1 or more"},
         Bad{{"model.levels.0.chunk=0"}, "model.levels.0.chunk = 0", "use 1 or more"},
         Bad{{"model.levels.1.prefix=0"}, "model.levels.1.prefix = 0", "use 1 or more"},
         Bad{{"model.levels.1.encoder_layers=0"}, "model.levels.1.encoder_layers", "use 1 or more"},
@@ -52,13 +55,16 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{{"model.layers=3"}, "model.layers = 3", "remove model.layers"},
         Bad{{"model.levels="}, "model.levels and model.layers are both missing", "layers for a flat one"},
         Bad{{"model.levels=", "model.layers=0"}, "model.layers = 0", "use 1 or more"},
-        Bad{{"model.rope_theta=0"}, "model.rope_theta", "above 0"}, Bad{{"model.norm_eps=nan"}, "model.norm_eps", "above 0"}));
+        Bad{{"model.rope_theta=0"}, "model.rope_theta", "above 0"},
+        Bad{{"model.norm_eps=nan"}, "model.norm_eps", "above 0"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Data, Refused,
     ::testing::Values(
         Bad{{"data.train="}, "data.train is missing", "photon prepare"},
-        Bad{{"data.sequence_length=50"}, "data.sequence_length = 50 is not a multiple of the 12 tokens", "use 48 or 60"},
+        Bad{{"data.sequence_length=50"},
+            "data.sequence_length = 50 is not a multiple of the 12 tokens",
+            "use 48 or 60"},
         Bad{{"data.sequence_length=7"}, "data.sequence_length = 7", "use 12"},
         Bad{{"data.sequence_length=0"}, "data.sequence_length = 0", "use 1 or more"},
         Bad{{"data.align=1"}, "data.align = 1 is not a multiple of the 12 tokens", "document_mask: false"},

@@ -155,11 +155,11 @@ double Largest(const Doubles& x) {
 
 // Error bounds from norms. u: roundoff of the arithmetic, w: of what is stored. Norms are of one head's row.
 //   score: a dot product of d terms, scaled: |ds| <= (d + 3) u |q| |k| / sqrt(d) =: s
-//   weight, relative: 2 s for score and lse or maximum, and the rounding of the exponent's argument, exp (4 u) and the sums
-//   of n terms: p = 2 s + (2 |score| + n + 8) u
-//   out = sum of weights times v: (p + n u) max |v|, and w |out| for the store
-//   dscore = weight (dout.v - mean), |dout.v| <= |dout| |v| =: D: 2 D (p + (d + n + 4) u + w): w as `out` was rounded
-//   dq = sum over keys, weights summing to 1; dk, dv = sums over up to m = n * group rows and heads, each weight <= 1
+//   weight, relative: 2 s for score and lse or maximum, and the rounding of the exponent's argument, exp (4 u) and the
+//   sums of n terms: p = 2 s + (2 |score| + n + 8) u out = sum of weights times v: (p + n u) max |v|, and w |out| for
+//   the store dscore = weight (dout.v - mean), |dout.v| <= |dout| |v| =: D: 2 D (p + (d + n + 4) u + w): w as `out` was
+//   rounded dq = sum over keys, weights summing to 1; dk, dv = sums over up to m = n * group rows and heads, each
+//   weight <= 1
 struct Bounds {
   double out, lse, dq, dk, dv;
 };
@@ -203,11 +203,12 @@ TEST_P(AttentionCases, MatchesTheDefinition) {
 INSTANTIATE_TEST_SUITE_P(
     Shapes, AttentionCases,
     ::testing::Combine(::testing::Values(Case{7, 5, 4, 4, 64}, Case{3, 1, 2, 1, 32}, Case{5, 5, 3, 2, 52},
-                                         Case{2, 4, 5, 5, 6}, Case{9, 3, 4, 2, 20}, Case{2, 16, 2, 2, 128},
-                                         Case{2, 8, 2, 1, 96, 3}, Case{3, 13, 3, 1, 60, 4}, Case{2, 9, 2, 2, 80},
-                                         Case{2, 17, 2, 2, 64}, Case{3, 17, 4, 2, 6, 5}, Case{2, 64, 3, 2, 52},
-                                         Case{1, 65, 2, 2, 56, 1}, Case{2, 100, 4, 1, 20, 9}, Case{1, 200, 2, 2, 128, 70},
-                                         Case{2, 257, 3, 3, 16}, Case{1, 300, 3, 2, 60, 130}),
+                                         Case{2, 4, 5, 5, 6}, Case{9, 3, 4, 2, 20},
+                                         Case{2, 16, 2, 2, 128}, Case{2, 8, 2, 1, 96, 3}, Case{3, 13, 3, 1, 60, 4},
+                                         Case{2, 9, 2, 2, 80}, Case{2, 17, 2, 2, 64}, Case{3, 17, 4, 2, 6, 5},
+                                         Case{2, 64, 3, 2, 52}, Case{1, 65, 2, 2, 56, 1}, Case{2, 100, 4, 1, 20, 9},
+                                         Case{1, 200, 2, 2, 128, 70}, Case{2, 257, 3, 3, 16},
+                                         Case{1, 300, 3, 2, 60, 130}),
                        ::testing::Values(DType::kF64, DType::kF32, DType::kBF16)));
 
 // Bytes of a tensor's row range: comparisons that see the sign of a zero and a NaN.
@@ -224,7 +225,8 @@ void FillRows(const Tensor& t, int64_t begin, int64_t end, double value) {
   VisitFloat(t.dtype(), [&](auto tag) {
     using T = decltype(tag);
     for (int64_t i = begin; i < end; ++i) {
-      for (int64_t j = 0; j < t.dim(1); ++j) t.data<T>()[i * t.stride(0) + j] = T(static_cast<AccumulateType<T>>(value));
+      for (int64_t j = 0; j < t.dim(1); ++j)
+        t.data<T>()[i * t.stride(0) + j] = T(static_cast<AccumulateType<T>>(value));
     }
   });
 }
@@ -309,7 +311,8 @@ TEST_P(EveryDType, CachedEqualsFullForward) {
     FillRows(cache, c.length, capacity, std::numeric_limits<double>::quiet_NaN());
     const int64_t cut = c.length / 2;
     // Two parts of the prompt, then single steps: all as views of one call, in a scrambled order of rows.
-    std::vector<ops::CacheView> views = {{.row = 0, .rows = cut, .length = cut, .keys = a.K(cache), .values = a.V(cache)}};
+    std::vector<ops::CacheView> views = {
+        {.row = 0, .rows = cut, .length = cut, .keys = a.K(cache), .values = a.V(cache)}};
     for (int64_t i = c.length - 1; i > cut; --i) views.push_back({i, 1, i + 1, a.K(cache), a.V(cache)});
     views.push_back({cut, 1, cut + 1, a.K(cache), a.V(cache)});
     const Tensor out = context.get().Empty({c.length, c.q_columns()}, GetParam());
@@ -317,8 +320,10 @@ TEST_P(EveryDType, CachedEqualsFullForward) {
     const Reference r = Define(a);
     ExpectNear(ToDoubles(context, out), r.out, BoundsOf(a, r).out, c.Name());
     const Tensor late = context.get().Empty({c.length, c.q_columns()}, GetParam());
-    ops::CachedAttention(context, a.Q(a.qkv), {{.row = cut, .rows = c.length - cut, .length = c.length, .keys = a.K(cache), .values = a.V(cache)}},
-                         a.shape, late);
+    ops::CachedAttention(
+        context, a.Q(a.qkv),
+        {{.row = cut, .rows = c.length - cut, .length = c.length, .keys = a.K(cache), .values = a.V(cache)}}, a.shape,
+        late);
     EXPECT_EQ(Bytes(late, cut, c.length), Bytes(out, cut, c.length)) << "steps differ from one longer call, " << c;
     if (c.length > 16) {
       EXPECT_EQ(Bytes(a.out, 0, c.length), Bytes(out, 0, c.length)) << "cached differs from full, " << c;
@@ -346,7 +351,9 @@ double Weighted(const Context& context, const Tensor& out, const Tensor& weights
   return sum;
 }
 
-Tensor Copy(const Context& context, const Tensor& t) { return FromDoubles(context, ToDoubles(context, t), t.shape(), t.dtype()); }
+Tensor Copy(const Context& context, const Tensor& t) {
+  return FromDoubles(context, ToDoubles(context, t), t.shape(), t.dtype());
+}
 
 TEST(RotaryAttention, GradientInBothRegimes) {
   const TestContext context;
@@ -358,7 +365,8 @@ TEST(RotaryAttention, GradientInBothRegimes) {
     const Tensor index = IntTensor(context, positions);
     const auto loss = [&] {
       Tape tape(context, Tape::Mode::kEvaluate);
-      return Weighted(context, ops::RotaryAttention(tape, Var(Copy(context, a.qkv)), a.shape, index, table).value, a.dout);
+      return Weighted(context, ops::RotaryAttention(tape, Var(Copy(context, a.qkv)), a.shape, index, table).value,
+                      a.dout);
     };
     Tape tape(context, Tape::Mode::kRecord);
     const Var qkv = tape.Leaf(Copy(context, a.qkv));

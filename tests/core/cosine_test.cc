@@ -55,8 +55,8 @@ TEST(Cosine, MatchesDouble) {
       const Tensor da = c.Empty({rows, width}, dtype), db = c.Empty({rows, width}, dtype);
       const Reference of_a = Cosine(ToDoubles(c, a), ToDoubles(c, b), ToDoubles(c, scale));
       const Reference of_b = Cosine(ToDoubles(c, b), ToDoubles(c, a), ToDoubles(c, scale));
-      // Each of the three sums has W roundings of terms whose absolute values sum to at most |a| |b|: the cosine is off by
-      // 2 (W + 5) u. The gradient: that times scale / |x|, for each of its two terms.
+      // Each of the three sums has W roundings of terms whose absolute values sum to at most |a| |b|: the cosine is off
+      // by 2 (W + 5) u. The gradient: that times scale / |x|, for each of its two terms.
       const double bound = 2 * (width + 5) * UnitRoundoff(dtype);
       double largest_scale = 0;
       for (double s : ToDoubles(c, scale)) largest_scale = std::max(largest_scale, std::abs(s));
@@ -74,7 +74,8 @@ TEST(Cosine, MatchesDouble) {
 TEST(Cosine, GradientsOnTheTape) {
   TestContext context;
   for (int64_t width : {2, 3, 17, 63}) {
-    const Tensor a = RandomTensor(context, {4, width}, DType::kF64, 1), b = RandomTensor(context, {4, width}, DType::kF64, 2);
+    const Tensor a = RandomTensor(context, {4, width}, DType::kF64, 1),
+                 b = RandomTensor(context, {4, width}, DType::kF64, 2);
     const Tensor scale = RandomTensor(context, {4}, DType::kF64, 3), distance = context.get().Empty({4}, DType::kF64);
     const auto loss = [&] {
       Tape evaluate(context, Tape::Mode::kEvaluate);

@@ -25,8 +25,8 @@ struct Layout {
   int64_t rows, columns;
   int64_t in_margin, out_margin;
 };
-constexpr Layout kLayouts[] = {{1, 1, 0, 0},  {3, 17, 0, 0},  {17, 65, 5, 0},   {65, 3, 0, 2},
-                               {7, 33, 1, 3}, {0, 5, 0, 0},   {301, 129, 0, 0}, {301, 129, 3, 9}};
+constexpr Layout kLayouts[] = {{1, 1, 0, 0},  {3, 17, 0, 0}, {17, 65, 5, 0},   {65, 3, 0, 2},
+                               {7, 33, 1, 3}, {0, 5, 0, 0},  {301, 129, 0, 0}, {301, 129, 3, 9}};
 
 Tensor Middle(const Tensor& t, int64_t margin) { return t.Columns(margin, t.dim(1) - margin); }
 

@@ -17,13 +17,13 @@
 namespace photon {
 namespace {
 
-using testing::InChild;
-using testing::LimitFileSize;
-using testing::TemporaryFolder;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::InChild;
 using ::testing::IsEmpty;
+using testing::LimitFileSize;
+using testing::TemporaryFolder;
 using ::testing::UnorderedElementsAre;
 
 TEST(FileError, CodesSayWhatToDo) {
@@ -140,7 +140,8 @@ TEST(OutputFile, KeepsTheOrderOfSmallAndLargeWritesAndReadsThemBack) {
                     EXPECT_EQ(back.size() % (1 << 20), 0u) << "a piece that is not the last is 1 MiB";
                     back.append(piece.data(), piece.size());
                     return absl::OkStatus();
-                  }).ok());
+                  })
+                  .ok());
   EXPECT_TRUE(back == all);
   ASSERT_TRUE(file->Write("end").ok());  // reading back does not move where writing goes on
   EXPECT_FALSE(std::filesystem::exists(folder / "f")) << "not before Publish";

@@ -28,10 +28,8 @@ struct Types {
   DType bias() const { return in == DType::kF64 ? DType::kF64 : DType::kF32; }
 };
 
-constexpr Types kTypes[] = {{DType::kF64, DType::kF64},
-                            {DType::kF32, DType::kF32},
-                            {DType::kBF16, DType::kBF16},
-                            {DType::kBF16, DType::kF32}};
+constexpr Types kTypes[] = {
+    {DType::kF64, DType::kF64}, {DType::kF32, DType::kF32}, {DType::kBF16, DType::kBF16}, {DType::kBF16, DType::kF32}};
 
 // A [rows, columns] view of random values: contiguous, or columns 3 .. of a matrix wider by 8.
 Tensor RandomMatrix(const Context& context, int64_t rows, int64_t columns, DType dtype, uint64_t seed, bool strided) {
@@ -78,10 +76,10 @@ double Bound(const Reference& reference, int64_t k, Types types) {
 
 void CheckProduct(const Context& context, int64_t m, int64_t k, int64_t n, bool ta, bool tb, Types types, bool has_bias,
                   bool accumulate, bool strided) {
-  const Tensor a = ta ? RandomMatrix(context, k, m, types.in, 1, strided)
-                      : RandomMatrix(context, m, k, types.in, 1, strided);
-  const Tensor b = tb ? RandomMatrix(context, n, k, types.in, 2, strided)
-                      : RandomMatrix(context, k, n, types.in, 2, strided);
+  const Tensor a =
+      ta ? RandomMatrix(context, k, m, types.in, 1, strided) : RandomMatrix(context, m, k, types.in, 1, strided);
+  const Tensor b =
+      tb ? RandomMatrix(context, n, k, types.in, 2, strided) : RandomMatrix(context, k, n, types.in, 2, strided);
   const Tensor bias = has_bias ? RandomTensor(context, {n}, types.bias(), 3) : Tensor();
   const int64_t margin = strided ? 4 : 0;
   const std::vector<double> poison(m * (n + 2 * margin), NAN);
@@ -107,8 +105,8 @@ class MatMulTypes : public ::testing::TestWithParam<Types> {};
 
 TEST_P(MatMulTypes, AgreesWithReference) {
   const TestContext context;
-  const int64_t shapes[][3] = {{1, 1, 1},   {1, 17, 3},   {3, 1, 65}, {2, 64, 1},  {16, 16, 16}, {17, 65, 3},
-                               {65, 3, 17}, {33, 130, 47}, {5, 96, 96}, {130, 31, 66}};
+  const int64_t shapes[][3] = {{1, 1, 1},   {1, 17, 3},  {3, 1, 65},    {2, 64, 1},  {16, 16, 16},
+                               {17, 65, 3}, {65, 3, 17}, {33, 130, 47}, {5, 96, 96}, {130, 31, 66}};
   for (const auto& [m, k, n] : shapes) {
     for (int flags = 0; flags < 32; ++flags) {
       CheckProduct(context, m, k, n, flags & 1, flags & 2, GetParam(), flags & 4, flags & 8, flags & 16);
@@ -126,7 +124,8 @@ TEST_P(MatMulTypes, EmptyDimensions) {
   }
 }
 
-// Reversing the rows of op(A) reverses those of C, bit for bit, in places that other register tiles and threads compute.
+// Reversing the rows of op(A) reverses those of C, bit for bit, in places that other register tiles and threads
+// compute.
 TEST_P(MatMulTypes, RowDependsOnItsRowAlone) {
   const TestContext context;
   const Types types = GetParam();
@@ -156,9 +155,8 @@ TEST_P(MatMulTypes, RowDependsOnItsRowAlone) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, MatMulTypes, ::testing::ValuesIn(kTypes), [](const auto& info) {
-  return absl::StrCat(Name(info.param.in), "_", Name(info.param.out));
-});
+INSTANTIATE_TEST_SUITE_P(All, MatMulTypes, ::testing::ValuesIn(kTypes),
+                         [](const auto& info) { return absl::StrCat(Name(info.param.in), "_", Name(info.param.out)); });
 
 // Ranks as threads: primitives made by one thread are run by others, at the same time.
 TEST(MatMul, SeveralThreadsAtOnce) {

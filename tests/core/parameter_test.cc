@@ -21,7 +21,9 @@ struct Layout {
 
   // q, k and v of different heights, a vector without a compute copy, and one more matrix.
   explicit Layout(const Placement& rows = {}) {
-    qkv = set.Add({{"q", {6, 5}, kNormal, true, rows}, {"k", {2, 5}, kNormal, true, rows}, {"v", {2, 5}, kNormal, true, rows}}, true);
+    qkv = set.Add(
+        {{"q", {6, 5}, kNormal, true, rows}, {"k", {2, 5}, kNormal, true, rows}, {"v", {2, 5}, kNormal, true, rows}},
+        true);
     norm = set.Add({{"norm", {5}, {.mean = 1, .stddev = 0}, false, {}}});
     matrix = set.Add({{"matrix", {4, 3}, {.mean = 2, .stddev = 0.25}, true, {}}}, true);
   }
@@ -75,7 +77,8 @@ TEST(ParameterSet, GapsAreZeroAndGroupsAligned) {
         used[p->begin + i] = true;
       }
     }
-    const std::vector<double> values = ToDoubles(context, layout.set.master()), gradients = ToDoubles(context, layout.set.gradient());
+    const std::vector<double> values = ToDoubles(context, layout.set.master()),
+                              gradients = ToDoubles(context, layout.set.gradient());
     int64_t gaps = 0;
     for (size_t i = 0; i < used.size(); ++i) {
       if (!used[i]) {
@@ -175,7 +178,8 @@ TEST(ParameterSet, InitialValuesDoNotDependOnThePlacement) {
       for (const char* name : {"q", "k", "v"}) {
         const Parameter &full = *whole.set.Find(name), &mine = *part.set.Find(name);
         const int64_t share = full.master.dim(dim) / ranks;
-        EXPECT_EQ(ToDoubles(context, mine.master), ToDoubles(context, full.master.Slice(dim, rank * share, (rank + 1) * share)))
+        EXPECT_EQ(ToDoubles(context, mine.master),
+                  ToDoubles(context, full.master.Slice(dim, rank * share, (rank + 1) * share)))
             << name << " dim " << dim << " rank " << rank;
       }
       EXPECT_EQ(part.qkv->master.shape(), (dim == 0 ? Shape{5, 5} : Shape{10, 1}));
@@ -187,7 +191,8 @@ TEST(ParameterSet, InitialValuesDoNotDependOnThePlacement) {
 TEST(ParameterSetDeathTest, TheSameNameTwice) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   Layout layout;
-  EXPECT_EXIT(layout.set.Add({{"norm", {5}, {}, false, {}}}), ::testing::ExitedWithCode(1), "parameter norm added twice");
+  EXPECT_EXIT(layout.set.Add({{"norm", {5}, {}, false, {}}}), ::testing::ExitedWithCode(1),
+              "parameter norm added twice");
 }
 
 }  // namespace

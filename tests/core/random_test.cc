@@ -15,7 +15,8 @@ using Words = std::array<uint32_t, 4>;
 // c0..c3 are here counter (low, high) and stream (low, high); its key words k0, k1 are key (low, high).
 TEST(Philox, KnownAnswers) {
   EXPECT_EQ(Philox(0, 0).Block(0), (Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
-  EXPECT_EQ(Philox(~uint64_t{0}, ~uint64_t{0}).Block(~uint64_t{0}), (Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+  EXPECT_EQ(Philox(~uint64_t{0}, ~uint64_t{0}).Block(~uint64_t{0}),
+            (Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
   // Digits of pi: counter 243f6a88 85a308d3 13198a2e 03707344, key a4093822 299f31d0.
   EXPECT_EQ(Philox(0x299f31d0a4093822, 0x0370734413198a2e).Block(0x85a308d3243f6a88),
             (Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
@@ -25,13 +26,15 @@ TEST(Philox, EveryInputMatters) {
   std::set<Words> blocks;
   for (const uint64_t key : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 32}) {
     for (const uint64_t stream : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 32}) {
-      for (const uint64_t counter : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 32}) blocks.insert(Philox(key, stream).Block(counter));
+      for (const uint64_t counter : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 32})
+        blocks.insert(Philox(key, stream).Block(counter));
     }
   }
   EXPECT_EQ(blocks.size(), 27u);
 }
 
-// Moments of n draws lie within 5 standard errors of the true ones (the draws are fixed, so this passes or fails for good).
+// Moments of n draws lie within 5 standard errors of the true ones (the draws are fixed, so this passes or fails for
+// good).
 TEST(Philox, UniformMoments) {
   constexpr int kDraws = 100'000;
   const Philox philox(3, 4);

@@ -101,7 +101,8 @@ TEST(RmsNorm, BackwardMatchesDouble) {
       const auto run = [&](DType stream, DType narrow, DType gradient, std::vector<double>* dx,
                            std::vector<double>* ddelta, std::vector<double>* dweight) {
         const Context& c = context;
-        const Tensor a = c.Empty({rows, width}, stream), b = c.Empty({rows, width}, narrow), w = c.Zeros({width}, stream);
+        const Tensor a = c.Empty({rows, width}, stream), b = c.Empty({rows, width}, narrow),
+                     w = c.Zeros({width}, stream);
         ops::RmsNormBackward(c, Converted(c, dy, gradient), Converted(c, x, stream), Converted(c, weight, stream),
                              Converted(c, rstd, stream), Converted(c, dsum, stream), a, b, w);
         *dx = ToDoubles(c, a);
@@ -112,8 +113,8 @@ TEST(RmsNorm, BackwardMatchesDouble) {
       run(types.x, types.delta, types.y, &dx, &ddelta, &dweight);
       run(DType::kF64, DType::kF64, DType::kF64, &want_dx, &want_ddelta, &want_dweight);
 
-      // With n = x rstd: dx sums W products dy w n, divided by W, so the error of the mean is below W u times its largest
-      // term; some ten more roundings. dweight: 70 terms dy n, of three roundings each.
+      // With n = x rstd: dx sums W products dy w n, divided by W, so the error of the mean is below W u times its
+      // largest term; some ten more roundings. dweight: 70 terms dy n, of three roundings each.
       const double u = UnitRoundoff(types.x);
       const double r = Largest(ToDoubles(context, rstd)), n = r * Largest(ToDoubles(context, x));
       const double d = Largest(ToDoubles(context, dy)), w = Largest(ToDoubles(context, weight));
@@ -173,8 +174,7 @@ TEST_P(RmsNormTape, GradientsMatchDifferences) {
 
 INSTANTIATE_TEST_SUITE_P(Uses, RmsNormTape,
                          ::testing::Values(Case{true, true, true}, Case{true, true, false}, Case{true, false, true},
-                                           Case{false, true, true}, Case{false, true, false},
-                                           Case{false, false, true}),
+                                           Case{false, true, true}, Case{false, true, false}, Case{false, false, true}),
                          [](const ::testing::TestParamInfo<Case>& info) {
                            return absl::StrCat(info.param.delta ? "Delta" : "NoDelta", info.param.use_sum ? "Sum" : "",
                                                info.param.use_normalized ? "Normalized" : "");
@@ -264,7 +264,8 @@ TEST(RmsNorm, WithoutArrivingGradientsNothingIsContributed) {
 
 TEST(RmsNorm, WeightAloneIsTrained) {
   TestContext context;
-  const Tensor x = RandomTensor(context, {3, 5}, DType::kF64, 1), factor = RandomTensor(context, {3, 5}, DType::kF64, 2);
+  const Tensor x = RandomTensor(context, {3, 5}, DType::kF64, 1),
+               factor = RandomTensor(context, {3, 5}, DType::kF64, 2);
   Weight weight;
   weight.master = weight.compute = RandomTensor(context, {5}, DType::kF64, 3);
   weight.gradient = context.get().Zeros({5}, DType::kF64);
@@ -273,13 +274,14 @@ TEST(RmsNorm, WeightAloneIsTrained) {
   EXPECT_FALSE(out.sum.needs_gradient());
   out.normalized.slot->Accumulate(context, factor);
   tape.Backward();
-  ExpectGradient(context, weight.master, weight.gradient,
-                 [&] {
-                   const Tensor y = context.get().Empty({3, 5}, DType::kF64);
-                   ops::RmsNormForward(context, x, Tensor(), weight.master, kEps, Tensor(), y, Tensor());
-                   return WeightedSum(context, y, factor);
-                 },
-                 "weight");
+  ExpectGradient(
+      context, weight.master, weight.gradient,
+      [&] {
+        const Tensor y = context.get().Empty({3, 5}, DType::kF64);
+        ops::RmsNormForward(context, x, Tensor(), weight.master, kEps, Tensor(), y, Tensor());
+        return WeightedSum(context, y, factor);
+      },
+      "weight");
 }
 
 TEST(RmsNorm, SameBitsForAnyThreadsAndNeighbours) {

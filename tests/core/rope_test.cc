@@ -63,8 +63,9 @@ TEST_P(RopeTest, MatchesComplexRotationOnStridedRowsAndInverts) {
 
   double largest = 0;
   for (double e : inside) largest = std::max(largest, std::abs(e));
-  // A rotated number is two products of numbers within `largest` and factors within 1, each factor and operation rounded
-  // once: 2 * 3 u; storing rounds what is within sqrt(2) largest. In f64 the reference itself rounds the angle: 2000 u.
+  // A rotated number is two products of numbers within `largest` and factors within 1, each factor and operation
+  // rounded once: 2 * 3 u; storing rounds what is within sqrt(2) largest. In f64 the reference itself rounds the angle:
+  // 2000 u.
   const double u = UnitRoundoff(TableType(dtype));
   const double bound = largest * (6 * u + 1.5 * UnitRoundoff(dtype) + (dtype == DType::kF64 ? 2 * 2000 * u : 0));
   ExpectNear(ToDoubles(context, x), Rotated(inside, columns, c.head_dim, positions), bound, "rotated");

@@ -37,8 +37,8 @@ struct Case {
   int64_t n, rows_a, rows_b, width;
   bool strided;
 };
-constexpr Case kCases[] = {{1, 1, 0, 1, false},   {3, 17, 2, 5, false},    {65, 4, 1, 17, true},
-                           {0, 3, 1, 4, false},   {33, 7, 3, 128, true},   {700, 50, 1, 96, false},
+constexpr Case kCases[] = {{1, 1, 0, 1, false},   {3, 17, 2, 5, false},      {65, 4, 1, 17, true},
+                           {0, 3, 1, 4, false},   {33, 7, 3, 128, true},     {700, 50, 1, 96, false},
                            {500, 1, 1, 65, true}, {300, 2000, 0, 160, false}};
 
 Tensor Table(const Context& context, int64_t rows, int64_t width, DType dtype, uint64_t seed, bool strided) {

@@ -101,9 +101,9 @@ TEST(Simd, BFloat16RoundsToNearestEven) {
     return static_cast<float>(half[3]);
   };
   EXPECT_EQ(round(1.0f), 1.0f);
-  EXPECT_EQ(round(1.0f + 0x1p-8f), 1.0f);                // tie: to even, down
-  EXPECT_EQ(round(1.0f + 0x3p-8f), 1.0f + 0x4p-8f);      // tie: to even, up
-  EXPECT_EQ(round(1.0f + 0x1.01p-8f), 1.0f + 0x1p-7f);   // just above the tie
+  EXPECT_EQ(round(1.0f + 0x1p-8f), 1.0f);               // tie: to even, down
+  EXPECT_EQ(round(1.0f + 0x3p-8f), 1.0f + 0x4p-8f);     // tie: to even, up
+  EXPECT_EQ(round(1.0f + 0x1.01p-8f), 1.0f + 0x1p-7f);  // just above the tie
   EXPECT_EQ(round(kInfinity), kInfinity);
   EXPECT_EQ(round(-kInfinity), -kInfinity);
   EXPECT_EQ(round(std::numeric_limits<float>::max()), kInfinity);
@@ -151,9 +151,7 @@ TYPED_TEST(SimdPartial, ForEachVectorCoversTheRowOnce) {
   using A = AccumulateType<TypeParam>;
   for (int64_t n : {0, 1, 7, 8, 15, 16, 17, 31, 32, 63, 200}) {
     std::vector<TypeParam> row(n, TypeParam(A{1}));
-    ForEachVector<A>(n, [&](int64_t i, auto lanes) {
-      Store(row.data() + i, Load(row.data() + i, lanes) * 2, lanes);
-    });
+    ForEachVector<A>(n, [&](int64_t i, auto lanes) { Store(row.data() + i, Load(row.data() + i, lanes) * 2, lanes); });
     for (const TypeParam& x : row) EXPECT_EQ(static_cast<A>(x), 2);
   }
 }

@@ -22,7 +22,9 @@ class TapeTest : public ::testing::Test {
     for (const char* name : {"a", "b", "c"}) {
       weights_[name] = parameters_.Add({{name, {kWidth, kWidth}, {.mean = 0, .stddev = 0.5}, false, {}}}, true);
     }
-    fused_ = parameters_.Add({{"q", {2, kWidth}, {.mean = 0, .stddev = 0.5}, false, {}}, {"k", {3, kWidth}, {.mean = 0, .stddev = 0.5}, false, {}}}, true);
+    fused_ = parameters_.Add({{"q", {2, kWidth}, {.mean = 0, .stddev = 0.5}, false, {}},
+                              {"k", {3, kWidth}, {.mean = 0, .stddev = 0.5}, false, {}}},
+                             true);
     parameters_.Allocate(context_, {.master = DType::kF64, .compute = DType::kF64, .gradients = true, .at = {}});
     parameters_.Initialize(context_, 1);
     x_ = RandomTensor(context_, {kRows, kWidth}, DType::kF64, 2);
@@ -35,13 +37,15 @@ class TapeTest : public ::testing::Test {
   static Var Square(Tape& tape, const Var& x) {
     const Context& context = tape.context();
     const Var y = tape.Output(context.Empty(x.value.shape(), DType::kF64), x.needs_gradient());
-    for (int64_t i = 0; i < x.value.elements(); ++i) y.value.data<double>()[i] = x.value.data<double>()[i] * x.value.data<double>()[i];
+    for (int64_t i = 0; i < x.value.elements(); ++i)
+      y.value.data<double>()[i] = x.value.data<double>()[i] * x.value.data<double>()[i];
     if (!y.needs_gradient()) return y;
     tape.Record("square", [&tape, value = x.value, x_slot = x.slot, y_slot = y.slot] {
       const Tensor dy = y_slot->Take();
       if (!dy.defined()) return;
       const Tensor dx = tape.context().Empty(value.shape(), DType::kF64);
-      for (int64_t i = 0; i < value.elements(); ++i) dx.data<double>()[i] = 2 * value.data<double>()[i] * dy.data<double>()[i];
+      for (int64_t i = 0; i < value.elements(); ++i)
+        dx.data<double>()[i] = 2 * value.data<double>()[i] * dy.data<double>()[i];
       x_slot->Accumulate(tape.context(), dx);
     });
     return y;
@@ -98,11 +102,13 @@ TEST_F(TapeTest, GradientsAreThoseOfDifferences) {
     Tape tape(context_, Tape::Mode::kEvaluate);
     const std::vector<double> y = ToDoubles(context_, Span(tape, Var(x_)).value);
     double sum = 0;
-    for (size_t i = 0; i < y.size(); ++i) sum += y[i] * (1 + static_cast<double>(i / kWidth) + 0.1 * static_cast<double>(i % kWidth));
+    for (size_t i = 0; i < y.size(); ++i)
+      sum += y[i] * (1 + static_cast<double>(i / kWidth) + 0.1 * static_cast<double>(i % kWidth));
     return sum;
   };
   ExpectGradient(context_, x_, FromDoubles(context_, got.x, {kRows, kWidth}, DType::kF64), loss, "x");
-  ExpectGradient(context_, parameters_.master(), FromDoubles(context_, got.weights, parameters_.master().shape(), DType::kF64), loss, "weights", 1000);
+  ExpectGradient(context_, parameters_.master(),
+                 FromDoubles(context_, got.weights, parameters_.master().shape(), DType::kF64), loss, "weights", 1000);
 }
 
 TEST_F(TapeTest, SlicesAreTheWhole) {
@@ -170,7 +176,9 @@ TEST_F(TapeTest, SlicesEvaluate) {
   const std::vector<double> want = ToDoubles(context_, Span(whole, Var(x_)).value);
   std::vector<double> got;
   Tape tape(context_, Tape::Mode::kEvaluate);
-  tape.Slices(Var(x_), kRows, [&](Tape& inner, const Var& rows, int64_t, int64_t) { got = ToDoubles(context_, Span(inner, rows).value); });
+  tape.Slices(Var(x_), kRows, [&](Tape& inner, const Var& rows, int64_t, int64_t) {
+    got = ToDoubles(context_, Span(inner, rows).value);
+  });
   EXPECT_EQ(got, want);
   EXPECT_EQ(ToDoubles(context_, parameters_.gradient()), std::vector<double>(parameters_.gradient().elements()));
 }

@@ -66,9 +66,8 @@ TEST_F(GenerateTest, TheSinkSeesEveryTokenOnce) {
   const auto model = MakeModel(context_, {.chunks = {2, 3}});
   for (GenerationMode mode : kModes) {
     std::vector<int32_t> seen;
-    const auto result = Generate(context_, *model, {5}, {.mode = mode, .max_new_tokens = 16}, [&](auto tokens) {
-      seen.insert(seen.end(), tokens.begin(), tokens.end());
-    });
+    const auto result = Generate(context_, *model, {5}, {.mode = mode, .max_new_tokens = 16},
+                                 [&](auto tokens) { seen.insert(seen.end(), tokens.begin(), tokens.end()); });
     ASSERT_TRUE(result.ok());
     EXPECT_EQ(seen, result->tokens);
   }
@@ -101,8 +100,8 @@ TEST_F(GenerateTest, SamplingIsAFunctionOfTheSeed) {
 
 // With one level or none there is nothing that modes could do differently.
 TEST_F(GenerateTest, AllModesAreHierAtOneLevelOrNone) {
-  for (const TinyModel& tiny : {TinyModel{.chunks = {}}, TinyModel{.chunks = {4}},
-                                TinyModel{.chunks = {4}, .shift = ModelConfig::ALL}}) {
+  for (const TinyModel& tiny :
+       {TinyModel{.chunks = {}}, TinyModel{.chunks = {4}}, TinyModel{.chunks = {4}, .shift = ModelConfig::ALL}}) {
     const auto model = MakeModel(context_, tiny);
     const std::vector<int32_t> hier = Tokens(*model, {1, 2, 3}, {.max_new_tokens = 13});
     for (GenerationMode mode : kModes) {
@@ -121,7 +120,8 @@ TEST_F(GenerateTest, EmptyPrompts) {
 TEST_F(GenerateTest, RefusesWhatItCannotDo) {
   const auto all = MakeModel(context_, {.chunks = {2, 2}, .shift = ModelConfig::ALL});
   EXPECT_THAT(Refusal(*all, {1}, {.mode = GenerationMode::kRec, .max_new_tokens = 1}), HasSubstr("mode rec"));
-  EXPECT_THAT(Refusal(*all, {1}, {.mode = GenerationMode::kHierParallel, .max_new_tokens = 1}), HasSubstr("shift: TOP"));
+  EXPECT_THAT(Refusal(*all, {1}, {.mode = GenerationMode::kHierParallel, .max_new_tokens = 1}),
+              HasSubstr("shift: TOP"));
   EXPECT_EQ(Tokens(*all, {1}, {.max_new_tokens = 9}).size(), 9u);
   EXPECT_THAT(Refusal(*all, {3, 19}, {.max_new_tokens = 1}), HasSubstr("token 1 is 19"));
   EXPECT_THAT(Refusal(*all, {-1}, {.max_new_tokens = 1}), HasSubstr("ids 0 to 18"));

@@ -1,5 +1,5 @@
-// hier-parallel and rec against their definitions (PHOTON paper, A.2 and A.3), computed from scratch for every token: full
-// forward passes of stacks over whole histories, no caches, nothing of inference/.
+// hier-parallel and rec against their definitions (PHOTON paper, A.2 and A.3), computed from scratch for every token:
+// full forward passes of stacks over whole histories, no caches, nothing of inference/.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -50,7 +50,8 @@ class Definition {
  private:
   int64_t width() const { return model_.config().width(); }
   Tensor Upload(const std::vector<double>& values) const {
-    return FromDoubles(context_, values, {static_cast<int64_t>(values.size()) / width(), width()}, model_.master_type());
+    return FromDoubles(context_, values, {static_cast<int64_t>(values.size()) / width(), width()},
+                       model_.master_type());
   }
   std::vector<double> Chunk(int l, const std::vector<double>& below) {
     return ToDoubles(context_, model_.level(l).chunker.Forward(tape_, Var(Upload(below))).value);
@@ -120,9 +121,9 @@ class Definition {
 
 std::vector<TinyModel> Models() {
   std::vector<TinyModel> all;
-  for (TinyModel tiny : {TinyModel{.chunks = {4, 4}}, TinyModel{.chunks = {2, 3}, .prefixes = {1, 3}, .kv_heads = 2},
-                         TinyModel{.chunks = {3, 2, 2}, .layers = 2}, TinyModel{.chunks = {1, 4}},
-                         TinyModel{.chunks = {2, 1}}}) {
+  for (TinyModel tiny :
+       {TinyModel{.chunks = {4, 4}}, TinyModel{.chunks = {2, 3}, .prefixes = {1, 3}, .kv_heads = 2},
+        TinyModel{.chunks = {3, 2, 2}, .layers = 2}, TinyModel{.chunks = {1, 4}}, TinyModel{.chunks = {2, 1}}}) {
     for (auto contents : {ModelConfig::ENCODED, ModelConfig::RECONSTRUCTED}) {
       for (auto scope : {ModelConfig::GLOBAL, ModelConfig::GROUP}) {
         tiny.contents = contents;

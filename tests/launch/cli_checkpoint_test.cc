@@ -49,8 +49,8 @@ class CheckpointCommand : public ::testing::Test {
     CheckpointContents contents;
     contents.config = Config();
     contents.state.set_step(7);
-    contents.parts.push_back({"model", "lm_head.weight", {3, 5}, {{0, 0}, {3, 5}},
-                              testing::RandomTensor(context_, {3, 5}, DType::kF32, 1)});
+    contents.parts.push_back(
+        {"model", "lm_head.weight", {3, 5}, {{0, 0}, {3, 5}}, testing::RandomTensor(context_, {3, 5}, DType::kF32, 1)});
     fs::create_directories(fs::path(run_) / "checkpoints");
     const std::unique_ptr<Communicator> self = SelfCommunicator();
     ASSERT_TRUE(WriteCheckpoint(*self, CheckpointDir(run_, 7), contents).ok());
@@ -104,15 +104,18 @@ TEST_F(CheckpointCommand, OneFlippedBitAnywhereIsRefused) {
 
 TEST_F(CheckpointCommand, ImportThenExportIsTheIdentity) {
   ModelConfig model;
-  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
-      "vocab_size: 11 width: 8 ffn: 6 heads: 2 levels { chunk: 2 encoder_layers: 1 decoder_layers: 1 } levels { chunk: 2 "
-      "encoder_layers: 1 decoder_layers: 1 }",
-      &model));
-  const std::string first = run_ + "/first.safetensors", second = run_ + "/second.safetensors", imported = run_ + "/imported";
+  ASSERT_TRUE(
+      google::protobuf::TextFormat::ParseFromString("vocab_size: 11 width: 8 ffn: 6 heads: 2 levels { chunk: 2 "
+                                                    "encoder_layers: 1 decoder_layers: 1 } levels { chunk: 2 "
+                                                    "encoder_layers: 1 decoder_layers: 1 }",
+                                                    &model));
+  const std::string first = run_ + "/first.safetensors", second = run_ + "/second.safetensors",
+                    imported = run_ + "/imported";
   WriteModel(model, first);
   Outcome outcome = RunPhoton(absl::StrCat("checkpoint import --in ", first, " --checkpoint ", imported));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  outcome = RunPhoton(absl::StrCat("checkpoint export --format safetensors --checkpoint ", imported, " --out ", second));
+  outcome =
+      RunPhoton(absl::StrCat("checkpoint export --format safetensors --checkpoint ", imported, " --out ", second));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const SafetensorsReader a = *SafetensorsReader::Open(first), b = *SafetensorsReader::Open(second);
   ASSERT_EQ(a.entries().size(), b.entries().size());

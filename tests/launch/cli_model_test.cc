@@ -38,7 +38,8 @@ class ModelCommands : public ::testing::Test {
         &config));
     std::vector<NamedShape> tensors;
     const std::unique_ptr<LanguageModel> model = LanguageModel::Create(config);
-    for (const auto& parameter : model->parameters().parameters()) tensors.push_back({parameter->spec.name, parameter->spec.shape});
+    for (const auto& parameter : model->parameters().parameters())
+      tensors.push_back({parameter->spec.name, parameter->spec.shape});
     const std::string file = dir_ + "/model.safetensors";
     ASSERT_TRUE(WriteSafetensors(file, tensors, {}, [](const NamedShape& tensor, absl::Span<float> out) {
                   const Philox philox(StableHash(tensor.name), 0);
@@ -46,7 +47,8 @@ class ModelCommands : public ::testing::Test {
                   return absl::OkStatus();
                 }).ok());
     std::ofstream(ModelJsonPath(file)) << ModelConfigToJson(config);
-    const Outcome imported = RunPhoton(absl::StrCat("checkpoint import --in ", file, " --checkpoint ", dir_, "/checkpoint"));
+    const Outcome imported =
+        RunPhoton(absl::StrCat("checkpoint import --in ", file, " --checkpoint ", dir_, "/checkpoint"));
     ASSERT_EQ(imported.exit_code, 0) << imported.err;
   }
   void TearDown() override { fs::remove_all(dir_); }
@@ -88,7 +90,8 @@ TEST_F(ModelCommands, ScoresOverTheVocabularyAreADistribution) {
 }
 
 TEST_F(ModelCommands, ScoreRefusesBadTokens) {
-  const std::pair<const char*, const char*> cases[] = {{"[]", "holds no tokens"}, {"[1, 11]", "11"}, {"[1, -1]", "-1"}, {"[1", "JSON"}};
+  const std::pair<const char*, const char*> cases[] = {
+      {"[]", "holds no tokens"}, {"[1, 11]", "11"}, {"[1, -1]", "-1"}, {"[1", "JSON"}};
   for (const auto& [json, problem] : cases) {
     const Outcome outcome = Score(json);
     EXPECT_EQ(outcome.exit_code, 2) << json;
@@ -101,7 +104,8 @@ TEST_F(ModelCommands, ScoreRefusesBadTokens) {
 TEST_F(ModelCommands, GeneratePrintsExactlyAsManyIdsAsAskedFor) {
   for (const char* mode : {"hier", "hier-parallel", "rec"}) {
     for (const int count : {0, 1, 9}) {
-      const Outcome outcome = GenerateTokens("[1, 2, 3, 4, 5]", absl::StrCat("--greedy --max-new-tokens ", count, " --mode ", mode));
+      const Outcome outcome =
+          GenerateTokens("[1, 2, 3, 4, 5]", absl::StrCat("--greedy --max-new-tokens ", count, " --mode ", mode));
       ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
       EXPECT_EQ(nlohmann::json::parse(outcome.out).get<std::vector<int>>().size(), static_cast<size_t>(count)) << mode;
       EXPECT_THAT(outcome.err, IsEmpty());

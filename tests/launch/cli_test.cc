@@ -26,7 +26,8 @@ std::string Refusal(const std::string& arguments) {
 }
 
 TEST(Cli, HelpAndVersionEverywhere) {
-  for (const char* command : {"", "prepare", "train", "generate", "score", "checkpoint inspect", "checkpoint verify", "checkpoint export", "checkpoint import"}) {
+  for (const char* command : {"", "prepare", "train", "generate", "score", "checkpoint inspect", "checkpoint verify",
+                              "checkpoint export", "checkpoint import"}) {
     const Outcome help = RunPhoton(std::string(command) + " --help");
     EXPECT_EQ(help.exit_code, 0) << command;
     EXPECT_THAT(help.out, HasSubstr(std::string("Usage: photon ") + command));
@@ -38,13 +39,15 @@ TEST(Cli, HelpAndVersionEverywhere) {
 
 TEST(Cli, UsageErrors) {
   EXPECT_EQ(Refusal(""), "photon: A subcommand is required (see photon --help)\n");
-  EXPECT_EQ(Refusal("chekpoint"), "photon: no command \"chekpoint\"; did you mean \"checkpoint\"? (see photon --help)\n");
+  EXPECT_EQ(Refusal("chekpoint"),
+            "photon: no command \"chekpoint\"; did you mean \"checkpoint\"? (see photon --help)\n");
   EXPECT_EQ(Refusal("checkpoint verfy"),
             "photon checkpoint: no command \"verfy\"; did you mean \"verify\"? (see photon checkpoint --help)\n");
   EXPECT_THAT(Refusal("checkpoint verify"), HasSubstr("--checkpoint is required"));
   EXPECT_THAT(Refusal("checkpoint inspect --checkpoint x --cofnig"),
               HasSubstr("no option \"--cofnig\"; did you mean \"--config\"?"));
-  EXPECT_THAT(Refusal("checkpoint export --checkpoint x --out y --format onnx"), HasSubstr("--format: onnx not in {safetensors}"));
+  EXPECT_THAT(Refusal("checkpoint export --checkpoint x --out y --format onnx"),
+              HasSubstr("--format: onnx not in {safetensors}"));
 }
 
 // `photon train` on a file of this text.
@@ -57,11 +60,14 @@ std::string TrainRefusal(const std::string& config, const std::string& options =
 }
 
 TEST(Cli, TrainRefusesBadConfigs) {
-  const std::string good = "run_dir: \"/no/run\" model { width: 64 heads: 4 levels { } levels { } } data { train: \"/no/text\" }";
+  const std::string good =
+      "run_dir: \"/no/run\" model { width: 64 heads: 4 levels { } levels { } } data { train: \"/no/text\" }";
   EXPECT_THAT(TrainRefusal("model {\n  widht: 64\n}"),
               HasSubstr(".textproto:2: ModelConfig has no field \"widht\"; did you mean \"width\"?"));
-  EXPECT_THAT(TrainRefusal(good, "--set model.heads=5"), HasSubstr("model.width = 64 is not a multiple of model.heads = 5; use 60 or 65"));
-  EXPECT_THAT(TrainRefusal(good, "--set model.levels.0.chunk=3 --set model.levels.1.chunk=1"), HasSubstr("model.levels.0.chunk = 3"));
+  EXPECT_THAT(TrainRefusal(good, "--set model.heads=5"),
+              HasSubstr("model.width = 64 is not a multiple of model.heads = 5; use 60 or 65"));
+  EXPECT_THAT(TrainRefusal(good, "--set model.levels.0.chunk=3 --set model.levels.1.chunk=1"),
+              HasSubstr("model.levels.0.chunk = 3"));
   EXPECT_THAT(TrainRefusal(good, "--set data.sequence_length=100"), HasSubstr("use 96 or 112"));
   EXPECT_THAT(TrainRefusal(good, "--set model.levles="), HasSubstr("did you mean \"levels\"?"));
   EXPECT_THAT(TrainRefusal(good), HasSubstr("/no/text"));
@@ -71,9 +77,12 @@ TEST(Cli, TrainRefusesBadConfigs) {
 }
 
 TEST(Cli, PrepareRefusesBadInput) {
-  EXPECT_THAT(Refusal("prepare --input /no/text.txt --out /tmp/photon-none"), HasSubstr("no tokenizer: name a SentencePiece model"));
-  EXPECT_THAT(Refusal("prepare --input /no/text.txt --out /tmp/photon-none --train-tokenizer 100"), HasSubstr("/no/text.txt"));
-  EXPECT_THAT(Refusal("prepare --input /etc/hostname --out /tmp/photon-none --tokenizer /no/t.model"), HasSubstr("/no/t.model"));
+  EXPECT_THAT(Refusal("prepare --input /no/text.txt --out /tmp/photon-none"),
+              HasSubstr("no tokenizer: name a SentencePiece model"));
+  EXPECT_THAT(Refusal("prepare --input /no/text.txt --out /tmp/photon-none --train-tokenizer 100"),
+              HasSubstr("/no/text.txt"));
+  EXPECT_THAT(Refusal("prepare --input /etc/hostname --out /tmp/photon-none --tokenizer /no/t.model"),
+              HasSubstr("/no/t.model"));
   EXPECT_THAT(Refusal("prepare --out /tmp/photon-none"), HasSubstr("--input is required"));
   EXPECT_FALSE(std::filesystem::exists("/tmp/photon-none.bin"));
 }

@@ -10,11 +10,11 @@ namespace photon {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::TrainFolder;
-using testing::TrainProcess;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using testing::TrainFolder;
+using testing::TrainProcess;
 
 constexpr char kEndless[] = "steps: 1000000 valid_every: 0 log_every: 10";
 
@@ -36,7 +36,8 @@ TEST(TrainCommand, LeavesWhatOthersRelyOn) {
       continue;
     }
     steps.push_back(line["step"]);
-    for (const char* key : {"loss", "lr", "grad_norm", "tokens_per_s", "mfu"}) EXPECT_TRUE(line[key].is_number()) << key;
+    for (const char* key : {"loss", "lr", "grad_norm", "tokens_per_s", "mfu"})
+      EXPECT_TRUE(line[key].is_number()) << key;
   }
   EXPECT_THAT(steps, ::testing::ElementsAre(1, 2, 3, 4, 5, 6));
   EXPECT_THAT(validations, ::testing::ElementsAre(3, 6));
@@ -85,26 +86,30 @@ TEST(TrainCommand, Sigusr1SavesAndGoesOn) {
   ASSERT_TRUE(run.WaitForLog(absl::StrCat("step ", (saved / 10 + 5) * 10, "/"))) << run.Log();
   EXPECT_FALSE(run.ended());
   kill(run.Ranks()[1], SIGUSR1);
-  EXPECT_TRUE(run.WaitFor([&] { return run.Log().find("saved ") != run.Log().rfind("saved "); })) << "a second save\n" << run.Log();
+  EXPECT_TRUE(run.WaitFor([&] { return run.Log().find("saved ") != run.Log().rfind("saved "); })) << "a second save\n"
+                                                                                                  << run.Log();
 }
 
-// The last step of a run whose learning rate is absurd: it overflows, stops itself, names the batch, and keeps what was good.
+// The last step of a run whose learning rate is absurd: it overflows, stops itself, names the batch, and keeps what was
+// good.
 TEST(TrainCommand, StopsItselfWith3) {
   const TrainFolder folder("steps: 200 valid_every: 0 health { max_skipped_in_row: 3 }", "every: 1 keep_last: 2");
   TrainProcess run(folder, 2, "--set training.optimizer.peak_lr=1e38 --set training.optimizer.warmup_steps=0");
   ASSERT_EQ(run.Wait(), 3) << run.Log();
-  EXPECT_THAT(run.Log(), AllOf(HasSubstr("4 bad steps in a row"), HasSubstr("of the sample order)"), HasSubstr("peak_lr"),
-                               HasSubstr("SKIPPED: the ")));
+  EXPECT_THAT(run.Log(), AllOf(HasSubstr("4 bad steps in a row"), HasSubstr("of the sample order)"),
+                               HasSubstr("peak_lr"), HasSubstr("SKIPPED: the ")));
   EXPECT_TRUE(Metrics(folder).back()["loss"].is_null());
 }
 
 TEST(TrainCommand, ARunIsNotWrittenOver) {
   const TrainFolder folder("steps: 2");
   ASSERT_EQ(TrainProcess(folder, 0, "").Wait(), 0);
-  const std::string metrics = folder.Read("run/metrics.jsonl"), manifest = folder.Read("run/checkpoints/step-00000002/manifest.textproto");
+  const std::string metrics = folder.Read("run/metrics.jsonl"),
+                    manifest = folder.Read("run/checkpoints/step-00000002/manifest.textproto");
   TrainProcess again(folder, 2, "--set training.steps=4");
   EXPECT_EQ(again.Wait(), 2) << again.Log();
-  EXPECT_THAT(again.Log(), AllOf(HasSubstr("holds checkpoints already"), HasSubstr("--resume"), HasSubstr(folder / "run")));
+  EXPECT_THAT(again.Log(),
+              AllOf(HasSubstr("holds checkpoints already"), HasSubstr("--resume"), HasSubstr(folder / "run")));
   EXPECT_EQ(folder.Read("run/metrics.jsonl"), metrics);
   EXPECT_EQ(folder.Read("run/checkpoints/step-00000002/manifest.textproto"), manifest);
   EXPECT_FALSE(fs::exists(folder.Checkpoint("step-00000004")));
@@ -136,7 +141,8 @@ TEST(TrainCommand, ADamagedNewestIsPassedOver) {
   EXPECT_EQ(resumed.Wait(), 0) << resumed.Log();
   EXPECT_THAT(resumed.Log(), AllOf(HasSubstr("checksum"), HasSubstr(part), HasSubstr("resumed at step 2")));
 
-  for (const char* file : {"step-00000002/model-00001-of-00002.h5", "step-00000004/index.h5", "step-00000005/index.h5"}) {
+  for (const char* file :
+       {"step-00000002/model-00001-of-00002.h5", "step-00000004/index.h5", "step-00000005/index.h5"}) {
     flip(folder.Checkpoint(file));
   }
   TrainProcess hopeless(folder, 1, "--resume --set training.steps=6");
@@ -148,14 +154,15 @@ TEST(TrainCommand, ADamagedNewestIsPassedOver) {
 }
 
 // A file-size limit is the closest to a full disk that needs no privileges: writes beyond it fail. The run ends, says
-// what it could not save, and an earlier checkpoint is still good. (Several kB are enough for metrics, not for tensors.)
+// what it could not save, and an earlier checkpoint is still good. (Several kB are enough for metrics, not for
+// tensors.)
 TEST(TrainCommand, AFullDiskCostsCheckpointsNotTheRun) {
   const TrainFolder folder("steps: 2 valid_every: 0", "every: 2");
   ASSERT_EQ(TrainProcess(folder, 0, "").Wait(), 0);
   TrainProcess full(folder, 0, "--resume --set training.steps=6", "ulimit -f 40");  // kB
   EXPECT_EQ(full.Wait(), 2) << full.Log();
-  EXPECT_THAT(full.Log(), AllOf(HasSubstr("resumed at step 2"), HasSubstr("checkpoint of step 4 NOT saved"), HasSubstr("step 6/6"),
-                                HasSubstr("the last checkpoint could not be saved")));
+  EXPECT_THAT(full.Log(), AllOf(HasSubstr("resumed at step 2"), HasSubstr("checkpoint of step 4 NOT saved"),
+                                HasSubstr("step 6/6"), HasSubstr("the last checkpoint could not be saved")));
   EXPECT_EQ(Metrics(folder).back()["step"], 6);
   EXPECT_EQ(fs::read_symlink(folder.Checkpoint("latest")), "step-00000002");
   EXPECT_FALSE(fs::exists(folder.Checkpoint("step-00000004.tmp")));

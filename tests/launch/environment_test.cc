@@ -25,8 +25,11 @@ TEST(Environment, NoLauncher) {
 
 TEST(Environment, OpenMpi) {
   // SLURM's variables of the surrounding job don't count: mpirun started the ranks.
-  const Environment env = Table({{"OMPI_COMM_WORLD_RANK", "3"}, {"OMPI_COMM_WORLD_LOCAL_SIZE", "4"}, {"SLURM_PROCID", "0"},
-                                 {"SLURM_STEP_TASKS_PER_NODE", "1"}, {"SLURM_CPU_BIND_TYPE", "mask_cpu:"}});
+  const Environment env = Table({{"OMPI_COMM_WORLD_RANK", "3"},
+                                 {"OMPI_COMM_WORLD_LOCAL_SIZE", "4"},
+                                 {"SLURM_PROCID", "0"},
+                                 {"SLURM_STEP_TASKS_PER_NODE", "1"},
+                                 {"SLURM_CPU_BIND_TYPE", "mask_cpu:"}});
   EXPECT_EQ(LauncherRank(env), 3);
   EXPECT_EQ(LocalRanks(env), 4);
   EXPECT_EQ(ThreadsForRank(16, env), 4);
@@ -34,17 +37,20 @@ TEST(Environment, OpenMpi) {
 }
 
 TEST(Environment, BoundRanksKeepTheirCores) {
-  EXPECT_EQ(ThreadsForRank(8, Table({{"OMPI_COMM_WORLD_RANK", "0"}, {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
+  EXPECT_EQ(ThreadsForRank(8, Table({{"OMPI_COMM_WORLD_RANK", "0"},
+                                     {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
                                      {"OMPI_MCA_orte_bound_at_launch", "1"}})),
             8);
-  EXPECT_EQ(ThreadsForRank(8, Table({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS_PER_NODE", "2"},
-                                     {"SLURM_CPU_BIND_TYPE", "mask_cpu:"}})),
-            8);
+  EXPECT_EQ(
+      ThreadsForRank(
+          8, Table({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS_PER_NODE", "2"}, {"SLURM_CPU_BIND_TYPE", "mask_cpu:"}})),
+      8);
 }
 
 TEST(Environment, SlurmCountsRanksNodeByNode) {
   const auto ranks = [](const char* list, const char* node) {
-    return LocalRanks(Table({{"SLURM_STEP_TASKS_PER_NODE", list}, {"SLURM_NODEID", node}, {"SLURM_NTASKS_PER_NODE", "9"}}));
+    return LocalRanks(
+        Table({{"SLURM_STEP_TASKS_PER_NODE", list}, {"SLURM_NODEID", node}, {"SLURM_NTASKS_PER_NODE", "9"}}));
   };
   EXPECT_EQ(ranks("4(x2),1", "0"), 4);
   EXPECT_EQ(ranks("4(x2),1", "1"), 4);
@@ -64,9 +70,10 @@ TEST(ExitCode, FollowsTheContract) {
   EXPECT_EQ(ExitCode(absl::InternalError("")), 1);
   EXPECT_EQ(ExitCode(absl::UnknownError("")), 1);
   EXPECT_EQ(ExitCode(absl::UnimplementedError("")), 1);
-  for (const absl::Status& bad : {absl::InvalidArgumentError(""), absl::NotFoundError(""), absl::FailedPreconditionError(""),
-                                  absl::DataLossError(""), absl::OutOfRangeError(""), absl::AlreadyExistsError(""),
-                                  absl::PermissionDeniedError(""), absl::ResourceExhaustedError("")}) {
+  for (const absl::Status& bad :
+       {absl::InvalidArgumentError(""), absl::NotFoundError(""), absl::FailedPreconditionError(""),
+        absl::DataLossError(""), absl::OutOfRangeError(""), absl::AlreadyExistsError(""),
+        absl::PermissionDeniedError(""), absl::ResourceExhaustedError("")}) {
     EXPECT_EQ(ExitCode(bad), 2) << bad;
   }
   EXPECT_EQ(ExitCode(absl::AbortedError("")), 3);

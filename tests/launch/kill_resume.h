@@ -1,5 +1,5 @@
-// A run on two ranks that is killed with SIGKILL at random moments and resumed, until it is done, must end with the very
-// bits of one that nobody disturbed: every step's metrics and every byte of the last checkpoint's tensors.
+// A run on two ranks that is killed with SIGKILL at random moments and resumed, until it is done, must end with the
+// very bits of one that nobody disturbed: every step's metrics and every byte of the last checkpoint's tensors.
 #pragma once
 
 #include <stdio.h>
@@ -19,7 +19,8 @@ class KillResume {
   static constexpr char kTraining[] = "steps: 120 valid_every: 10 valid_sequences: 4 health { spike_factor: 20 }";
   static constexpr char kCheckpoint[] = "every: 2 keep_last: 2";
 
-  explicit KillResume(uint64_t seed) : random_(seed, StableHash("moments to kill at")), undisturbed_(kTraining, kCheckpoint) {
+  explicit KillResume(uint64_t seed)
+      : random_(seed, StableHash("moments to kill at")), undisturbed_(kTraining, kCheckpoint) {
     const double started = Now();
     TrainProcess run(undisturbed_, 2, "--resume");
     EXPECT_TRUE(run.WaitForLog(kLoopBegins)) << run.Log();
@@ -45,7 +46,9 @@ class KillResume {
  private:
   static constexpr char kLoopBegins[] = "matrix peak";
 
-  static double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+  static double Now() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  }
   static void Sleep(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
   double Uniform() { return random_.Uniform(drawn_++); }
 
@@ -84,9 +87,10 @@ class KillResume {
     in_saves_ += !inside.empty();
     in_startup_ += !started;
     const size_t last = log.rfind(" step ");
-    const std::string at = last == std::string::npos ? "step 0" : log.substr(last + 1, log.find_first_of("/ \n", last + 6) - last - 1);
-    printf("kill %2d: at %s%s%s%s\n", kill, at.c_str(), started ? "" : ", while starting", inside.empty() ? "" : ", inside a save:",
-           inside.c_str());
+    const std::string at =
+        last == std::string::npos ? "step 0" : log.substr(last + 1, log.find_first_of("/ \n", last + 6) - last - 1);
+    printf("kill %2d: at %s%s%s%s\n", kill, at.c_str(), started ? "" : ", while starting",
+           inside.empty() ? "" : ", inside a save:", inside.c_str());
     fflush(stdout);
   }
 
@@ -96,9 +100,11 @@ class KillResume {
     std::ifstream in(folder / "run/metrics.jsonl");
     for (std::string line; std::getline(in, line);) {
       const nlohmann::json entry = nlohmann::json::parse(line);
-      std::string& said = steps[absl::StrCat(entry["step"].get<int>(), entry.contains("valid_loss") ? " validation" : "")];
+      std::string& said =
+          steps[absl::StrCat(entry["step"].get<int>(), entry.contains("valid_loss") ? " validation" : "")];
       EXPECT_EQ(said, "") << "a step twice: " << line;
-      for (const char* key : {"loss", "ce", "rec", "lr", "grad_norm", "tokens", "skipped", "valid_loss", "valid_tokens"}) {
+      for (const char* key :
+           {"loss", "ce", "rec", "lr", "grad_norm", "tokens", "skipped", "valid_loss", "valid_tokens"}) {
         if (entry.contains(key)) absl::StrAppend(&said, key, " ", entry[key].dump(), " ");
       }
     }

@@ -1,5 +1,5 @@
-// `photon train` as a process of its own, alone or under mpirun, on a tiny model and a made-up token file: for tests that
-// send it signals.
+// `photon train` as a process of its own, alone or under mpirun, on a tiny model and a made-up token file: for tests
+// that send it signals.
 #pragma once
 
 #include <fcntl.h>
@@ -42,19 +42,23 @@ class TrainFolder : public TemporaryFolder {
     }
     EXPECT_TRUE(writer->Finish().ok() && writer->Publish().ok());
     Write("config.textproto", absl::StrCat(R"(
-      run_dir: ")", *this / "run", R"("
+      run_dir: ")",
+                                           *this / "run", R"("
       model {
         vocab_size: 61 width: 24 ffn: 40 heads: 2
         levels { encoder_layers: 1 decoder_layers: 1 }
         levels { encoder_layers: 1 decoder_layers: 1 }
       }
-      data { train: ")", *this / "tokens", R"(" sequence_length: 64 valid_fraction: 0.1 }
+      data { train: ")",
+                                           *this / "tokens", R"(" sequence_length: 64 valid_fraction: 0.1 }
       training {
         batch_sequences: 4 dtype: "f32"
         optimizer { peak_lr: 1e-2 warmup_steps: 5 }
-        )", training, R"(
+        )",
+                                           training, R"(
       }
-      checkpoint { )", checkpoint, " }\n"));
+      checkpoint { )",
+                                           checkpoint, " }\n"));
   }
   std::string config() const { return *this / "config.textproto"; }
   std::string Checkpoint(const std::string& name) const { return *this / ("run/checkpoints/" + name); }
@@ -69,10 +73,11 @@ class TrainProcess {
       : log_(folder / "log") {
     std::filesystem::remove(log_);
     // One thread a rank: the ranks share the cores. mpirun's own files go where they are cleaned up after a SIGKILL.
-    const std::string command = absl::StrCat(
-        limits, "; export OMP_NUM_THREADS=1 OMPI_MCA_orte_tmpdir_base=", folder / "", " OMPI_MCA_btl_vader_backing_directory=",
-        folder / "", "; . ", PHOTON_SOURCE_DIR, "/launch/mpi_env.sh; exec ",
-        ranks > 0 ? absl::StrCat("mpirun -n ", ranks, " ") : "", PHOTON_BINARY, " train --config ", folder.config(), " ", arguments);
+    const std::string command =
+        absl::StrCat(limits, "; export OMP_NUM_THREADS=1 OMPI_MCA_orte_tmpdir_base=", folder / "",
+                     " OMPI_MCA_btl_vader_backing_directory=", folder / "", "; . ", PHOTON_SOURCE_DIR,
+                     "/launch/mpi_env.sh; exec ", ranks > 0 ? absl::StrCat("mpirun -n ", ranks, " ") : "",
+                     PHOTON_BINARY, " train --config ", folder.config(), " ", arguments);
     session_ = fork();
     if (session_ == 0) {
       setsid();
@@ -119,7 +124,8 @@ class TrainProcess {
     }
     return ranks;
   }
-  // SIGKILL to mpirun and all ranks. mpirun puts each rank in a process group of its own: only the session holds them all.
+  // SIGKILL to mpirun and all ranks. mpirun puts each rank in a process group of its own: only the session holds them
+  // all.
   void KillAll() {
     if (!ended()) kill(session_, SIGKILL);  // it may not lead its session yet
     for (auto members = Members(); !members.empty(); members = Members()) {
@@ -143,7 +149,8 @@ class TrainProcess {
       const size_t open = stat.find('('), close = stat.rfind(')');
       if (open == std::string::npos || close == std::string::npos) continue;
       const std::vector<std::string> fields = absl::StrSplit(stat.substr(close + 2), ' ');
-      if (fields[0] != "Z" && fields[3] == absl::StrCat(session_)) members.emplace_back(pid, stat.substr(open + 1, close - open - 1));
+      if (fields[0] != "Z" && fields[3] == absl::StrCat(session_))
+        members.emplace_back(pid, stat.substr(open + 1, close - open - 1));
     }
     return members;
   }

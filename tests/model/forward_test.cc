@@ -148,9 +148,9 @@ double RelativeError(const Rows& got, const Rows& want) {
   return std::sqrt(error / square);
 }
 
-// How far one rounding of every matrix to bf16 moves the logits measures how much this model amplifies roundings. A bf16
-// run has some six of them per product (weight, input, output; q, k, v, probabilities, gate, up on the way): sqrt(6) as
-// much where they are independent, 6 where they all conspire.
+// How far one rounding of every matrix to bf16 moves the logits measures how much this model amplifies roundings. A
+// bf16 run has some six of them per product (weight, input, output; q, k, v, probabilities, gate, up on the way):
+// sqrt(6) as much where they are independent, 6 where they all conspire.
 TEST_P(Forward, Bf16IsWithinTheRoundingsOfItsProducts) {
   SCOPED_TRACE(Describe(GetParam()));
   const auto exact = MakeModel(context_, GetParam(), DType::kF32, DType::kF32);

@@ -1,10 +1,11 @@
 // The loss: its value, its gradient for every flag, and that slices, microbatches and recomputation change nothing.
+#include "model/objective.h"
+
 #include <gtest/gtest.h>
 
 #include <map>
 
 #include "absl/strings/match.h"
-#include "model/objective.h"
 #include "model/training_stage.h"
 #include "tests/support/models.h"
 #include "tests/support/reference_model.h"
@@ -115,19 +116,20 @@ TEST_P(Objective, ValueIsTheDefinition) {
   EXPECT_NEAR(SumLoss(context_, *model_, batch_, rows).nll, nll, 1e-9 * nll);
 }
 
-// Gradients against differences of the loss. A perturbed forward also moves the encoder states that L_rec aims at, which
-// the stop-gradient holds still: with it, only parameters that no target depends on can be compared like this.
+// Gradients against differences of the loss. A perturbed forward also moves the encoder states that L_rec aims at,
+// which the stop-gradient holds still: with it, only parameters that no target depends on can be compared like this.
 TEST_P(Objective, GradientIsTheDerivative) {
   SCOPED_TRACE(Describe(GetParam().model));
   Gradient({batch_}, {});
   const bool holds_targets = GetParam().stop_gradient && GetParam().alpha != 0;
   int checked = 0;
   for (const std::unique_ptr<Parameter>& p : model_->parameters().parameters()) {
-    const bool decodes = absl::StrContains(p->spec.name, ".decoder.") || absl::StrContains(p->spec.name, ".converter.") ||
-                         absl::StrContains(p->spec.name, ".start");
+    const bool decodes = absl::StrContains(p->spec.name, ".decoder.") ||
+                         absl::StrContains(p->spec.name, ".converter.") || absl::StrContains(p->spec.name, ".start");
     if (holds_targets && !decodes) continue;
     ++checked;
-    ExpectGradient(context_, p->master, p->gradient, [&] { return Evaluate(); }, p->spec.name, 6);
+    ExpectGradient(
+        context_, p->master, p->gradient, [&] { return Evaluate(); }, p->spec.name, 6);
   }
   EXPECT_GT(checked, 4);
 }
@@ -137,7 +139,8 @@ TEST(StopGradient, KeepsTheReconstructionLossOutOfItsTargets) {
   const auto model = MakeModel(context, {.chunks = {2, 2}, .width = 8, .heads = 2, .kv_heads = 2});
   const TokenBatch batch = PaddedBatch(4, 19);
   const LossCounts counts = LossCounts::Of(model->config(), batch);
-  // The last layer norm of encoder 1 reaches the loss as contents and as target. Its gradient differs by the target's part.
+  // The last layer norm of encoder 1 reaches the loss as contents and as target. Its gradient differs by the target's
+  // part.
   const auto gradient = [&](bool stop) {
     ObjectiveConfig objective;
     objective.set_alpha(0.5);

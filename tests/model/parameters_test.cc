@@ -38,7 +38,7 @@ TEST(ParameterTotals, AreThePapers) {
   for (const Size& size : kSizes) {
     SCOPED_TRACE(size.width);
     EXPECT_EQ(Count(Config(size, 0, 4 * size.depth)), size.vanilla);
-    EXPECT_EQ(Count(Config(size, 1, 2 * size.depth)), size.block + size.width);    // our start latent: + D
+    EXPECT_EQ(Count(Config(size, 1, 2 * size.depth)), size.block + size.width);  // our start latent: + D
     EXPECT_EQ(Count(Config(size, 2, size.depth)), size.photon + size.width);
   }
 }

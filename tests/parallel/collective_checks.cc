@@ -64,7 +64,9 @@ T ReduceInRankOrder(Reduction op, int ranks, int64_t i) {
     auto total = static_cast<AccumulateType<T>>(Value<T>(0, i));
     for (int r = 1; r < ranks; ++r) {
       const auto next = static_cast<AccumulateType<T>>(Value<T>(r, i));
-      total = op == Reduction::kSum ? total + next : op == Reduction::kMin ? std::min(total, next) : std::max(total, next);
+      total = op == Reduction::kSum   ? total + next
+              : op == Reduction::kMin ? std::min(total, next)
+                                      : std::max(total, next);
     }
     return T(total);
   }
@@ -257,8 +259,8 @@ void CheckSmallValues(Communicator& comm) {
   EXPECT_EQ(AgreeOn(comm, "all well", absl::OkStatus()), absl::OkStatus());
   const int last = comm.size() - 1;
   const bool fails = comm.rank() >= last - 1 && comm.rank() > 0;  // the last two; the lower one is heard
-  const absl::Status agreed = AgreeOn(
-      comm, "open", fails ? absl::NotFoundError("no file " + std::to_string(comm.rank())) : absl::OkStatus());
+  const absl::Status agreed =
+      AgreeOn(comm, "open", fails ? absl::NotFoundError("no file " + std::to_string(comm.rank())) : absl::OkStatus());
   if (last == 0) {
     EXPECT_EQ(agreed, absl::OkStatus());
     return;

@@ -9,15 +9,15 @@
 
 namespace photon::testing {
 
-void CheckAllReduce(Communicator& comm);      // every dtype, operation and awkward size
+void CheckAllReduce(Communicator& comm);  // every dtype, operation and awkward size
 void CheckAllReduceNan(Communicator& comm);
 void CheckGatherAndScatter(Communicator& comm);  // and in place
-void CheckBroadcast(Communicator& comm);      // from every root
-void CheckSendReceive(Communicator& comm);    // a ring, every dtype, tags out of order
+void CheckBroadcast(Communicator& comm);         // from every root
+void CheckSendReceive(Communicator& comm);       // a ring, every dtype, tags out of order
 void CheckMessageOfWrongSize(Communicator& comm);
-void CheckArguments(Communicator& comm);      // what is refused before anything is sent
-void CheckSplit(Communicator& comm);          // two colors, reversed keys, and both groups work
-void CheckSmallValues(Communicator& comm);    // AllReduceScalar, BroadcastString, AgreeOn
+void CheckArguments(Communicator& comm);    // what is refused before anything is sent
+void CheckSplit(Communicator& comm);        // two colors, reversed keys, and both groups work
+void CheckSmallValues(Communicator& comm);  // AllReduceScalar, BroadcastString, AgreeOn
 void CheckMesh(Communicator& comm);
 
 }  // namespace photon::testing

@@ -35,12 +35,13 @@ INSTANTIATE_TEST_SUITE_P(
                        ::testing::Values(1, 2, 3, 5)),
     [](const auto& info) { return std::get<0>(info.param).name + std::to_string(std::get<1>(info.param)); });
 
-INSTANTIATE_TEST_SUITE_P(
-    PointToPoint, ThreadsTest,
-    ::testing::Combine(::testing::Values(Case{"SendReceive", CheckSendReceive},
-                                         Case{"WrongSize", CheckMessageOfWrongSize}),
-                       ::testing::Values(2, 3, 5)),
-    [](const auto& info) { return std::get<0>(info.param).name + std::to_string(std::get<1>(info.param)); });
+INSTANTIATE_TEST_SUITE_P(PointToPoint, ThreadsTest,
+                         ::testing::Combine(::testing::Values(Case{"SendReceive", CheckSendReceive},
+                                                              Case{"WrongSize", CheckMessageOfWrongSize}),
+                                            ::testing::Values(2, 3, 5)),
+                         [](const auto& info) {
+                           return std::get<0>(info.param).name + std::to_string(std::get<1>(info.param));
+                         });
 
 TEST(ThreadsMismatchTest, EveryRankIsToldWhoCalledWhat) {
   OnThreads(3, [](Communicator& comm) {

@@ -11,8 +11,8 @@
 
 namespace photon::testing {
 
-// Runs `body` in a child, which leaves through exit(), hence through the exit handlers of libraries. Returns what `body`
-// returned; 100 + signal where the child was killed. A child that hangs is killed by its alarm.
+// Runs `body` in a child, which leaves through exit(), hence through the exit handlers of libraries. Returns what
+// `body` returned; 100 + signal where the child was killed. A child that hangs is killed by its alarm.
 inline int InChild(const std::function<int()>& body) {
   const pid_t child = fork();
   if (child == 0) {

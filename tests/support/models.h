@@ -11,13 +11,13 @@
 namespace photon::testing {
 
 struct TinyModel {
-  std::vector<int> chunks = {4, 4};     // C_1..C_L; empty: the flat model
-  std::vector<int> prefixes = {};       // R_1..R_L; default 2 each
+  std::vector<int> chunks = {4, 4};  // C_1..C_L; empty: the flat model
+  std::vector<int> prefixes = {};    // R_1..R_L; default 2 each
   int width = 24;
   int heads = 4;
   int kv_heads = 4;
   int vocab = 19;
-  int layers = 1;                       // of every stack
+  int layers = 1;  // of every stack
   ModelConfig::Shift shift = ModelConfig::TOP;
   ModelConfig::Contents contents = ModelConfig::ENCODED;
   ModelConfig::Scope scope = ModelConfig::GLOBAL;

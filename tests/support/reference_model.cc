@@ -129,8 +129,8 @@ Rows Window(const Reference& r, int l, const Row& source, const std::function<Ro
     in.emplace_back(prefixes.begin() + i * source.size(), prefixes.begin() + (i + 1) * source.size());
   }
   for (int j = 0; j < c.chunk(); ++j) {
-    const Rows out = r.Stack(absl::StrCat("level.", l, ".decoder"), c.decoder_layers(), in, Reference::Counting(in.size()),
-                             [](int, int) { return true; });
+    const Rows out = r.Stack(absl::StrCat("level.", l, ".decoder"), c.decoder_layers(), in,
+                             Reference::Counting(in.size()), [](int, int) { return true; });
     outputs.push_back(out.back());
     if (j + 1 < c.chunk()) in.push_back(content(j, outputs));
   }

@@ -12,9 +12,9 @@ namespace photon::testing {
 using Rows = std::vector<std::vector<double>>;
 
 struct ReferenceOutput {
-  Rows logits;              // [T][V]
-  std::vector<Rows> states;          // [l]: X^l, [0] unused
-  std::vector<Rows> reconstructions; // [l]: Xh^l, l = 0..L-1
+  Rows logits;                        // [T][V]
+  std::vector<Rows> states;           // [l]: X^l, [0] unused
+  std::vector<Rows> reconstructions;  // [l]: Xh^l, l = 0..L-1
 };
 
 // `document_begin[i]`: position where token i's document begins. T a multiple of C_<=L.

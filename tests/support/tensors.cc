@@ -16,11 +16,12 @@ namespace {
 // Poisons each slab when it is taken. Reused blocks hold old values: as good as poison for finding unwritten outputs.
 Arena::SlabSource PoisonedSlabs() {
   Arena::SlabSource host = Arena::HostSlabs();
-  return {.take = [take = host.take](size_t bytes) {
-            void* data = take(bytes);
-            if (data != nullptr) std::memset(data, 0xff, bytes);
-            return data;
-          },
+  return {.take =
+              [take = host.take](size_t bytes) {
+                void* data = take(bytes);
+                if (data != nullptr) std::memset(data, 0xff, bytes);
+                return data;
+              },
           .give_back = host.give_back};
 }
 
@@ -81,11 +82,10 @@ double WeightedSum(const Context& context, const Tensor& tensor, const Tensor& w
   return sum;
 }
 
-double UnitRoundoff(DType dtype) {
-  return dtype == DType::kF64 ? 0x1p-53 : dtype == DType::kF32 ? 0x1p-24 : 0x1p-8;
-}
+double UnitRoundoff(DType dtype) { return dtype == DType::kF64 ? 0x1p-53 : dtype == DType::kF32 ? 0x1p-24 : 0x1p-8; }
 
-void ExpectNear(const std::vector<double>& got, const std::vector<double>& want, double bound, const std::string& what) {
+void ExpectNear(const std::vector<double>& got, const std::vector<double>& want, double bound,
+                const std::string& what) {
   ASSERT_EQ(got.size(), want.size()) << what;
   size_t worst = 0;
   double worst_error = -1;
@@ -100,8 +100,8 @@ void ExpectNear(const std::vector<double>& got, const std::vector<double>& want,
   EXPECT_LE(worst_error, bound) << what << ": element " << worst << " is " << got[worst] << ", want " << want[worst];
 }
 
-void ExpectGradient(const Context& context, const Tensor& x, const Tensor& gradient, const std::function<double()>& loss,
-                    const std::string& what, int probes) {
+void ExpectGradient(const Context& context, const Tensor& x, const Tensor& gradient,
+                    const std::function<double()>& loss, const std::string& what, int probes) {
   ASSERT_TRUE(gradient.defined()) << what << ": no gradient";
   PHOTON_CHECK(x.dtype() == DType::kF64 && x.contiguous());
   const std::vector<double> claimed = ToDoubles(context, gradient);

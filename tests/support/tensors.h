@@ -27,8 +27,8 @@ class TestContext {
 
 // N(0, scale) values, a function of seed alone, rounded to dtype.
 Tensor RandomTensor(const Context& context, Shape shape, DType dtype, uint64_t seed, double scale = 1.0);
-Tensor IntTensor(const Context& context, std::vector<int32_t> values);          // i32 [n]
-std::vector<double> ToDoubles(const Context& context, const Tensor& tensor);    // any floating dtype, strided too
+Tensor IntTensor(const Context& context, std::vector<int32_t> values);        // i32 [n]
+std::vector<double> ToDoubles(const Context& context, const Tensor& tensor);  // any floating dtype, strided too
 Tensor FromDoubles(const Context& context, const std::vector<double>& values, Shape shape, DType dtype);
 
 // Sum of tensor's elements times those of `weights` (another shape will do): a loss with known gradient.
@@ -40,10 +40,11 @@ double UnitRoundoff(DType dtype);
 // max |got - want| <= bound, elementwise; the failure message names the worst element. NaN fails.
 void ExpectNear(const std::vector<double>& got, const std::vector<double>& want, double bound, const std::string& what);
 
-// Checks a gradient by central differences in f64: `loss` is a function of the tensor's elements (f64, changed in place),
-// `gradient` the claimed one. Every element where there are at most `probes`, else a random choice of them. The tolerance
-// follows from the step 1e-5: truncation O(h^2) and cancellation O(eps/h), relative to the largest gradient and loss.
-void ExpectGradient(const Context& context, const Tensor& x, const Tensor& gradient, const std::function<double()>& loss,
-                    const std::string& what, int probes = 200);
+// Checks a gradient by central differences in f64: `loss` is a function of the tensor's elements (f64, changed in
+// place), `gradient` the claimed one. Every element where there are at most `probes`, else a random choice of them. The
+// tolerance follows from the step 1e-5: truncation O(h^2) and cancellation O(eps/h), relative to the largest gradient
+// and loss.
+void ExpectGradient(const Context& context, const Tensor& x, const Tensor& gradient,
+                    const std::function<double()>& loss, const std::string& what, int probes = 200);
 
 }  // namespace photon::testing

@@ -14,12 +14,12 @@ namespace photon {
 namespace {
 
 using nlohmann::json;
-using testing::InChild;
-using testing::LimitFileSize;
-using testing::TemporaryFolder;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::InChild;
+using testing::LimitFileSize;
 using ::testing::Not;
+using testing::TemporaryFolder;
 
 MetricsLog OpenLog(const TemporaryFolder& folder, int64_t resumed_step) {
   absl::StatusOr<MetricsLog> log = MetricsLog::Open(folder / "", resumed_step);
@@ -67,7 +67,8 @@ TEST(MetricsLog, ValuesSurviveToTheLastBit) {
 TEST(MetricsLog, WhatIsNotFiniteIsNull) {
   const TemporaryFolder folder;
   MetricsLog log = OpenLog(folder, 0);
-  log.WriteStep({.step = 1, .loss = NAN, .ce = NAN, .rec = -INFINITY, .grad_norm = INFINITY, .skipped = "the \"loss\""});
+  log.WriteStep(
+      {.step = 1, .loss = NAN, .ce = NAN, .rec = -INFINITY, .grad_norm = INFINITY, .skipped = "the \"loss\""});
   log.WriteValidation(1, NAN, 5);
   const std::vector<json> lines = Lines(folder);
   for (const char* key : {"loss", "ce", "rec", "grad_norm"}) EXPECT_TRUE(lines[0][key].is_null()) << key;
@@ -93,7 +94,8 @@ TEST(MetricsLog, StepsAfterTheResumedOneAreDropped) {
 
 TEST(MetricsLog, TornAndForeignLinesAreDropped) {
   const TemporaryFolder folder;
-  folder.Write("metrics.jsonl", "{\"step\":1}\n\n[2]\nnoise\n{\"loss\":3}\n{\"step\":\"one\"}\n{\"step\":2}\n{\"step\":3,\"los");
+  folder.Write("metrics.jsonl",
+               "{\"step\":1}\n\n[2]\nnoise\n{\"loss\":3}\n{\"step\":\"one\"}\n{\"step\":2}\n{\"step\":3,\"los");
   MetricsLog log = OpenLog(folder, 100);
   EXPECT_THAT(Steps(folder), ElementsAre(1, 2));
   log.WriteStep({.step = 3});
@@ -131,8 +133,10 @@ TEST(MetricsLog, GoesOnAfterAFullDisk) {
 }
 
 TEST(StepLine, IsForPeople) {
-  const StepMetrics metrics{.step = 120, .loss = 5.1234567, .lr = 3e-4, .grad_norm = 0.8125, .tokens_per_s = 12345, .mfu = 0.414};
-  EXPECT_EQ(StepLine(metrics, 1000, 200), "step 120/1000  loss 5.1235  lr 3.00e-04  |g| 0.812  12.3k tok/s  MFU 41 %  3m20s left");
+  const StepMetrics metrics{
+      .step = 120, .loss = 5.1234567, .lr = 3e-4, .grad_norm = 0.8125, .tokens_per_s = 12345, .mfu = 0.414};
+  EXPECT_EQ(StepLine(metrics, 1000, 200),
+            "step 120/1000  loss 5.1235  lr 3.00e-04  |g| 0.812  12.3k tok/s  MFU 41 %  3m20s left");
   EXPECT_THAT(StepLine(metrics, 1000, 7325), HasSubstr("2h02m left"));
   EXPECT_THAT(StepLine(metrics, 1000, 59.4), HasSubstr("  59s left"));
   StepMetrics bad = metrics;

@@ -36,14 +36,16 @@ class OptimizerTest : public ::testing::Test {
   void Make(DType master, DType compute) {
     matrix_ = set_.Add({{"matrix", {5, 7}, {.mean = 0, .stddev = 0.5}, true, {}}}, true);
     set_.Add({{"norm", {7}, {.mean = 1, .stddev = 0}, false, {}}});
-    set_.Add({{"q", {3, 7}, {.mean = 0, .stddev = 0.5}, true, {}}, {"k", {2, 7}, {.mean = 0, .stddev = 0.5}, true, {}}}, true);
+    set_.Add({{"q", {3, 7}, {.mean = 0, .stddev = 0.5}, true, {}}, {"k", {2, 7}, {.mean = 0, .stddev = 0.5}, true, {}}},
+             true);
     set_.Allocate(context_, {.master = master, .compute = compute, .gradients = true, .at = {}});
     set_.Initialize(context_, 11);
     set_.ZeroGradients(context_);
   }
   void SetGradients(uint64_t seed, double scale) {
     for (const auto& p : set_.parameters()) {
-      const Tensor g = RandomTensor(context_, p->local.shape, set_.options().master, seed + StableHash(p->spec.name), scale);
+      const Tensor g =
+          RandomTensor(context_, p->local.shape, set_.options().master, seed + StableHash(p->spec.name), scale);
       ops::Cast(context_, g, p->gradient);
     }
   }
@@ -66,7 +68,8 @@ TEST_F(OptimizerTest, FollowsTheScalarReferenceOverSteps) {
   Optimizer optimizer(context_, set_, config);
   std::map<std::string, Reference> want;
   for (const auto& p : set_.parameters()) {
-    want[p->spec.name] = {ToDoubles(context_, p->master), std::vector<double>(p->elements()), std::vector<double>(p->elements())};
+    want[p->spec.name] = {ToDoubles(context_, p->master), std::vector<double>(p->elements()),
+                          std::vector<double>(p->elements())};
   }
   // Norms of some 0.1 * sqrt(77) = 0.9 and 9: unclipped and clipped steps.
   const double scales[] = {0.05, 1, 0.05, 2, 0.01};
@@ -78,7 +81,8 @@ TEST_F(OptimizerTest, FollowsTheScalarReferenceOverSteps) {
     EXPECT_NEAR(norm, NormOfGradients(), 77 * 0x1p-53 * norm);
     clipped += norm > 1;
     for (const auto& p : set_.parameters()) {
-      want[p->spec.name].Step(config, lr, norm > 1 ? 1 / norm : 1, p->spec.name == "norm" ? 0 : 0.1, t, ToDoubles(context_, p->gradient));
+      want[p->spec.name].Step(config, lr, norm > 1 ? 1 / norm : 1, p->spec.name == "norm" ? 0 : 0.1, t,
+                              ToDoubles(context_, p->gradient));
     }
     optimizer.Step(lr, norm);
     EXPECT_EQ(optimizer.updates(), t);

@@ -65,8 +65,8 @@ TEST_F(RunCheckpointsTest, ResumesToTheBitOnTheSameLayout) {
 }
 
 TEST_F(RunCheckpointsTest, ResumesOnAnotherNumberOfRanks) {
-  // Losses of the steps to come are those of the undisturbed run, but for the order of sums. Adam with eps = 0.1 does not
-  // amplify rounding: trainer_test.cc has the derivation; the bound there is 4e-5 on parameters after five steps.
+  // Losses of the steps to come are those of the undisturbed run, but for the order of sums. Adam with eps = 0.1 does
+  // not amplify rounding: trainer_test.cc has the derivation; the bound there is 4e-5 on parameters after five steps.
   RunConfig config = config_;
   config.mutable_training()->mutable_optimizer()->set_eps(0.1);
   struct Change {
@@ -98,9 +98,7 @@ TEST_F(RunCheckpointsTest, ParametersAndMomentsAreTheSameOnAnyLayout) {
   for (const int ranks : {1, 2, 4}) ExpectSameBits(ResumeAndTrain(ranks, config_, 2, 2), saved);
 }
 
-TEST_F(RunCheckpointsTest, AFreshRunHasNothingToResume) {
-  EXPECT_EQ(ResumeAndTrain(2, config_, 0, 1).state.step(), 1);
-}
+TEST_F(RunCheckpointsTest, AFreshRunHasNothingToResume) { EXPECT_EQ(ResumeAndTrain(2, config_, 0, 1).state.step(), 1); }
 
 TEST_F(RunCheckpointsTest, TheSameStateMakesTheSameBytes) {
   RunConfig again = config_;
@@ -113,7 +111,10 @@ TEST_F(RunCheckpointsTest, TheSameStateMakesTheSameBytes) {
     if (entry.path().extension() != ".h5") continue;
     ++compared;
     const std::string name = entry.path().filename();
-    EXPECT_EQ(folder_.Read("run/checkpoints/step-00000002/" + name) == folder_.Read("again/checkpoints/step-00000002/" + name), true) << name;
+    EXPECT_EQ(folder_.Read("run/checkpoints/step-00000002/" + name) ==
+                  folder_.Read("again/checkpoints/step-00000002/" + name),
+              true)
+        << name;
   }
   EXPECT_EQ(compared, 5) << "model and optimizer of two ranks, and the index";
 }
@@ -162,7 +163,8 @@ TEST_F(RunCheckpointsTest, AllDamagedIsAnErrorAndNothingIsDeleted) {
     EXPECT_THAT(std::string(status.message()), HasSubstr("checksum"));
   }
   for (const int64_t step : {1, 2}) {
-    for (const char* file : {"manifest.textproto", "index.h5", "model-00000-of-00001.h5", "optimizer-00000-of-00001.h5"}) {
+    for (const char* file :
+         {"manifest.textproto", "index.h5", "model-00000-of-00001.h5", "optimizer-00000-of-00001.h5"}) {
       EXPECT_TRUE(fs::exists(Checkpoint(step) + "/" + file)) << step << " " << file;
     }
   }

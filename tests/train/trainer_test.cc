@@ -26,9 +26,9 @@ double MaxDifference(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 TEST_F(TrainerTest, AnyNumberOfRanksAndMicrobatchesComputeTheSame) {
-  // Adam divides by the gradient's own size, so with a tiny eps an element that is zero but for rounding moves by a whole
-  // lr. With eps = 0.1 an update is Lipschitz in the gradient: |d update / d g| <= 3 lr / eps (1 / eps through m, 2 / eps
-  // through v, whose root is at most twice as large as |m| here).
+  // Adam divides by the gradient's own size, so with a tiny eps an element that is zero but for rounding moves by a
+  // whole lr. With eps = 0.1 an update is Lipschitz in the gradient: |d update / d g| <= 3 lr / eps (1 / eps through m,
+  // 2 / eps through v, whose root is at most twice as large as |m| here).
   constexpr double kEps = 0.1, kLr = 1e-2;
   constexpr int kSteps = 5;
   RunConfig config = TinyRun(folder_ / "run");
@@ -40,9 +40,9 @@ TEST_F(TrainerTest, AnyNumberOfRanksAndMicrobatchesComputeTheSame) {
   for (const StepMetrics& step : alone.steps) norm = std::max(norm, step.grad_norm);
   moved = MaxDifference(alone.master, TrainSteps(1, config, tokens_, 0).master);
 
-  // Another split only reorders sums over the N = 768 rows of the batch: at most N u of the sum of magnitudes, in practice
-  // (random signs) sqrt(N) u = 28 u of it; that sum is taken as 10 times the gradient's norm. Five steps add up, and
-  // each step's changed parameters change the next one's gradient by less than the rounding again: a factor 2.
+  // Another split only reorders sums over the N = 768 rows of the batch: at most N u of the sum of magnitudes, in
+  // practice (random signs) sqrt(N) u = 28 u of it; that sum is taken as 10 times the gradient's norm. Five steps add
+  // up, and each step's changed parameters change the next one's gradient by less than the rounding again: a factor 2.
   const double gradient_error = 28 * 0x1p-24 * 10 * norm;
   const double bound = 2 * kSteps * 3 * kLr / kEps * gradient_error;
   ASSERT_LT(bound, moved / 50) << "the test would not see an update that is wrong by a few percent";
@@ -56,8 +56,10 @@ TEST_F(TrainerTest, AnyNumberOfRanksAndMicrobatchesComputeTheSame) {
     SCOPED_TRACE(::testing::Message() << ranks << " ranks, micro-batches of " << micro);
     EXPECT_LE(MaxDifference(split.master, alone.master), bound);
     for (int i = 0; i < kSteps; ++i) {
-      // The loss moves with the parameters, by at most norm * sqrt(elements) * bound; its own sum rounds like the gradient.
-      const double loss_bound = norm * std::sqrt(static_cast<double>(alone.master.size())) * bound + 280 * 0x1p-24 * alone.steps[i].loss;
+      // The loss moves with the parameters, by at most norm * sqrt(elements) * bound; its own sum rounds like the
+      // gradient.
+      const double loss_bound =
+          norm * std::sqrt(static_cast<double>(alone.master.size())) * bound + 280 * 0x1p-24 * alone.steps[i].loss;
       EXPECT_NEAR(split.steps[i].loss, alone.steps[i].loss, loss_bound) << "step " << i + 1;
       EXPECT_NEAR(split.steps[i].rec, alone.steps[i].rec, loss_bound) << "step " << i + 1;
       EXPECT_EQ(split.steps[i].tokens, alone.steps[i].tokens);
@@ -100,22 +102,23 @@ TEST_F(TrainerTest, LearnsWhatCanBeLearned) {
 TEST_F(TrainerTest, NotANumberIsSkippedThenStopsTheRun) {
   RunConfig config = TinyRun(folder_ / "run");
   config.mutable_training()->mutable_health()->set_max_skipped_in_row(2);
-  const std::vector<absl::Status> statuses = OnTrainingRanks(2, config, tokens_, [](RankRun& run, int rank) -> absl::Status {
-    PHOTON_RETURN_IF_ERROR(run.TrainTo(2));
-    // On one rank alone: what it sums up reaches all.
-    Parameter* norm = run.trainer().model().parameters().Find("level.1.encoder.norm.weight");
-    if (norm == nullptr) return absl::NotFoundError("the parameter to poison");
-    if (rank == 1) norm->master.data<float>()[0] = std::numeric_limits<float>::quiet_NaN();
-    const std::vector<float> before = run.Result().m;
-    const absl::Status stopped = run.TrainTo(10);
-    const Outcome after = run.Result();
-    ExpectSameBits(after.m, before, "moments");
-    EXPECT_EQ(after.state.updates(), 2);
-    EXPECT_EQ(after.state.step(), 5);
-    EXPECT_EQ(after.state.skipped_in_row(), 3);
-    EXPECT_THAT(after.steps.back().skipped, HasSubstr("loss is nan"));
-    return stopped;
-  });
+  const std::vector<absl::Status> statuses =
+      OnTrainingRanks(2, config, tokens_, [](RankRun& run, int rank) -> absl::Status {
+        PHOTON_RETURN_IF_ERROR(run.TrainTo(2));
+        // On one rank alone: what it sums up reaches all.
+        Parameter* norm = run.trainer().model().parameters().Find("level.1.encoder.norm.weight");
+        if (norm == nullptr) return absl::NotFoundError("the parameter to poison");
+        if (rank == 1) norm->master.data<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+        const std::vector<float> before = run.Result().m;
+        const absl::Status stopped = run.TrainTo(10);
+        const Outcome after = run.Result();
+        ExpectSameBits(after.m, before, "moments");
+        EXPECT_EQ(after.state.updates(), 2);
+        EXPECT_EQ(after.state.step(), 5);
+        EXPECT_EQ(after.state.skipped_in_row(), 3);
+        EXPECT_THAT(after.steps.back().skipped, HasSubstr("loss is nan"));
+        return stopped;
+      });
   for (const absl::Status& status : statuses) {
     EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
     EXPECT_THAT(std::string(status.message()), HasSubstr("step 5 (sequences 48 to 59 of the sample order)"));

@@ -29,7 +29,8 @@ inline std::shared_ptr<const TokenFile> WriteTokens(const std::string& prefix) {
   std::vector<std::vector<int32_t>> documents(60);
   for (size_t d = 0; d < documents.size(); ++d) {
     documents[d].resize(1 + philox.Block(d)[0] % 90);
-    for (size_t i = 0; i < documents[d].size(); ++i) documents[d][i] = philox.Block(1000 * (d + 1) + i)[1] % 7 * (1 + d % 8);
+    for (size_t i = 0; i < documents[d].size(); ++i)
+      documents[d][i] = philox.Block(1000 * (d + 1) + i)[1] % 7 * (1 + d % 8);
   }
   return WriteDocuments(prefix, documents, kVocab);
 }
@@ -93,13 +94,15 @@ class RankRun {
   const Context& context() const { return context_; }
 
   // Steps until `last` are done. `after` is called after each.
-  absl::Status TrainTo(int64_t last, const std::function<absl::Status()>& after = [] { return absl::OkStatus(); }) {
+  absl::Status TrainTo(
+      int64_t last, const std::function<absl::Status()>& after = [] { return absl::OkStatus(); }) {
     Communicator& dp = mesh_.axis(MeshAxis::kDp);
-    PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Loader> loader,
-                            Loader::Create(dataset_, {.batch_sequences = config_.training().batch_sequences(),
-                                                      .micro_batch_sequences = config_.training().micro_batch_sequences(),
-                                                      .rank = dp.rank(),
-                                                      .ranks = dp.size()}));
+    PHOTON_ASSIGN_OR_RETURN(
+        const std::unique_ptr<Loader> loader,
+        Loader::Create(dataset_, {.batch_sequences = config_.training().batch_sequences(),
+                                  .micro_batch_sequences = config_.training().micro_batch_sequences(),
+                                  .rank = dp.rank(),
+                                  .ranks = dp.size()}));
     loader->Seek(trainer_.state().step());
     while (trainer_.state().step() < last) {
       PHOTON_ASSIGN_OR_RETURN(StepData data, loader->Next());
@@ -118,9 +121,14 @@ class RankRun {
     return state->step();
   }
   Outcome Result() {
-    Outcome outcome{.steps = steps_, .master = Floats(trainer_.model().parameters().master()), .m = {}, .v = {}, .state = trainer_.state()};
+    Outcome outcome{.steps = steps_,
+                    .master = Floats(trainer_.model().parameters().master()),
+                    .m = {},
+                    .v = {},
+                    .state = trainer_.state()};
     for (const auto& p : trainer_.model().parameters().parameters()) {
-      for (auto [from, to] : {std::pair{trainer_.optimizer().m(*p), &outcome.m}, std::pair{trainer_.optimizer().v(*p), &outcome.v}}) {
+      for (auto [from, to] :
+           {std::pair{trainer_.optimizer().m(*p), &outcome.m}, std::pair{trainer_.optimizer().v(*p), &outcome.v}}) {
         const std::vector<float> values = Floats(from);
         to->insert(to->end(), values.begin(), values.end());
       }
@@ -157,9 +165,10 @@ inline std::vector<absl::Status> OnTrainingRanks(int ranks, const RunConfig& con
 }
 
 // What rank 0 has after `body`, which must succeed on all ranks; all ranks must end with the same bits.
-inline Outcome Train(int ranks, const RunConfig& config, const std::shared_ptr<const TokenFile>& tokens, const RankBody& body) {
+inline Outcome Train(int ranks, const RunConfig& config, const std::shared_ptr<const TokenFile>& tokens,
+                     const RankBody& body) {
   std::vector<Outcome> outcomes(ranks);
-  for (const absl::Status& status : OnTrainingRanks(ranks, config, tokens, [&](RankRun& run, int rank) {
+  for (const absl::Status& status : OnTrainingRanks(ranks, config, tokens, [&](RankRun&run, int rank) {
          const absl::Status done = body(run, rank);
          outcomes[rank] = run.Result();
          return done;
@@ -167,12 +176,14 @@ inline Outcome Train(int ranks, const RunConfig& config, const std::shared_ptr<c
     EXPECT_TRUE(status.ok()) << status;
   }
   for (const Outcome& other : outcomes) {
-    EXPECT_EQ(memcmp(other.master.data(), outcomes[0].master.data(), 4 * other.master.size()), 0) << "ranks drifted apart";
+    EXPECT_EQ(memcmp(other.master.data(), outcomes[0].master.data(), 4 * other.master.size()), 0)
+        << "ranks drifted apart";
   }
   return outcomes[0];
 }
 
-inline Outcome TrainSteps(int ranks, const RunConfig& config, const std::shared_ptr<const TokenFile>& tokens, int64_t steps) {
+inline Outcome TrainSteps(int ranks, const RunConfig& config, const std::shared_ptr<const TokenFile>& tokens,
+                          int64_t steps) {
   return Train(ranks, config, tokens, [steps](RankRun& run, int) { return run.TrainTo(steps); });
 }
 

@@ -75,7 +75,7 @@ TEST_F(ValidationTest, LossIsTheSameForAnyNumberOfRanks) {
   const RunConfig config = TinyRun(folder_ / "run");
   std::vector<Trainer::Validation> results;
   for (int ranks = 1; ranks <= 4; ++ranks) {
-    for (const auto& status : OnTrainingRanks(ranks, config, tokens_, [&](RankRun& run, int rank) -> absl::Status {
+    for (const auto& status : OnTrainingRanks(ranks, config, tokens_, [&](RankRun&run, int rank) -> absl::Status {
            PHOTON_ASSIGN_OR_RETURN(const auto batches, ValidationBatches(*valid_, Config(7, 2), rank, ranks));
            const std::vector<float> before = run.Result().master;
            PHOTON_ASSIGN_OR_RETURN(const Trainer::Validation result, run.trainer().Validate(batches));
