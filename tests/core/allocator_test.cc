@@ -70,16 +70,18 @@ TEST(Arena, MergesNeighboursWhateverTheOrder) {
 TEST(Arena, NeverMergesAcrossSlabs) {
   // A source whose slabs touch: merging them would hand out a block that is two.
   std::vector<char> memory(200 * kMegabyte);
-  size_t used = 0;
-  Arena arena(
-      {.take = [&](size_t n) -> void* { return used + n > memory.size() ? nullptr : memory.data() + (used += n) - n; },
-       .give_back = [](void*, size_t) {}});
-  std::shared_ptr<Storage> a = arena.Allocate(32 * kMegabyte), b = arena.Allocate(32 * kMegabyte);
-  ASSERT_EQ(arena.grown(), 2);
-  (forward ? a : b).reset();
-  (forward ? b : a).reset();
-  const std::shared_ptr<Storage> both = arena.Allocate(64 * kMegabyte);
-  EXPECT_EQ(arena.grown(), 3);
+  for (const bool forward : {true, false}) {
+    size_t used = 0;
+    const auto take = [&](size_t n) -> void* {
+      return used + n > memory.size() ? nullptr : memory.data() + (used += n) - n;
+    };
+    Arena arena({.take = take, .give_back = [](void*, size_t) {}});
+    std::shared_ptr<Storage> a = arena.Allocate(32 * kMegabyte), b = arena.Allocate(32 * kMegabyte);
+    ASSERT_EQ(arena.grown(), 2);
+    (forward ? a : b).reset();
+    (forward ? b : a).reset();
+    const std::shared_ptr<Storage> both = arena.Allocate(64 * kMegabyte);
+    EXPECT_EQ(arena.grown(), 3);
   }
 }
 
@@ -170,8 +172,6 @@ TEST(Arena, ServesThreads) {
 
 TEST(ArenaDeathTest, OutOfMemorySaysHowMuch) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  for (const bool forward : {true, false}) {
-  used = 0;
   Arena arena({.take = [](size_t) -> void* { return nullptr; }, .give_back = [](void*, size_t) {}});
   EXPECT_EXIT(arena.Allocate(100 * kMegabyte), ::testing::ExitedWithCode(1), "out of memory: 104857600 bytes wanted");
 }

@@ -88,6 +88,24 @@ TEST_F(TrainerTest, StateBeginsEmpty) {
   EXPECT_EQ(outcome.state.grad_norm_mean(), 0);
 }
 
+// The first step's loss is the mean over the scored tokens of the batch, as scoring that batch finds it.
+TEST_F(TrainerTest, LossIsTheMeanOverScoredTokens) {
+  RunConfig config = TinyRun(folder_ / "run");
+  config.mutable_training()->set_micro_batch_sequences(3);
+  double scored_loss = 0;
+  int64_t tokens = 0;
+  const Outcome outcome = Train(2, config, tokens_, [&](RankRun& run, int rank) -> absl::Status {
+    PHOTON_ASSIGN_OR_RETURN(const TokenBatch mine, run.dataset().Batch(0, 12, 6 * rank, 6));
+    PHOTON_ASSIGN_OR_RETURN(const Trainer::Validation validation, run.trainer().Validate({mine}));
+    if (rank == 0) scored_loss = validation.loss, tokens = validation.tokens;
+    return run.TrainTo(1);
+  });
+  EXPECT_LT(static_cast<double>(tokens), outcome.steps[0].tokens) << "first tokens are real and not scored";
+  // The same sums in other pieces: each token's loss carries some tens of f32 roundings. One token more would be 1e-3.
+  EXPECT_NEAR(outcome.steps[0].ce, scored_loss, 50 * 0x1p-24 * scored_loss);
+  EXPECT_EQ(outcome.steps[0].loss, outcome.steps[0].ce + 0.3 * outcome.steps[0].rec);
+}
+
 TEST_F(TrainerTest, LearnsWhatCanBeLearned) {
   RunConfig config = TinyRun(folder_ / "run");
   config.mutable_training()->set_steps(60);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <cstring>
 #include <functional>
@@ -91,7 +92,7 @@ class RankRun {
 
   Trainer& trainer() { return trainer_; }
   RunCheckpoints& checkpoints() { return checkpoints_; }
-  const Context& context() const { return context_; }
+  const Dataset& dataset() const { return *dataset_; }
 
   // Steps until `last` are done. `after` is called after each.
   absl::Status TrainTo(
@@ -156,6 +157,7 @@ inline std::vector<absl::Status> OnTrainingRanks(int ranks, const RunConfig& con
   std::vector<std::thread> threads;
   for (int r = 0; r < ranks; ++r) {
     threads.emplace_back([&, r] {
+      omp_set_num_threads(1);  // of this rank: the ranks share the cores
       RankRun run(config, *comms[r], tokens);
       statuses[r] = body(run, r);
     });
