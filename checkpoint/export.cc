@@ -1,5 +1,7 @@
 #include "checkpoint/export.h"
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 
@@ -118,6 +120,10 @@ absl::Status ImportSafetensors(const std::string& in, const std::string& checkpo
     const int64_t elements = tensor.shape.elements();
     values.emplace_back(new float[elements]);
     PHOTON_RETURN_IF_ERROR(reader.Read(*reader.Find(tensor.name), absl::MakeSpan(values.back().get(), elements)));
+    if (!std::all_of(values.back().get(), values.back().get() + elements, [](float x) { return std::isfinite(x); })) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(in, ": ", tensor.name, " holds values that are not finite: export a model that is whole"));
+    }
     contents.parts.push_back({kModelSection, tensor.name, tensor.shape, Whole(tensor.shape),
                               Tensor::Wrap(values.back().get(), tensor.shape, DType::kF32)});
   }

@@ -27,7 +27,7 @@ class ObjectReader {
     if (value == nullptr) return;
     const bool good = value->is_number_integer() && *value <= std::numeric_limits<int32_t>::max() &&
                       *value >= std::numeric_limits<int32_t>::min();
-    good ? set(value->get<int32_t>()) : Fail(absl::StrCat("\"", key, "\" is ", value->dump(), "; use an integer"));
+    good ? set(value->get<int32_t>()) : Fail(absl::StrCat("\"", key, "\" is ", value->dump(), "; use an integer of 32 bits"));
   }
   void Double(const std::string& key, const std::function<void(double)>& set) {
     const Json* value = Get(key, false);

@@ -1,5 +1,6 @@
 #include "data/open.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 
@@ -17,33 +18,46 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> FindTokenizer(const DataConfig&
   return Tokenizer::FromFile(beside);
 }
 
-absl::Status CheckInfo(const std::string& prefix, const TokenFile& file, const Tokenizer* tokenizer,
-                       int64_t vocab_size) {
-  PHOTON_ASSIGN_OR_RETURN(const std::optional<TokenFileInfo> info, TokenFileInfo::Read(prefix));
-  if (!info.has_value()) return absl::OkStatus();
-  if (info->tokens != file.tokens() || info->documents != file.documents()) {
-    return absl::InvalidArgumentError(absl::StrCat("token file ", prefix, ": PREFIX.json speaks of ", info->tokens,
+absl::Status CheckInfo(const std::string& prefix, const TokenFile& file, const TokenFileInfo& info,
+                       const Tokenizer* tokenizer, int64_t vocab_size) {
+  if (info.tokens != file.tokens() || info.documents != file.documents()) {
+    return absl::InvalidArgumentError(absl::StrCat("token file ", prefix, ": PREFIX.json speaks of ", info.tokens,
                                                    " tokens, the file holds ", file.tokens(), "; prepare it again"));
   }
-  if (info->max_id >= vocab_size) {
-    return absl::InvalidArgumentError(absl::StrCat("token file ", prefix, " holds token id ", info->max_id,
+  if (info.max_id >= vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat("token file ", prefix, " holds token id ", info.max_id,
                                                    ", but model.vocab_size is ", vocab_size, ": set it to ",
-                                                   info->vocab_size, ", or prepare with a smaller tokenizer"));
+                                                   info.vocab_size, ", or prepare with a smaller tokenizer"));
   }
-  if (tokenizer != nullptr && tokenizer->hash() != info->tokenizer_hash) {
+  if (tokenizer != nullptr && tokenizer->hash() != info.tokenizer_hash) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "token file ", prefix, " was prepared with another tokenizer than the run's ", "(hashes ", info->tokenizer_hash,
+        "token file ", prefix, " was prepared with another tokenizer than the run's ", "(hashes ", info.tokenizer_hash,
         " and ", tokenizer->hash(), "): prepare it with the same one, or set data.tokenizer"));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::shared_ptr<const TokenFile>> OpenFile(const std::string& prefix, const Tokenizer* tokenizer,
-                                                          int64_t vocab_size) {
-  PHOTON_ASSIGN_OR_RETURN(std::shared_ptr<const TokenFile> file, TokenFile::Open(prefix));
-  PHOTON_RETURN_IF_ERROR(CheckInfo(prefix, *file, tokenizer, vocab_size));
+struct OpenedFile {
+  std::shared_ptr<const TokenFile> tokens;
+  std::optional<TokenFileInfo> info;
+};
+
+absl::StatusOr<OpenedFile> OpenFile(const std::string& prefix, const Tokenizer* tokenizer, int64_t vocab_size) {
+  OpenedFile file;
+  PHOTON_ASSIGN_OR_RETURN(file.tokens, TokenFile::Open(prefix));
+  PHOTON_ASSIGN_OR_RETURN(file.info, TokenFileInfo::Read(prefix));
+  if (file.info.has_value()) {
+    PHOTON_RETURN_IF_ERROR(CheckInfo(prefix, *file.tokens, *file.info, tokenizer, vocab_size));
+  }
   return file;
 }
+
+// End-of-text: as the tokenizer says, else as the token file's description does. A run that has neither pads with id 0.
+int32_t PaddingId(const Tokenizer* tokenizer, const std::optional<TokenFileInfo>& info) {
+  if (tokenizer != nullptr && tokenizer->eos() >= 0) return tokenizer->eos();
+  return info.has_value() ? std::max(info->eos, 0) : 0;
+}
+
 
 }  // namespace
 
@@ -57,18 +71,19 @@ absl::StatusOr<OpenedData> OpenData(const DataConfig& config, int64_t vocab_size
                                                    " pieces, but model.vocab_size is ", vocab_size,
                                                    ": set it to that"));
   }
-  DatasetOptions options{
-      .sequence_length = config.sequence_length(),
-      .align = config.has_align() ? config.align() : default_align,
-      .document_mask = config.document_mask(),
-      .seed = config.seed(),
-      .vocab_size = vocab_size,
-      .padding = data.tokenizer != nullptr && data.tokenizer->eos() >= 0 ? data.tokenizer->eos() : 0};
-  PHOTON_ASSIGN_OR_RETURN(const auto train, OpenFile(config.train(), data.tokenizer.get(), vocab_size));
+  PHOTON_ASSIGN_OR_RETURN(const OpenedFile file, OpenFile(config.train(), data.tokenizer.get(), vocab_size));
+  const std::shared_ptr<const TokenFile> train = file.tokens;
+  const DatasetOptions options{.sequence_length = config.sequence_length(),
+                               .align = config.has_align() ? config.align() : default_align,
+                               .document_mask = config.document_mask(),
+                               .seed = config.seed(),
+                               .vocab_size = vocab_size,
+                               .padding = PaddingId(data.tokenizer.get(), file.info)};
   DocumentSplit split{.train = {0, train->documents()}, .valid = {}};
   std::shared_ptr<const TokenFile> valid = train;
   if (config.has_valid()) {
-    PHOTON_ASSIGN_OR_RETURN(valid, OpenFile(config.valid(), data.tokenizer.get(), vocab_size));
+    PHOTON_ASSIGN_OR_RETURN(const OpenedFile other, OpenFile(config.valid(), data.tokenizer.get(), vocab_size));
+    valid = other.tokens;
     split.valid = {0, valid->documents()};
   } else if (config.valid_fraction() != 0) {
     PHOTON_ASSIGN_OR_RETURN(split, SplitDocuments(*train, config.valid_fraction()));

@@ -108,7 +108,7 @@ void AddGenerateCommand(CLI::App& app, Run* chosen) {
   prompts.require_option(1);
   a->options.max_new_tokens = 128;
   command.add_option("--max-new-tokens", a->options.max_new_tokens, "How many tokens")
-      ->check(CLI::NonNegativeNumber)
+      ->check(AtLeast(0))
       ->capture_default_str();
   command
       .add_option("--mode", a->mode, "hier: exact; hier-parallel: chunks side by side; rec: least memory, approximate")

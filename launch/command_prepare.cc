@@ -36,12 +36,12 @@ void AddPrepareCommand(CLI::App& app, Run* chosen) {
   command
       .add_option("--train-tokenizer", options->train_tokenizer,
                   "Train a tokenizer of so many pieces on the input first")
-      ->check(CLI::PositiveNumber);
+      ->check(AtLeast(1));
   command.add_option("--document-separator", options->document_separator,
                      std::string("What lies between documents of plain text: a whole line, or ") + kBlankLine +
                          "; without it a file is a document");
   command.add_option("--threads", options->threads, "Threads; 0: one a core")
-      ->check(CLI::NonNegativeNumber)
+      ->check(AtLeast(0))
       ->capture_default_str();
 }
 

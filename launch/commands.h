@@ -20,6 +20,9 @@ void AddPrepareCommand(CLI::App& app, Run* chosen);
 void AddTrainCommand(CLI::App& app, Run* chosen);
 void AddGenerateCommand(CLI::App& app, Run* chosen);
 void AddScoreCommand(CLI::App& app, Run* chosen);
+// For check(): an integer of at least `least`. CLI11's own NonNegativeNumber prints the range of a double.
+CLI::Validator AtLeast(int64_t least);
+
 void AddCheckpointCommands(CLI::App& app, Run* chosen);
 
 }  // namespace photon

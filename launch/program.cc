@@ -6,6 +6,7 @@
 #include <new>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "configs/nearest.h"
 #include "launch/commands.h"
@@ -82,6 +83,15 @@ absl::Status RunGuarded(const Run& run) {
 }
 
 }  // namespace
+
+CLI::Validator AtLeast(int64_t least) {
+  const auto check = [least](const std::string& text) {
+    int64_t value = 0;
+    const bool good = absl::SimpleAtoi(text, &value) && value >= least;
+    return good ? std::string() : absl::StrCat(text, " is not an integer of ", least, " or more");
+  };
+  return CLI::Validator(check, absl::StrCat("AT LEAST ", least));
+}
 
 CLI::App* AddCommand(CLI::App& parent, const std::string& name, const std::string& description, Run* chosen, Run run) {
   CLI::App* command = parent.add_subcommand(name, description);

@@ -5,6 +5,9 @@
 #include <google/protobuf/text_format.h>
 #include <google/protobuf/util/message_differencer.h>
 
+#include <cstring>
+#include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/model_json.h"
@@ -102,6 +105,21 @@ TEST_P(Exported, ImportWantsExactlyTheModelsTensors) {
   EXPECT_FALSE(std::filesystem::exists(folder / "to"));
   std::filesystem::remove(folder / "F.json");
   EXPECT_EQ(import({head, norm}).code(), absl::StatusCode::kNotFound);
+}
+
+TEST_P(Exported, ImportRefusesValuesThatAreNotFinite) {
+  TemporaryFolder folder;
+  WriteModel(folder / "from", model());
+  const std::string file = folder / "F.safetensors";
+  ASSERT_TRUE(ExportSafetensors(folder / "from", file).ok());
+  std::string bytes = Slurp(file);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  std::memcpy(bytes.data() + bytes.size() - sizeof(nan), &nan, sizeof(nan));
+  Spill(file, bytes);
+  const absl::Status status = ImportSafetensors(file, folder / "to", "", Expected);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("not finite"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "to"));
 }
 
 INSTANTIATE_TEST_SUITE_P(PhotonAndVanilla, Exported, ::testing::Bool());

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include <cmath>
 
 #include "data/open.h"
@@ -206,6 +208,16 @@ TEST_F(OpenDataTest, OpensWhatPrepareWrote) {
   EXPECT_EQ(data->train->tokens() + data->valid->tokens(), (*file)->tokens());
   EXPECT_EQ(data->valid->tokens(), (*file)->tokens() / 50) << "2 % of 50 equal documents";
   EXPECT_TRUE(data->valid->Samples(0, 1).ok());
+}
+
+TEST_F(OpenDataTest, PadsWithEndOfTextWithOrWithoutTheTokenizer) {
+  const int32_t eos = (*OpenData(config_, 300, 16)).tokenizer->eos();
+  ASSERT_GT(eos, 0);
+  EXPECT_EQ((*OpenData(config_, 300, 16)).train->options().padding, eos);
+  std::filesystem::remove(config_.train() + ".tokenizer.model");
+  EXPECT_EQ((*OpenData(config_, 300, 16)).train->options().padding, eos) << "as PREFIX.json says";
+  std::filesystem::remove(config_.train() + ".json");
+  EXPECT_EQ((*OpenData(config_, 300, 16)).train->options().padding, 0) << "nobody knows";
 }
 
 TEST_F(OpenDataTest, AValidationFileOfItsOwn) {
