@@ -158,6 +158,7 @@ absl::Status TrainingRun::Loop() {
   while (step() < training.steps() && !stop) {
     PHOTON_ASSIGN_OR_RETURN(const StepMetrics metrics, OneStep(*loader));
     Report(metrics);
+    PHOTON_RETURN_IF_ERROR(trainer_.Verdict());
     const bool last = step() == training.steps();
     if (last || (training.valid_every() > 0 && step() % training.valid_every() == 0))
       PHOTON_RETURN_IF_ERROR(ValidateNow());

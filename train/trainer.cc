@@ -103,12 +103,13 @@ absl::StatusOr<StepMetrics> Trainer::Step(std::vector<TokenBatch> microbatches) 
   m.step_s = Now() - started;
   m.optimizer_s = m.step_s - m.compute_s - m.communication_s;
   m.memory_bytes = static_cast<double>(arena_.peak());
-  if (!m.skipped.empty()) {
-    const int64_t sequences = config_.training().batch_sequences(), first = (m.step - 1) * sequences;
-    PHOTON_RETURN_IF_ERROR(health_.Verdict(
-        absl::StrCat("step ", m.step, " (sequences ", first, " to ", first + sequences - 1, " of the sample order)")));
-  }
   return m;
+}
+
+absl::Status Trainer::Verdict() const {
+  const int64_t sequences = config_.training().batch_sequences(), first = (state_.step() - 1) * sequences;
+  return health_.Verdict(absl::StrCat("step ", state_.step(), " (sequences ", first, " to ", first + sequences - 1,
+                                      " of the sample order)"));
 }
 
 absl::StatusOr<Trainer::Validation> Trainer::Validate(const std::vector<TokenBatch>& batches) {

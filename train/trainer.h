@@ -19,9 +19,11 @@ class Trainer {
   // `config` resolved and valid. Builds the model with its initial weights.
   Trainer(const RunConfig& config, const Mesh& mesh, const Context& context, const Arena& arena);
 
-  // One optimizer step over this rank's microbatches of the global batch. Collective. kAborted where the run stops
-  // itself, naming the batch; kUnavailable where a collective failed.
+  // One optimizer step over this rank's microbatches of the global batch. Collective. kUnavailable where a collective
+  // failed.
   absl::StatusOr<StepMetrics> Step(std::vector<TokenBatch> microbatches);
+  // kAborted, naming the batch, where too many steps in a row were bad: the run stops itself. The same on all ranks.
+  absl::Status Verdict() const;
 
   struct Validation {
     double loss = 0;  // nats per scored token

@@ -98,6 +98,9 @@ TEST(TrainCommand, StopsItselfWith3) {
   ASSERT_EQ(run.Wait(), 3) << run.Log();
   EXPECT_THAT(run.Log(), AllOf(HasSubstr("4 bad steps in a row"), HasSubstr("of the sample order)"),
                                HasSubstr("peak_lr"), HasSubstr("SKIPPED: the ")));
+  int skipped = 0;
+  for (const auto& entry : Metrics(folder)) skipped += entry.contains("skipped");
+  EXPECT_EQ(skipped, 4) << "the step that stopped the run is in the metrics too";
   EXPECT_TRUE(Metrics(folder).back()["loss"].is_null());
 }
 

@@ -109,6 +109,7 @@ class RankRun {
       PHOTON_ASSIGN_OR_RETURN(StepData data, loader->Next());
       PHOTON_ASSIGN_OR_RETURN(const StepMetrics metrics, trainer_.Step(std::move(data.microbatches)));
       steps_.push_back(metrics);
+      PHOTON_RETURN_IF_ERROR(trainer_.Verdict());
       PHOTON_RETURN_IF_ERROR(after());
     }
     return absl::OkStatus();
