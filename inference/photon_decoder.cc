@@ -238,7 +238,7 @@ Tensor PhotonDecoder::EncodeGroups(int l, const Tensor& chunks, States states) c
   shape.length = chunks.dim(0) / shape.sequences * tokens_per_unit_[l];
   const AttentionPlan plan = EncoderPlan(context_, model_.config(), shape, l);
   Tape tape(context_, Tape::Mode::kEvaluate);
-  const Tensor& rope = model_.RopeTable(context_, plan.shape.length);
+  const Tensor rope = model_.RopeTable(context_, plan.shape.length);
   return model_.level(l).encoder.Forward(tape, Var(chunks), plan, rope, /*recompute=*/false).value;
 }
 

@@ -18,7 +18,7 @@ Tensor BeginWindows(const Context& context, const PhotonModel& model, int l, con
   for (KvCache* window : windows) window->Clear();
   Tape tape(context, Tape::Mode::kEvaluate);
   const Tensor prefixes = level.converter.Forward(tape, Var(sources)).value;  // [M R, D]
-  const Tensor& rope = model.RopeTable(context, WindowLength(level));
+  const Tensor rope = model.RopeTable(context, WindowLength(level));
   const Tensor out = level.decoder.Extend(context, prefixes, windows, rope);
   if (level.prefix == 1) return out;
   std::vector<int32_t> last(windows.size());

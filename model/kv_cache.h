@@ -13,6 +13,10 @@ class KvCache {
   // `width` = kv_heads * head_dim. Grows by doubling when `capacity` positions are exceeded.
   KvCache(const Context& context, int layers, int64_t width, DType dtype, int64_t capacity);
 
+  // Copies would share the memory, and two sequences write the same rows.
+  KvCache(KvCache&&) = default;
+  KvCache& operator=(KvCache&&) = default;
+
   int64_t length() const { return length_; }  // positions held: also the next position's index, for RoPE
   int64_t bytes() const;                      // of the positions held, K and V, all layers
   // [capacity, width]

@@ -14,7 +14,8 @@ std::unique_ptr<LanguageModel> LanguageModel::Create(const ModelConfig& config) 
   return std::make_unique<PhotonModel>(config);
 }
 
-const Tensor& LanguageModel::RopeTable(const Context& context, int64_t positions) const {
+Tensor LanguageModel::RopeTable(const Context& context, int64_t positions) const {
+  absl::MutexLock lock(&rope_mutex_);
   if (!rope_table_.defined() || rope_table_.dim(0) < positions) {
     const int64_t rows = rope_table_.defined() ? std::max(positions, 2 * rope_table_.dim(0)) : positions;
     rope_table_ = ops::RopeTable(context, rows, HeadDim(config_), config_.rope_theta(), master_type());

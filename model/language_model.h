@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "configs/model.pb.h"
 #include "core/parameter.h"
 #include "core/tape.h"
@@ -50,8 +51,8 @@ class LanguageModel {
   int levels() const { return config_.levels_size(); }
   DType master_type() const { return parameters_.options().master; }
   DType compute_type() const { return parameters_.options().compute; }
-  // Rotary angles for positions below at least `positions`; grows, and keeps what it has.
-  const Tensor& RopeTable(const Context& context, int64_t positions) const;
+  // Rotary angles for positions below at least `positions`; grows, and keeps what it has. Any thread.
+  Tensor RopeTable(const Context& context, int64_t positions) const;
 
  protected:
   explicit LanguageModel(const ModelConfig& config) : config_(config) {}
@@ -60,6 +61,7 @@ class LanguageModel {
   ParameterSet parameters_;
 
  private:
+  mutable absl::Mutex rope_mutex_;
   mutable Tensor rope_table_;
 };
 

@@ -67,7 +67,7 @@ Var PhotonModel::DecodeGiven(Tape& tape, const Level& level, const Var& prefixes
                              const Var& contents) const {
   const WindowPlan plan = MakeWindowPlan(tape.context(), units, level.prefix, level.chunk - 1, level.chunk);
   const Var windows = ops::SelectRows(tape, contents, prefixes, plan.assemble);
-  const Tensor& rope = RopeTable(tape.context(), plan.attention.shape.length);
+  const Tensor rope = RopeTable(tape.context(), plan.attention.shape.length);
   const Var out = level.decoder.Forward(tape, windows, plan.attention, rope, /*recompute=*/false);
   return ops::SelectRows(tape, out, Var(), plan.read_out);
 }
@@ -77,7 +77,7 @@ Var PhotonModel::DecodeOwn(Tape& tape, const Level& level, const Var& prefixes, 
   for (int64_t j = 0; j < level.chunk; ++j) {
     const WindowPlan plan = MakeWindowPlan(tape.context(), units, level.prefix, j, j);
     const Var windows = j == 0 ? prefixes : ops::SelectRows(tape, outputs, prefixes, plan.assemble);
-    const Tensor& rope = RopeTable(tape.context(), plan.attention.shape.length);
+    const Tensor rope = RopeTable(tape.context(), plan.attention.shape.length);
     const Var out = level.decoder.Forward(tape, windows, plan.attention, rope, /*recompute=*/false);
     const Var slot = ops::SelectRows(tape, out, Var(), plan.last);  // [units, D]
     outputs = j == 0 ? slot : ops::SelectRows(tape, outputs, slot, AppendColumnIndex(tape.context(), units, j));

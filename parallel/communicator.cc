@@ -33,7 +33,7 @@ absl::Status Communicator::Run(absl::string_view call, absl::string_view what, c
 absl::Status Communicator::CheckTensor(const Tensor& tensor) const {
   if (!tensor.defined()) return absl::InternalError("the tensor is empty");
   if (!tensor.contiguous()) return absl::InternalError("the tensor is not contiguous");
-  if (tensor.device().type != device()) {
+  if (!Reaches(tensor.device().type)) {
     return absl::InternalError(absl::StrCat("these ranks cannot reach ", tensor.ToString()));
   }
   return absl::OkStatus();

@@ -63,8 +63,9 @@ class Communicator {
   virtual absl::Status DoSend(const Tensor& tensor, int to, int tag) = 0;
   virtual absl::Status DoReceive(const Tensor& tensor, int from, int tag) = 0;
   virtual absl::Status DoBarrier() = 0;
-  // Where tensors have to be.
-  virtual DeviceType device() const { return DeviceType::kCpu; }
+  // Which tensors it can move. Small host values (counts, losses, signals) go over the same groups as gradients do, so
+  // a group of GPUs reaches the host's memory too, through a twin of its own.
+  virtual bool Reaches(DeviceType device) const { return device == DeviceType::kCpu; }
 
  private:
   enum class Progress : uint8_t { kRunning, kDone, kFailed };

@@ -1,5 +1,8 @@
 // What a pipeline runs: a piece of a model that neither knows its neighbours nor is known by them.
 //
+// A collective that fails inside a stage ends the job (Communicator::Abort), with a message: in the middle of a step there
+// is nothing to go back to, and the other ranks wait inside theirs.
+//
 // The trainer drives one through the same three calls with one stage as a pipeline does with many: forward of a
 // microbatch, backward of it, and (where a schedule splits them off) its weight gradients.
 #pragma once

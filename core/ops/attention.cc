@@ -2,12 +2,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/backend.h"
+#include "core/ops/checks.h"
 #include "core/ops/rope.h"
 
 namespace photon::ops {
 namespace {
-
-bool IsFloating(DType dtype) { return dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kBF16; }
 
 bool IsRows(const Tensor& t, int64_t rows, int64_t columns, DType dtype) {
   return t.defined() && t.shape() == Shape{rows, columns} && t.stride(1) == 1 && t.dtype() == dtype;
@@ -26,7 +25,7 @@ DType LseType(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::
 
 bool AreInputs(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionShape& s) {
   const int64_t rows = s.batch * s.length;
-  return IsPossible(s) && s.batch >= 0 && s.length >= 1 && IsFloating(q.dtype()) &&
+  return IsPossible(s) && s.batch >= 0 && s.length >= 1 && IsFloating(q) &&
          IsRows(q, rows, s.heads * s.head_dim, q.dtype()) && IsRows(k, rows, s.kv_heads * s.head_dim, q.dtype()) &&
          IsRows(v, rows, s.kv_heads * s.head_dim, q.dtype()) &&
          (!s.first_key.defined() ||
@@ -73,7 +72,7 @@ void AttentionBackward(const Context& context, const Tensor& dout, const Tensor&
 
 void CachedAttention(const Context& context, const Tensor& q, absl::Span<const CacheView> views,
                      const AttentionShape& shape, const Tensor& out) {
-  PHOTON_CHECK(IsPossible(shape) && q.rank() == 2 && IsFloating(q.dtype()) &&
+  PHOTON_CHECK(IsPossible(shape) && q.rank() == 2 && IsFloating(q) &&
                IsRows(q, q.dim(0), shape.heads * shape.head_dim, q.dtype()) &&
                IsRows(out, q.dim(0), q.dim(1), q.dtype()))
       << "[cached_attention] q " << q.ToString() << ", out " << out.ToString() << "; " << Describe(shape);

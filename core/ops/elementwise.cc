@@ -36,23 +36,11 @@ void SumRows(const Context& context, const Tensor& in, const Tensor& out) {
   context.backend().sum_rows(context, in, out);
 }
 
-Var Cast(Tape& tape, const Var& x, DType dtype) {
-  if (x.value.dtype() == dtype) return x;
-  const Context& context = tape.context();
-  Var y = tape.Output(context.Empty(x.value.shape(), dtype), x.needs_gradient());
-  Cast(context, x.value, y.value);
-  if (!y.needs_gradient()) return y;
-  tape.Record("cast", [&context, x_type = x.value.dtype(), x_slot = x.slot, y_slot = y.slot] {
-    Tensor dy = y_slot->Take();
-    if (!dy.defined()) return;
-    if (dy.dtype() != x_type) {
-      const Tensor converted = context.Empty(dy.shape(), x_type);
-      Cast(context, dy, converted);
-      dy = converted;
-    }
-    x_slot->Accumulate(context, std::move(dy));
-  });
-  return y;
+Tensor Converted(const Context& context, const Tensor& t, DType dtype) {
+  if (t.dtype() == dtype) return t;
+  const Tensor converted = context.Empty(t.shape(), dtype);
+  Cast(context, t, converted);
+  return converted;
 }
 
 }  // namespace photon::ops

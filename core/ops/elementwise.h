@@ -2,7 +2,6 @@
 #pragma once
 
 #include "core/context.h"
-#include "core/tape.h"
 
 namespace photon::ops {
 
@@ -17,7 +16,7 @@ CastFn Cast;
 AddFn Add;
 SumRowsFn SumRows;
 
-// Var-level conversion; x itself where it has that type.
-Var Cast(Tape& tape, const Var& x, DType dtype);
+// `t` as `dtype`: itself where it has that type, else a converted copy.
+Tensor Converted(const Context& context, const Tensor& t, DType dtype);
 
 }  // namespace photon::ops

@@ -6,17 +6,6 @@
 #include "core/ops/elementwise.h"
 
 namespace photon::ops {
-namespace {
-
-Tensor ConvertedTo(const Context& context, const Tensor& t, DType dtype) {
-  if (t.dtype() == dtype) return t;
-  Tensor converted = context.Empty(t.shape(), dtype);
-  Cast(context, t, converted);
-  return converted;
-}
-
-}  // namespace
-
 void MatMul(const Context& context, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
             const Tensor& bias, float beta, const Tensor& c) {
   const auto operands = [&] {
@@ -46,7 +35,7 @@ Var Linear(Tape& tape, const Var& x, const Weight& weight, const Weight* bias, D
       << weight.master.ToString();
   const int64_t rows = x.value.dim(0);
   const int64_t outputs = w.dim(0);
-  const Tensor input = ConvertedTo(context, x.value, w.dtype());
+  const Tensor input = Converted(context, x.value, w.dtype());
   Var y = tape.Output(context.Empty({rows, outputs}, output), /*needs_gradient=*/true);
   MatMul(context, input, false, w, true, bias != nullptr ? bias->master : Tensor(), 0, y.value);
   if (!y.needs_gradient()) return y;
@@ -60,7 +49,7 @@ Var Linear(Tape& tape, const Var& x, const Weight& weight, const Weight* bias, D
     Tensor dy = y_slot->Take();
     if (!dy.defined()) return;
     dy = AsMatrix(dy, rows, outputs);
-    const Tensor dy_compute = ConvertedTo(context, dy, input.dtype());
+    const Tensor dy_compute = Converted(context, dy, input.dtype());
     if (x_slot != nullptr) {
       const Tensor dx = context.Empty(input.shape(), x_type);
       MatMul(context, dy_compute, false, weight.compute, false, Tensor(), 0, dx);

@@ -5,7 +5,8 @@
 
 namespace photon::ops {
 
-// Contiguous tensors; `host` holds tensor.bytes(). Both wait until the bytes are there.
+// Contiguous tensors; `host` holds tensor.bytes(). To the host: waits until the bytes are there. From the host: `host` may
+// be reused on return, and the bytes arrive in the order of the context's operations: no wait for them is needed.
 using CopyToHostFn = void(const Context& context, const Tensor& tensor, void* host);
 using CopyFromHostFn = void(const Context& context, const void* host, const Tensor& tensor);
 // Waits for everything queued on the context.

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/backend.h"
 #include "core/ops/checks.h"
+#include "core/ops/elementwise.h"
 
 namespace photon::ops {
 namespace {
@@ -14,13 +15,6 @@ bool ComputedTogether(DType x, DType other) {
 
 bool IsDense(const Tensor& t, const Shape& shape) { return t.defined() && t.shape() == shape && t.contiguous(); }
 bool IsDense(const Tensor& t, const Shape& shape, DType dtype) { return IsDense(t, shape) && t.dtype() == dtype; }
-
-Tensor Converted(const Context& context, const Tensor& t, DType dtype) {
-  if (t.dtype() == dtype) return t;
-  Tensor converted = context.Empty(t.shape(), dtype);
-  Cast(context, t, converted);
-  return converted;
-}
 
 // What the backward pass of AddRmsNorm needs. `sum` and `x` have one slot where there is no delta.
 struct NormNode {
