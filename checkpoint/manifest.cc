@@ -35,23 +35,30 @@ absl::Status BadChecksum() {
   return absl::DataLossError("the checksum in the first line does not fit the rest: the file is damaged");
 }
 
-// What later code relies on: names that stay inside the folder, regions of the tensor's rank, known dtypes.
+// A file of the folder: no path that leads out of it ("..", "/etc/passwd").
+absl::Status CheckPlainName(const std::string& name) {
+  if (!name.empty() && name[0] != '.' && name.find('/') == std::string::npos) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat("not a file name: \"", name, "\""));
+}
+
+// What later code relies on: names that stay inside the folder, known dtypes, shards that make up their tensor.
 absl::Status CheckStructure(const Manifest& manifest) {
-  for (const ManifestFile& file : manifest.files()) {
-    if (file.name().empty() || file.name()[0] == '.' || file.name().find('/') != std::string::npos) {
-      return absl::DataLossError(absl::StrCat("not a file name: \"", file.name(), "\""));
-    }
-  }
+  for (const ManifestFile& file : manifest.files()) PHOTON_RETURN_IF_ERROR(CheckPlainName(file.name()));
+  if (manifest.has_tokenizer()) PHOTON_RETURN_IF_ERROR(CheckPlainName(manifest.tokenizer()));
   const std::string* previous = nullptr;
   for (const ManifestTensor& tensor : manifest.tensors()) {
     if (previous != nullptr && *previous >= tensor.name()) return absl::DataLossError("tensors are not in order");
     previous = &tensor.name();
     DType dtype;
-    bool good = ParseDType(tensor.dtype(), &dtype) && StorableDType(dtype);
+    bool good = ParseDType(tensor.dtype(), &dtype) && StorableDType(dtype) && tensor.shape_size() > 0;
     for (const ManifestShard& shard : tensor.shards()) {
+      PHOTON_RETURN_IF_ERROR(CheckPlainName(shard.file()));
       good = good && shard.offset_size() == tensor.shape_size() && shard.shape_size() == tensor.shape_size();
     }
     if (!good) return absl::DataLossError(absl::StrCat("tensor ", tensor.name(), " is described wrongly"));
+    if (const absl::Status covered = CheckCoverage(tensor); !covered.ok()) {
+      return absl::DataLossError(covered.message());
+    }
   }
   return absl::OkStatus();
 }

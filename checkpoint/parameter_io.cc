@@ -1,6 +1,7 @@
 #include "checkpoint/parameter_io.h"
 
 #include "absl/strings/str_cat.h"
+#include "checkpoint/manifest.h"
 #include "core/ops/memory.h"
 
 namespace photon {
@@ -12,7 +13,7 @@ absl::Status LoadTensor(const CheckpointReader& reader, const Context& context, 
     return absl::FailedPreconditionError(
         absl::StrCat(reader.dir(), ": no tensor ", name, ": this is a checkpoint of another model"));
   }
-  if (const Shape found(absl::MakeConstSpan(entry->shape().data(), entry->shape_size())); !(found == global_shape)) {
+  if (const Shape found = GlobalShape(*entry); !(found == global_shape)) {
     return absl::FailedPreconditionError(absl::StrCat(reader.dir(), ": ", name, " is ", found.ToString(),
                                                       ", the model wants ", global_shape.ToString(),
                                                       ": this is a checkpoint of another model"));

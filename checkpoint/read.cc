@@ -21,7 +21,9 @@ std::string Remedy(const std::string& dir) {
   const std::filesystem::path folder = path.has_filename() ? path : path.parent_path();
   const std::string name = folder.filename().string();
   for (const std::string& other : ListCheckpoints(folder.parent_path().parent_path().string())) {
-    if (std::filesystem::path(other).filename().string() < name) {
+    std::error_code error;
+    if (std::filesystem::path(other).filename().string() < name &&
+        std::filesystem::exists(absl::StrCat(other, "/", kManifestName), error)) {
       return absl::StrCat("; use an older checkpoint of the run: ", other);
     }
   }

@@ -38,6 +38,12 @@ bool HasManifest(const fs::path& dir) {
   return fs::is_regular_file(dir / kManifestName, error);
 }
 
+// The first of `dirs` that was finished; empty where none was.
+std::string FirstFinished(const std::vector<std::string>& dirs) {
+  const auto at = std::find_if(dirs.begin(), dirs.end(), HasManifest);
+  return at == dirs.end() ? "" : *at;
+}
+
 absl::Status SwingLatest(const fs::path& folder, int64_t step) {
   const std::string temporary = (folder / ".latest.tmp").string(), latest = (folder / kLatest).string();
   unlink(temporary.c_str());
@@ -71,6 +77,11 @@ std::string CheckpointDir(const std::string& run_dir, int64_t step) {
   return (fs::path(run_dir) / kFolder / StepName(step)).string();
 }
 
+bool InRunFolder(const std::string& dir) {
+  const fs::path path(dir);
+  return StepOf(path.filename().string()) >= 0 && path.parent_path().filename() == kFolder;
+}
+
 absl::Status PublishCheckpoint(const std::string& run_dir, int64_t step, int keep_last) {
   const fs::path folder = fs::path(run_dir) / kFolder;
   if (!HasManifest(folder / StepName(step))) {
@@ -82,7 +93,8 @@ absl::Status PublishCheckpoint(const std::string& run_dir, int64_t step, int kee
   int kept = 0;
   for (const std::string& dir : ListCheckpoints(run_dir)) {
     // Later steps than the published one were refused when the run resumed: they neither count nor go.
-    if (StepOf(fs::path(dir).filename().string()) > step || ++kept <= keep_last) continue;
+    // Nor do broken ones: what is left of them may be all that is left of a copy.
+    if (StepOf(fs::path(dir).filename().string()) > step || !HasManifest(dir) || ++kept <= keep_last) continue;
     const std::string doomed = absl::StrCat(dir, ".deleting");  // so that no reader starts on it
     if (rename(dir.c_str(), doomed.c_str()) != 0) return FileError(errno, "cannot remove", dir);
     PHOTON_RETURN_IF_ERROR(RemoveTree(doomed));
@@ -103,18 +115,17 @@ absl::StatusOr<std::string> ResolveCheckpoint(const std::string& path) {
     const fs::path real = fs::canonical(path, error);  // `path` may be a link such as .../latest
     return error || !fs::is_symlink(path, error) ? path : real.string();
   }
-  const std::vector<std::string> all = ListCheckpoints(path);
-  if (!all.empty()) return all.front();
+  if (const std::string newest = FirstFinished(ListCheckpoints(path)); !newest.empty()) return newest;
   return absl::NotFoundError(absl::StrCat("no checkpoint in ", path, ": neither a checkpoint folder (no ",
                                           kManifestName, ") nor a run folder with finished ones in ", kFolder, "/"));
 }
 
 std::vector<std::string> ListCheckpoints(const std::string& run_dir) {
   std::vector<std::pair<int64_t, std::string>> found;
-  std::error_code error;
+  std::error_code error, ignored;
   for (const fs::directory_entry& entry : fs::directory_iterator(fs::path(run_dir) / kFolder, error)) {
     const int64_t step = StepOf(entry.path().filename().string());
-    if (step >= 0 && HasManifest(entry.path())) found.emplace_back(step, entry.path().string());
+    if (step >= 0 && fs::is_directory(entry.path(), ignored)) found.emplace_back(step, entry.path().string());
   }
   std::sort(found.rbegin(), found.rend());
   std::vector<std::string> dirs;

@@ -6,7 +6,7 @@
 //   DIR/tokenizer.model               the tokenizer itself, where there is one
 //
 // Written under DIR.tmp, flushed to disk, renamed: a reader never sees half of one. Knows nothing of models: any layout
-// reads any checkpoint. HDF5 is not thread-safe here: one thread of a process at a time.
+// reads any checkpoint. Any number of threads may use it at once; HDF5 itself is entered by one at a time (hdf5.h has the lock).
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,8 @@ struct CheckpointContents {
 };
 
 // Writes one; every rank calls it with its own parts (rank 0's config, state and tokenizer count). OK means that the
-// bytes are on disk under the final name. On failure (disk full: kResourceExhausted) the temporary folder is removed
+// bytes are on disk under the final name. It replaces a checkpoint at `dir`, also a broken one in a run's folder, and
+// refuses any other folder there. On failure (disk full: kResourceExhausted) the temporary folder is removed
 // and whatever stood at `dir` before is untouched; all ranks return the same status.
 absl::Status WriteCheckpoint(Communicator& comm, const std::string& dir, const CheckpointContents& contents);
 
@@ -69,11 +70,14 @@ class CheckpointReader {
 
 // Folders of a run: checkpoints/step-00000200, .., and checkpoints/latest, a relative symbolic link swung by rename.
 std::string CheckpointDir(const std::string& run_dir, int64_t step);
+// Whether `dir` is CheckpointDir of some run and step: a folder there without a manifest is a broken checkpoint.
+bool InRunFolder(const std::string& dir);
 // Points `latest` at the checkpoint of `step` and removes the oldest complete ones but `keep_last` (0: all stay).
 absl::Status PublishCheckpoint(const std::string& run_dir, int64_t step, int keep_last);
 // What --checkpoint takes: a run folder (its newest) or a checkpoint folder.
 absl::StatusOr<std::string> ResolveCheckpoint(const std::string& path);
-// Complete-looking checkpoints of a run, newest first: where one is refused, the next is tried.
+// Step folders of a run, newest first: where one is refused, the next is tried. Saves never leave half of one under
+// such a name, but copying may: Open refuses it, and it still marks the folder as that of a run.
 std::vector<std::string> ListCheckpoints(const std::string& run_dir);
 
 }  // namespace photon

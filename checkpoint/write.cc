@@ -101,7 +101,7 @@ absl::StatusOr<Manifest> MergeTensors(const std::vector<std::string>& descriptio
 
 absl::Status MakeTemporary(const std::string& dir, const std::string& temporary) {
   std::error_code error;
-  if (fs::exists(dir, error) && !fs::exists(absl::StrCat(dir, "/", kManifestName), error)) {
+  if (fs::exists(dir, error) && !fs::exists(absl::StrCat(dir, "/", kManifestName), error) && !InRunFolder(dir)) {
     return absl::FailedPreconditionError(
         absl::StrCat(dir, " exists and is no checkpoint: remove it or save elsewhere"));
   }

@@ -61,7 +61,7 @@ absl::Status FileError(int error, absl::string_view what, absl::string_view path
     case ENAMETOOLONG:
       return absl::InvalidArgumentError(message);
     default:
-      return absl::InternalError(message);
+      return absl::DataLossError(message);
   }
 }
 

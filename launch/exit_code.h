@@ -1,5 +1,5 @@
 // What the program's exit code means: 0 done, 1 a bug of ours, 2 bad input, 3 training stopped itself, 4 the device
-// can't be used.
+// or the network can't be used (kUnavailable: also a rank that is gone).
 #pragma once
 
 #include "absl/status/status.h"

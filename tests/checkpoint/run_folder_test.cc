@@ -79,6 +79,21 @@ TEST(RunFolder, ResolvesWhatPeopleGive) {
   EXPECT_EQ(*ResolveCheckpoint(run.path()), CheckpointDir(run.path(), 3));
 }
 
+TEST(RunFolder, AFolderWithoutManifestIsListedButNeverChosen) {
+  TemporaryFolder run;
+  for (const char* broken : {"step-00000003", "step-00000030"}) {
+    std::filesystem::create_directories(run / "checkpoints/" + broken);
+    Spill(run / "checkpoints/" + broken + "/index.h5", "half");
+  }
+  EXPECT_EQ(ListCheckpoints(run.path()).size(), 2u);
+  EXPECT_EQ(ResolveCheckpoint(run.path()).status().code(), absl::StatusCode::kNotFound);
+  for (const int64_t step : {10, 20, 40}) Save(run.path(), step, 2);
+  EXPECT_THAT(FilesIn(run / "checkpoints"),
+              ElementsAre("latest", "step-00000003", "step-00000020", "step-00000030", "step-00000040"));
+  Save(run.path(), 30, 2);  // takes the broken one's place
+  EXPECT_TRUE(CheckpointReader::Open(CheckpointDir(run.path(), 30)).ok());
+}
+
 TEST(RunFolder, PublishesFinishedOnesOnly) {
   TemporaryFolder run;
   EXPECT_EQ(PublishCheckpoint(run.path(), 1, 2).code(), absl::StatusCode::kNotFound);

@@ -33,7 +33,7 @@ TEST(FileError, CodesSayWhatToDo) {
   for (const int full : {ENOSPC, EDQUOT, EFBIG}) EXPECT_EQ(code(full), absl::StatusCode::kResourceExhausted);
   for (const int denied : {EACCES, EPERM, EROFS}) EXPECT_EQ(code(denied), absl::StatusCode::kPermissionDenied);
   for (const int wrong : {EISDIR, ELOOP, ENAMETOOLONG}) EXPECT_EQ(code(wrong), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(code(EIO), absl::StatusCode::kInternal);
+  for (const int trouble : {EIO, EMFILE}) EXPECT_EQ(code(trouble), absl::StatusCode::kDataLoss);
   EXPECT_EQ(FileError(ENOENT, "tokenizer", "t.model").message(), "tokenizer t.model: No such file or directory");
   EXPECT_EQ(FileError(ENOSPC, "cannot write", "/x/y").message(),
             "cannot write /x/y: No space left on device; free some space there");
