@@ -93,4 +93,14 @@ std::string StepLine(const StepMetrics& m, int64_t steps, double seconds_left) {
   return line;
 }
 
+std::string ValidationLine(int64_t step, double loss, int64_t tokens, double unigram_entropy) {
+  std::string line = absl::StrFormat("step %d  validation loss %.4f nats per token over %d tokens", step, loss, tokens);
+  if (unigram_entropy > 0) {  // tokens of one kind alone have none
+    const double part = 1 - loss / unigram_entropy;
+    absl::StrAppendFormat(&line, "; %.0f %% %s their unigram entropy %.4f", 100 * std::abs(part),
+                          part < 0 ? "above" : "under", unigram_entropy);
+  }
+  return line;
+}
+
 }  // namespace photon

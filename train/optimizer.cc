@@ -33,9 +33,15 @@ void Optimizer::Step(double lr, double gradient_norm) {
   if (config_.clip_norm() > 0 && gradient_norm > config_.clip_norm()) {
     step.gradient_scale = config_.clip_norm() / gradient_norm;
   }
-  for (const std::unique_ptr<Parameter>& p : parameters_.parameters()) {
-    step.weight_decay = p->spec.decay ? config_.weight_decay() : 0;
-    ops::AdamW(context_, step, p->master, p->gradient, m(*p), v(*p));
+  // Neighbours that decay alike are one range of the flat buffers. Gaps between them are zero, and stay it.
+  const std::vector<std::unique_ptr<Parameter>>& all = parameters_.parameters();
+  for (size_t first = 0, next = 0; first < all.size(); first = next) {
+    const bool decay = all[first]->spec.decay;
+    while (next < all.size() && all[next]->spec.decay == decay) ++next;
+    step.weight_decay = decay ? config_.weight_decay() : 0;
+    const int64_t begin = all[first]->begin, end = all[next - 1]->begin + all[next - 1]->elements();
+    ops::AdamW(context_, step, parameters_.master().Rows(begin, end), parameters_.gradient().Rows(begin, end),
+               m_.Rows(begin, end), v_.Rows(begin, end));
   }
   parameters_.RefreshCompute(context_);
 }

@@ -3,13 +3,12 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "checkpoint/parameter_io.h"
+#include "train/ownership.h"
 
 namespace photon {
 namespace {
@@ -26,6 +25,8 @@ Tensor OnHost(const Context& context, const Tensor& tensor) {
 
 absl::Status CheckSameModel(const std::string& dir, const ModelConfig& found, const ModelConfig& wanted) {
   google::protobuf::util::MessageDifferencer differ;
+  // A field left out is the default written out: fields that come later make no other model of older checkpoints.
+  differ.set_message_field_comparison(google::protobuf::util::MessageDifferencer::EQUIVALENT);
   std::string difference;
   differ.ReportDifferencesToString(&difference);
   if (differ.Compare(found, wanted)) return absl::OkStatus();
@@ -45,14 +46,16 @@ RunCheckpoints::RunCheckpoints(const Context& context, const Mesh& mesh, const R
       optimizer_(optimizer),
       tokenizer_bytes_(std::move(tokenizer_bytes)) {}
 
-std::vector<TensorPart> RunCheckpoints::OwnedParts() const {
-  // Data-parallel ranks hold the same; each writes some of it: the next parameter goes to the least loaded rank.
-  std::vector<int64_t> load(mesh_.at().size_of(MeshAxis::kDp), 0);
-  std::vector<TensorPart> parts;
+std::vector<TensorPart> RunCheckpoints::PartsToWrite() const {
+  std::vector<PlacedPart> placed;
   for (const std::unique_ptr<Parameter>& p : parameters_.parameters()) {
-    const auto owner = std::min_element(load.begin(), load.end());
-    *owner += p->elements();
-    if (owner - load.begin() != mesh_.at().index_of(MeshAxis::kDp)) continue;
+    placed.push_back({&p->spec.placement, p->elements()});
+  }
+  const std::vector<bool> owned = OwnedParts(placed, mesh_.at());
+  std::vector<TensorPart> parts;
+  for (size_t i = 0; i < placed.size(); ++i) {
+    if (!owned[i]) continue;
+    const std::unique_ptr<Parameter>& p = parameters_.parameters()[i];
     const auto add = [&](const char* section, const std::string& name, const Tensor& value) {
       parts.push_back({section, name, p->spec.shape, p->local, OnHost(context_, value)});
     };
@@ -69,7 +72,7 @@ absl::Status RunCheckpoints::Save(const RunState& state) {
   contents.state = state;
   if (!tokenizer_bytes_.empty()) contents.tokenizer_name = "tokenizer.model";
   contents.tokenizer_bytes = tokenizer_bytes_;
-  contents.parts = OwnedParts();
+  contents.parts = PartsToWrite();
   PHOTON_RETURN_IF_ERROR(WriteCheckpoint(mesh_.world(), CheckpointDir(config_.run_dir(), state.step()), contents));
   absl::Status published;
   if (mesh_.world().rank() == 0) {
@@ -94,7 +97,6 @@ absl::StatusOr<RunState> RunCheckpoints::RestoreFrom(const std::string& dir) {
     return absl::OkStatus();
   };
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "load checkpoint", load()));
-  optimizer_.set_updates(reader->manifest().state().updates());
   return reader->manifest().state();
 }
 
@@ -112,8 +114,10 @@ absl::StatusOr<std::optional<RunState>> RunCheckpoints::Restore() {
     if (!absl::IsDataLoss(last) && !absl::IsNotFound(last)) return last;
     if (mesh_.world().rank() == 0) spdlog::error("{}: passed over, trying the one before", std::string(last.message()));
   }
-  return absl::DataLossError(
-      absl::StrCat("no checkpoint of ", config_.run_dir(), " is good; the last one tried: ", last.message()));
+  return absl::DataLossError(absl::StrCat("no checkpoint of ", config_.run_dir(),
+                                          " is good, so nothing was started over; restore one or choose another "
+                                          "run_dir. The last one tried: ",
+                                          last.message()));
 }
 
 }  // namespace photon

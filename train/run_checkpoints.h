@@ -19,13 +19,13 @@ class RunCheckpoints {
 
   // Writes and publishes the checkpoint of state.step(). OK means durable. Any failure leaves the earlier ones good.
   absl::Status Save(const RunState& state);
-  // Restores parameters and moments from the newest checkpoint that verifies; one that does not is reported and passed
-  // over. nullopt where the run has none at all; kDataLoss where it has some and none is good; kFailedPrecondition
+  // Restores parameters and moments from the newest checkpoint that verifies, and returns the rest of the state; one
+  // that does not, or has no manifest, is reported and passed over. nullopt where the run has none at all; kDataLoss where it has some and none is good; kFailedPrecondition
   // where they are another model's.
   absl::StatusOr<std::optional<RunState>> Restore();
 
  private:
-  std::vector<TensorPart> OwnedParts() const;
+  std::vector<TensorPart> PartsToWrite() const;
   absl::StatusOr<RunState> RestoreFrom(const std::string& dir);
 
   const Context& context_;

@@ -138,7 +138,7 @@ absl::Status TrainingRun::MeasurePeak() {
   if (leads()) {
     spdlog::info("{} parameters, {} ranks, {} tokens a step, {}; matrix peak {:.0f} GFLOP/s",
                  trainer_.model().parameters().count(), mesh_.world().size(),
-                 config_.training().batch_sequences() * config_.data().sequence_length(), config_.training().dtype(),
+                 int64_t{config_.training().batch_sequences()} * config_.data().sequence_length(), config_.training().dtype(),
                  peak_flops_ / 1e9);
   }
   return absl::OkStatus();
@@ -201,9 +201,7 @@ absl::Status TrainingRun::ValidateNow() {
   PHOTON_ASSIGN_OR_RETURN(const Trainer::Validation result, trainer_.Validate(validation_));
   if (leads()) {
     log_->WriteValidation(step(), result.loss, result.tokens);
-    spdlog::info(
-        "step {}  validation loss {:.4f} nats per token over {} tokens; {:.0f} % under their unigram entropy {:.4f}",
-        step(), result.loss, result.tokens, 100 * (1 - result.loss / unigram_entropy_), unigram_entropy_);
+    spdlog::info("{}", ValidationLine(step(), result.loss, result.tokens, unigram_entropy_));
   }
   return absl::OkStatus();
 }
@@ -217,7 +215,8 @@ absl::Status TrainingRun::Save() {
     if (leads()) spdlog::info("saved {} in {:.2f} s", CheckpointDir(config_.run_dir(), step()), Now() - started);
     return absl::OkStatus();
   }
-  if (absl::IsInternal(saved)) return saved;  // a bug or a broken collective, not a full disk
+  // A bug, or ranks that can't reach each other. All else is of the disk, and may pass.
+  if (absl::IsInternal(saved) || absl::IsUnavailable(saved)) return saved;
   if (leads()) {
     spdlog::error("checkpoint of step {} NOT saved: {}. Training goes on; the checkpoint before stays good", step(),
                   std::string(saved.message()));
@@ -246,7 +245,9 @@ absl::Status Train(const RunConfig& requested, const TrainOptions& options) {
   PHOTON_RETURN_IF_ERROR(ValidateRun(requested, world->size()));
   const RunConfig config = Resolved(requested, world->size());
   PHOTON_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(*world, config.parallel()));
-  const Watchdog watchdog({world.get(), &mesh.axis(MeshAxis::kDp)}, config.parallel().collective_timeout_s());
+  std::vector<Communicator*> watched = {world.get()};
+  for (int axis = 0; axis < kMeshAxes; ++axis) watched.push_back(&mesh.axis(static_cast<MeshAxis>(axis)));
+  const Watchdog watchdog(watched, config.parallel().collective_timeout_s());
   absl::StatusOr<OpenedData> data = OpenData(config.data(), config.model().vocab_size(), ChunkProduct(config.model()));
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "open data", data.status()));
   TrainingRun run(config, ForAnyLayout(requested, config), mesh, *std::move(data));

@@ -4,9 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <map>
+#include <string>
 
+#include "core/ops/adamw.h"
 #include "core/ops/elementwise.h"
 #include "core/random.h"
 #include "tests/support/tensors.h"
@@ -143,6 +146,41 @@ TEST_F(OptimizerTest, ComputeCopiesFollowTheMasters) {
     ops::Cast(context_, matrix_->master, rounded);
     EXPECT_EQ(ToDoubles(context_, matrix_->compute), ToDoubles(context_, rounded));
     EXPECT_NE(ToDoubles(context_, matrix_->compute), before);
+  }
+}
+
+// Ranges of neighbours that decay alike, gaps included, are updated in one go: to the bit what one by one gives.
+TEST_F(OptimizerTest, RangesGiveTheBitsOfSingleParameters) {
+  for (const int64_t odd : {1, 13, 64}) set_.Add({{"early" + std::to_string(odd), {odd, 3}, {0, 0.5}, true, {}}});
+  for (const int64_t odd : {5, 9}) set_.Add({{"vector" + std::to_string(odd), {odd}, {1, 0.5}, false, {}}});
+  Make(DType::kF32, DType::kF32);
+  OptimizerConfig config;
+  Optimizer optimizer(context_, set_, config);
+  SetGradients(1, 1);
+  const double norm = optimizer.GradientNorm();
+  ops::AdamWStep step{.lr = 0.1,
+                      .beta1 = config.beta1(),
+                      .beta2 = config.beta2(),
+                      .eps = config.eps(),
+                      .weight_decay = 0,
+                      .gradient_scale = config.clip_norm() / norm,
+                      .t = 1};
+  ASSERT_LT(step.gradient_scale, 1);
+  std::map<std::string, std::array<std::vector<double>, 3>> want;
+  for (const auto& p : set_.parameters()) {
+    const Tensor copy = context_.get().Empty(p->local.shape, DType::kF32);
+    ops::Cast(context_, p->master, copy);
+    const Tensor m = context_.get().Zeros(p->local.shape, DType::kF32);
+    const Tensor v = context_.get().Zeros(p->local.shape, DType::kF32);
+    step.weight_decay = p->spec.decay ? config.weight_decay() : 0;
+    ops::AdamW(context_, step, copy, p->gradient, m, v);
+    want[p->spec.name] = {ToDoubles(context_, copy), ToDoubles(context_, m), ToDoubles(context_, v)};
+  }
+  optimizer.Step(0.1, norm);
+  for (const auto& p : set_.parameters()) {
+    EXPECT_EQ(ToDoubles(context_, p->master), want[p->spec.name][0]) << p->spec.name;
+    EXPECT_EQ(ToDoubles(context_, optimizer.m(*p)), want[p->spec.name][1]) << p->spec.name;
+    EXPECT_EQ(ToDoubles(context_, optimizer.v(*p)), want[p->spec.name][2]) << p->spec.name;
   }
 }
 

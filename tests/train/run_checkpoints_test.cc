@@ -4,7 +4,9 @@
 #include <sys/wait.h>
 
 #include <csignal>
+#include <fstream>
 
+#include "checkpoint/manifest.h"
 #include "tests/train/training_run.h"
 
 namespace photon {
@@ -150,6 +152,47 @@ TEST_F(RunCheckpointsTest, AHalfWrittenFolderIsNoCheckpoint) {
   // And one that is missing.
   fs::remove(Checkpoint(6) + "/model-00000-of-00001.h5");
   ResumeAndTrain(1, config_, 2, 2);
+}
+
+TEST_F(RunCheckpointsTest, AFolderWithoutManifestIsNoFreshStart) {
+  TrainAndSave(1, config_, 2);
+  fs::remove(Checkpoint(2) + "/manifest.textproto");
+  EXPECT_THAT(ListCheckpoints(config_.run_dir()), ::testing::ElementsAre(Checkpoint(2)));
+  for (const absl::Status& status : Resume(2, config_)) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("step-00000002 has no manifest.textproto"));
+  }
+  EXPECT_TRUE(fs::exists(Checkpoint(2) + "/index.h5"));
+}
+
+TEST_F(RunCheckpointsTest, ASaveReplacesAFolderWithoutManifest) {
+  TrainAndSave(2, config_, 2);
+  fs::copy(Checkpoint(2), Checkpoint(4));
+  fs::remove(Checkpoint(4) + "/manifest.textproto");
+  std::ofstream(Checkpoint(4) + "/half-copied") << "x";
+  ::testing::internal::CaptureStdout();
+  Train(2, config_, tokens_, [](RankRun& run, int) -> absl::Status {
+    PHOTON_ASSIGN_OR_RETURN(const int64_t step, run.Resume());
+    EXPECT_EQ(step, 2);
+    PHOTON_RETURN_IF_ERROR(run.TrainTo(4));
+    return run.Save();
+  });
+  EXPECT_THAT(::testing::internal::GetCapturedStdout(), HasSubstr("step-00000004 has no manifest.textproto"));
+  EXPECT_FALSE(fs::exists(Checkpoint(4) + "/half-copied"));
+  ResumeAndTrain(1, config_, 4, 4);
+}
+
+TEST_F(RunCheckpointsTest, ADefaultWrittenOutIsNoOtherModel) {
+  TrainAndSave(1, config_, 2);
+  // As written by a program that did not know the field yet.
+  Manifest manifest = CheckpointReader::Open(Checkpoint(2))->manifest();
+  ASSERT_TRUE(manifest.config().model().has_rope_theta());
+  manifest.mutable_config()->mutable_model()->clear_rope_theta();
+  std::ofstream(Checkpoint(2) + "/manifest.textproto") << ManifestToText(manifest);
+  ResumeAndTrain(1, config_, 2, 2);
+  RunConfig other = config_;
+  other.mutable_model()->set_rope_theta(2 * config_.model().rope_theta());
+  EXPECT_EQ(Resume(1, other)[0].code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(RunCheckpointsTest, AllDamagedIsAnErrorAndNothingIsDeleted) {
