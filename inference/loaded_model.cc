@@ -1,6 +1,8 @@
 #include "inference/loaded_model.h"
 
 #include "absl/strings/str_cat.h"
+#include "checkpoint/manifest.h"
+#include "checkpoint/parameter_io.h"
 #include "configs/model_config.h"
 #include "core/backend.h"
 #include "parallel/communicator.h"
@@ -11,10 +13,6 @@ namespace {
 constexpr char kModelSection[] = "model";
 constexpr char kRemedy[] = "; the checkpoint's tensors don't fit its own config: restore it or use another one";
 
-Shape ShapeOf(const ManifestTensor& tensor) {
-  return Shape(absl::MakeConstSpan(tensor.shape().data(), tensor.shape_size()));
-}
-
 // Every parameter has a tensor of its shape, and no tensor of the model is left over.
 absl::Status CheckTensors(const CheckpointReader& reader, const ParameterSet& parameters) {
   for (const auto& parameter : parameters.parameters()) {
@@ -23,9 +21,9 @@ absl::Status CheckTensors(const CheckpointReader& reader, const ParameterSet& pa
     if (tensor == nullptr || tensor->section() != kModelSection) {
       return absl::FailedPreconditionError(absl::StrCat(reader.dir(), ": no tensor ", spec.name, kRemedy));
     }
-    if (ShapeOf(*tensor) == spec.shape) continue;
+    if (GlobalShape(*tensor) == spec.shape) continue;
     return absl::FailedPreconditionError(absl::StrCat(reader.dir(), ": tensor ", spec.name, " has shape ",
-                                                      ShapeOf(*tensor).ToString(), ", the model's is ",
+                                                      GlobalShape(*tensor).ToString(), ", the model's is ",
                                                       spec.shape.ToString(), kRemedy));
   }
   for (const ManifestTensor& tensor : reader.manifest().tensors()) {
@@ -63,11 +61,7 @@ absl::Status LoadedModel::ReadParameters(const CheckpointReader& reader, DType c
   options.compute = compute;
   options.gradients = false;
   parameters.Allocate(context_, options);
-  for (const auto& parameter : parameters.parameters()) {
-    PHOTON_RETURN_IF_ERROR(reader.Read(parameter->spec.name, parameter->local, parameter->master));
-  }
-  parameters.RefreshCompute(context_);
-  return absl::OkStatus();
+  return LoadParameters(reader, context_, parameters);
 }
 
 absl::Status LoadedModel::ReadTokenizer(const CheckpointReader& reader) {
