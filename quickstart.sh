@@ -110,11 +110,15 @@ known=$(tr -cs 'A-Za-z' '\n' <"$run/sample-hier.txt" | awk 'NR == FNR { known[to
   <(tr -cs 'A-Za-z' '\n' <"$text") -)
 
 result=$(grep -o 'validation loss.*' "$log" | tail -n 1 || true)
+# "ok", or by what the result misses: verdict RESULT LEAST, in percent.
+verdict() { awk -v is="$1" -v least="$2" 'BEGIN { print (is >= least) ? "ok" : "BELOW the " least " % that this should reach" }'; }
+# "validation loss 4.1 nats .. entropy 6.2"
+under=$(awk 'NF && $NF > 0 { print 100 * (1 - $3 / $NF); exit } END { if (!NF) print -1 }' <<<"$result")
 cat <<EOF
 
 Done in $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s:
-  $result
-  $known % of the words generated in mode hier occur in the text
+  $result: $(verdict "$under" 15)
+  $known % of the words generated in mode hier occur in the text: $(verdict "$known" 80)
   $run/checkpoints/latest   the model (photon checkpoint inspect --checkpoint $run)
   $run/metrics.jsonl        every step; $run/loss.png is the picture
   $run/sample-*.txt         what was generated, exactly (hier) and approximately (hier-parallel, rec)
