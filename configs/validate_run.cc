@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "configs/checks.h"
 #include "configs/config.h"
@@ -65,6 +67,25 @@ absl::Status ValidateBatch(const TrainingConfig& training, int world_size) {
   return absl::OkStatus();
 }
 
+// Operations count rows of their tables in 32 bits. The largest table of a pass: tokens, or the positions of a level's
+// decoder, R + C - 1 for each of its chunks. Products in doubles, which are exact up to far beyond the bound.
+absl::Status ValidateRows(const RunConfig& config, int world_size) {
+  const TrainingConfig& training = config.training();
+  const int64_t micro =
+      training.has_micro_batch_sequences() ? training.micro_batch_sequences() : training.batch_sequences() / world_size;
+  double per_token = 1;
+  for (int level = 1; level <= config.model().levels_size(); ++level) {
+    const LevelConfig& l = config.model().levels(level - 1);
+    const double per_chunk = static_cast<double>(l.prefix()) + l.chunk() - 1;
+    per_token = std::max(per_token, per_chunk / static_cast<double>(ChunkProduct(config.model(), level)));
+  }
+  const double rows = static_cast<double>(micro) * config.data().sequence_length() * per_token;
+  if (rows < 0x1p31) return absl::OkStatus();
+  return Refuse("training.micro_batch_sequences", micro,
+                absl::StrCat("makes tables of ", rows, " rows, and row indices are 32-bit"),
+                "lower training.micro_batch_sequences (or data.sequence_length)");
+}
+
 absl::Status ValidateOptimizer(const OptimizerConfig& optimizer) {
   const std::string at = "training.optimizer.";
   if (!(optimizer.final_lr_fraction() <= 1)) {
@@ -115,7 +136,7 @@ absl::Status ValidateRun(const RunConfig& config, int world_size) {
     return absl::InvalidArgumentError("run_dir is empty: name the folder that the run writes to");
   if (absl::Status s = ValidateModel(config.model()); !s.ok()) return s;
   return FirstFailure({ValidateData(config.data(), config.model()), ValidateTraining(config.training(), world_size),
-                       ValidateParallel(config.parallel(), world_size),
+                       ValidateRows(config, world_size), ValidateParallel(config.parallel(), world_size),
                        AtLeast("checkpoint.every", config.checkpoint().every(), 0),
                        AtLeast("checkpoint.keep_last", config.checkpoint().keep_last(), 0)});
 }

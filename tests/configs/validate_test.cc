@@ -55,6 +55,13 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{{"model.layers=3"}, "model.layers = 3", "remove model.layers"},
         Bad{{"model.levels="}, "model.levels and model.layers are both missing", "layers for a flat one"},
         Bad{{"model.levels=", "model.layers=0"}, "model.layers = 0", "use 1 or more"},
+        Bad{{"model.levels=", "model.layers=10001"}, "model.layers = 10001", "use 10000 or less"},
+        Bad{{"model.levels.0.encoder_layers=2000000000"}, "model.levels.0.encoder_layers", "use 10000 or less"},
+        Bad{{"model.levels.1.decoder_layers=10001"}, "model.levels.1.decoder_layers", "use 10000 or less"},
+        Bad{{"model.levels.1.prefix=65537"}, "model.levels.1.prefix", "use 65536 or less"},
+        Bad{{"model.vocab_size=2147483647"}, "model.vocab_size", "use 16777216 or less"},
+        Bad{{"model.width=2147483640"}, "model.width", "use 262144 or less"},
+        Bad{{"model.ffn=2147483647"}, "model.ffn", "use 1048576 or less"},
         Bad{{"model.rope_theta=0"}, "model.rope_theta", "above 0"},
         Bad{{"model.norm_eps=nan"}, "model.norm_eps", "above 0"}));
 
@@ -82,6 +89,14 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{{"training.micro_batch_sequences=4"}, "training.micro_batch_sequences = 4", "use a divisor of 6"},
         Bad{{"training.micro_batch_sequences=0"}, "training.micro_batch_sequences = 0", "use 1 or more"},
         Bad{{"training.dtype=fp16"}, "training.dtype = \"fp16\"", "use \"bf16\" or \"f32\""},
+        // Prefix 2: 5 positions for the 4 tokens of a chunk, 61440 a sequence; prefix 9: 12 for 4, 36864 a sequence.
+        Bad{{"data.sequence_length=49152", "training.batch_sequences=69906"},
+            "training.micro_batch_sequences = 34953 makes tables of 2.1",
+            "row indices are 32-bit; lower training.micro_batch_sequences"},
+        Bad{{"data.sequence_length=12288", "training.batch_sequences=116510", "model.levels.0.prefix=9",
+             "training.micro_batch_sequences=58255"},
+            "training.micro_batch_sequences = 58255",
+            "row indices are 32-bit"},
         Bad{{"training.steps=0"}, "training.steps = 0", "use 1 or more"},
         Bad{{"training.slice_tokens=0"}, "training.slice_tokens", "use 1 or more"},
         Bad{{"training.log_every=0"}, "training.log_every", "use 1 or more"},
@@ -114,12 +129,22 @@ TEST(ValidateRun, AcceptsPossibleConfigs) {
            {"training.micro_batch_sequences=3"},
            {"training.optimizer.warmup_steps=5000", "training.steps=1"},
            {"model.levels.0.chunk=1", "model.levels.1.chunk=1", "data.sequence_length=7"},
+           {"data.sequence_length=49152", "training.batch_sequences=69904"},  // 34952 * 61440 < 2^31
+           {"data.sequence_length=12288", "training.batch_sequences=116508", "model.levels.0.prefix=9"},
            {"parallel.dp=2"}}) {
     RunConfig config = *ParseRunConfig(kGood, "good");
     for (const std::string& assignment : overrides) ASSERT_TRUE(ApplyOverride(assignment, &config).ok()) << assignment;
     EXPECT_TRUE(ValidateRun(config, 2).ok()) << ValidateRun(config, 2);
     EXPECT_TRUE(ValidateRun(Resolved(config, 2), 2).ok()) << ValidateRun(Resolved(config, 2), 2);
   }
+}
+
+TEST(ValidateModel, RefusesTooManyLevels) {
+  ModelConfig model = ParseRunConfig(kGood, "good")->model();
+  while (model.levels_size() < 16) model.add_levels()->set_chunk(1);
+  EXPECT_TRUE(ValidateModel(model).ok()) << ValidateModel(model);
+  model.add_levels()->set_chunk(1);
+  EXPECT_THAT(std::string(ValidateModel(model).message()), HasSubstr("model.levels = 17"));
 }
 
 TEST(ModelConfig, DerivedNumbers) {
