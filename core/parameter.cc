@@ -37,6 +37,7 @@ const Weight* ParameterSet::Add(std::vector<ParameterSpec> group, bool compute_c
     PHOTON_CHECK(Find(spec.name) == nullptr) << "parameter " << spec.name << " added twice";
     parameters_.push_back(std::make_unique<Parameter>());
     parameters_.back()->spec = std::move(spec);
+    by_name_[parameters_.back()->spec.name] = parameters_.back().get();
     weight->parameters.push_back(parameters_.back().get());
   }
   groups_.push_back({std::move(weight), compute_copy});
@@ -111,10 +112,8 @@ void ParameterSet::RefreshCompute(const Context& context) {
 void ParameterSet::ZeroGradients(const Context& context) { ops::Zero(context, gradient_); }
 
 Parameter* ParameterSet::Find(absl::string_view name) const {
-  for (const std::unique_ptr<Parameter>& p : parameters_) {
-    if (p->spec.name == name) return p.get();
-  }
-  return nullptr;
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : found->second;
 }
 
 int64_t ParameterSet::count() const {

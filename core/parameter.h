@@ -1,9 +1,9 @@
 // Trainable tensors: name, global shape, placement, master value, gradient, and a copy in the compute type.
 //
 // A ParameterSet is filled in two phases. Modules Add() groups of parameters and keep the Weight* they get; Allocate()
-// then lays everything out in three flat buffers (master, gradient, compute copy), so that an optimizer step, a norm
-// and a reduction are one pass over contiguous memory. The parameters of one group lie back to back: q, k and v are
-// three parameters in a checkpoint and one [rows, D] matrix in the product.
+// then lays everything out in three flat buffers (master, gradient, compute copy): a norm and a reduction are one pass
+// over contiguous memory, an optimizer step one per run of parameters that decay alike. The parameters of one group lie
+// back to back: q, k and v are three parameters in a checkpoint and one [rows, D] matrix in the product.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "core/context.h"
 #include "core/placement.h"
@@ -85,6 +86,7 @@ class ParameterSet {
   };
   Options options_;
   std::vector<std::unique_ptr<Parameter>> parameters_;
+  absl::flat_hash_map<std::string, Parameter*> by_name_;
   std::vector<Group> groups_;
   Tensor master_, gradient_, compute_;
 };

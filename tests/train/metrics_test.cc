@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "core/check.h"
@@ -144,6 +146,13 @@ TEST(StepLine, IsForPeople) {
   EXPECT_THAT(StepLine(bad, 1000, 1), HasSubstr("SKIPPED: the loss is nan"));
 }
 
+TEST(ValidationLine, SaysWhichSideOfTheEntropy) {
+  EXPECT_EQ(ValidationLine(120, 4.2, 640, 6),
+            "step 120  validation loss 4.2000 nats per token over 640 tokens; 30 % under their unigram entropy 6.0000");
+  EXPECT_THAT(ValidationLine(1, 8.76, 640, 6), HasSubstr("; 46 % above their unigram entropy 6.0000"));
+  EXPECT_EQ(ValidationLine(1, 0.5, 64, 0), "step 1  validation loss 0.5000 nats per token over 64 tokens");
+}
+
 TEST(PlotLoss, NeedsSteps) {
   const TemporaryFolder folder;
   OpenLog(folder, 0);
@@ -161,6 +170,20 @@ TEST(PlotLoss, DrawsAPicture) {
   ASSERT_TRUE(drawn.ok()) << drawn;
   EXPECT_THAT(folder.Read("loss.png"), HasSubstr("PNG"));
   EXPECT_THAT(folder.Read("loss.gnuplot"), Not(HasSubstr("null")));
+}
+
+// Folders of users bear names that shells and gnuplot read as more than names.
+TEST(PlotLoss, TakesAnyFolder) {
+  if (std::system("gnuplot --version >/dev/null 2>&1") != 0) GTEST_SKIP() << "gnuplot is not installed";
+  const TemporaryFolder folder;
+  for (const std::string& name : {"it's $(touch made) \"here\"", "two\nlines", "-e"}) {
+    std::filesystem::create_directory(folder / name);
+    std::ofstream(folder / (name + "/metrics.jsonl")) << "{\"step\": 1, \"ce\": 2.5}\n{\"step\": 2, \"ce\": 2.0}\n";
+    const absl::Status drawn = PlotLoss(folder / name, 0);
+    EXPECT_TRUE(drawn.ok()) << drawn;
+    EXPECT_THAT(folder.Read(name + "/loss.png"), HasSubstr("PNG"));
+  }
+  EXPECT_FALSE(std::filesystem::exists("made"));
 }
 
 }  // namespace
