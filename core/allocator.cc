@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <iterator>
 
-#include "core/check.h"
+#include "absl/strings/str_cat.h"
 
 namespace photon {
 namespace {
@@ -56,8 +56,10 @@ struct Arena::State {
   void Grow(size_t bytes) {
     const size_t slab = RoundUp(std::max(bytes, kMinimumSlab), 2ull << 20);
     void* data = source.take(slab);
-    PHOTON_CHECK(data != nullptr) << "out of memory: " << slab << " bytes wanted, " << in_use << " in use, " << reserved
-                                  << " reserved; lower the batch, the sequence length or slice_tokens";
+    if (data == nullptr) {
+      throw OutOfMemory(absl::StrCat("out of memory: ", slab, " bytes wanted, ", in_use, " in use, ", reserved,
+                                     " reserved; lower the batch, the sequence length or slice_tokens"));
+    }
     slabs.emplace_back(data, slab);
     reserved += slab;
     ++grown;

@@ -10,7 +10,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <new>
 #include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
@@ -37,10 +40,20 @@ class Storage {
   std::function<void()> release_;
 };
 
+// Thrown where no memory is left; says how much was wanted and what to do.
+class OutOfMemory : public std::bad_alloc {
+ public:
+  explicit OutOfMemory(std::string message) : message_(std::move(message)) {}
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  std::string message_;
+};
+
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  // Uninitialised memory, aligned to 64 bytes at least. Never null; out of memory is fatal, with the sizes.
+  // Uninitialised memory, aligned to 64 bytes at least. Never null; throws OutOfMemory.
   virtual std::shared_ptr<Storage> Allocate(size_t bytes) = 0;
 };
 
