@@ -89,7 +89,7 @@ absl::Status Dataset::Fill(int64_t sample, int64_t row, TokenBatch* batch) const
     const int64_t padded = std::min(length, (at + take + options_.align - 1) / options_.align * options_.align);
     if (options_.document_mask) std::fill_n(&batch->document_begin[offset + at], padded - at, static_cast<int32_t>(at));
     std::fill_n(&batch->real[offset + at], take, 1);
-    std::fill_n(&batch->scored[offset + at + 1], take - 1, 1);
+    std::fill_n(batch->scored.begin() + offset + at + 1, take - 1, 1);
     at = padded;
     position = document_end;
   }

@@ -1,5 +1,6 @@
 #include "data/loader.h"
 
+#include <exception>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -67,6 +68,15 @@ absl::StatusOr<StepData> Loader::Prepare(int64_t step) const {
   return data;
 }
 
+absl::StatusOr<StepData> Loader::PrepareGuarded(int64_t step) const {
+  try {
+    return Prepare(step);
+  } catch (const std::exception& error) {  // std::bad_alloc and std::length_error
+    return absl::ResourceExhaustedError(absl::StrCat("no memory for the batch of step ", step, " (", error.what(),
+                                                     "): lower training.batch_sequences or data.sequence_length"));
+  }
+}
+
 void Loader::Run() {
   std::unique_lock lock(mutex_);
   while (true) {
@@ -77,7 +87,7 @@ void Loader::Run() {
     if (stopping_) return;
     const int64_t step = next_to_prepare_++, seeks = seeks_;
     lock.unlock();
-    absl::StatusOr<StepData> data = Prepare(step);
+    absl::StatusOr<StepData> data = PrepareGuarded(step);
     lock.lock();
     if (seeks != seeks_) continue;
     ready_.push_back(std::move(data));

@@ -46,6 +46,8 @@ class Loader {
  private:
   Loader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options);
   absl::StatusOr<StepData> Prepare(int64_t step) const;
+  // Nothing may leave the thread but by Next().
+  absl::StatusOr<StepData> PrepareGuarded(int64_t step) const;
   void Run();
 
   const std::shared_ptr<const Dataset> dataset_;

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "core/file.h"
 #include "data/token_file_info.h"
 
 namespace photon {
@@ -14,7 +15,10 @@ namespace {
 absl::StatusOr<std::shared_ptr<const Tokenizer>> FindTokenizer(const DataConfig& config) {
   if (config.has_tokenizer()) return Tokenizer::FromFile(config.tokenizer());
   const std::string beside = config.train() + ".tokenizer.model";
-  if (!std::filesystem::exists(beside)) return nullptr;
+  std::error_code error;
+  const bool exists = std::filesystem::exists(beside, error);
+  if (error) return FileError(error.value(), "tokenizer", beside);
+  if (!exists) return nullptr;
   return Tokenizer::FromFile(beside);
 }
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -26,7 +28,10 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> GetTokenizer(const PrepareOptio
   std::string name = options.tokenizer;
   std::shared_ptr<const Tokenizer> tokenizer;
   if (options.train_tokenizer > 0) {
-    if (!name.empty() && std::filesystem::exists(name)) {
+    std::error_code error;
+    const bool exists = std::filesystem::exists(name, error);
+    if (error) return FileError(error.value(), "tokenizer", name);
+    if (exists) {
       return absl::AlreadyExistsError(
           absl::StrCat("tokenizer ", name, " exists: leave out --train-tokenizer to use it, or name another file"));
     }
@@ -52,15 +57,24 @@ std::vector<std::vector<int32_t>> EncodeAll(const Tokenizer& tokenizer, const st
                                             int threads) {
   std::vector<std::vector<int32_t>> ids(parts.size());
   std::atomic<size_t> next = 0;
+  std::mutex mutex;
+  std::exception_ptr failure;  // the first of any thread, thrown again by this one
   const auto work = [&] {
-    for (size_t i = next++; i < parts.size(); i = next++) {
-      ids[i] = parts[i].begins ? tokenizer.Encode(parts[i].text) : tokenizer.EncodeRest(parts[i].text);
+    try {
+      for (size_t i = next++; i < parts.size(); i = next++) {
+        ids[i] = parts[i].begins ? tokenizer.Encode(parts[i].text) : tokenizer.EncodeRest(parts[i].text);
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (failure == nullptr) failure = std::current_exception();
     }
   };
-  std::vector<std::thread> helpers;
-  for (int i = 1; i < threads; ++i) helpers.emplace_back(work);
-  work();
-  for (std::thread& helper : helpers) helper.join();
+  {
+    std::vector<std::jthread> helpers;
+    for (size_t i = 1; i < std::min<size_t>(threads, parts.size()); ++i) helpers.emplace_back(work);
+    work();
+  }
+  if (failure != nullptr) std::rethrow_exception(failure);
   return ids;
 }
 
@@ -113,7 +127,8 @@ class Documents {
 };
 
 absl::Status EncodeCorpus(const PrepareOptions& options, const Tokenizer& tokenizer, Documents* documents) {
-  const int threads = options.threads > 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int threads = options.threads > 0 ? std::min(options.threads, 4 * cores) : cores;  // more only cost memory
   PHOTON_ASSIGN_OR_RETURN(CorpusReader reader,
                           CorpusReader::Create({.files = options.inputs,
                                                 .separator = options.document_separator,

@@ -89,5 +89,16 @@ TEST_F(LoaderTest, AnErrorStays) {
   EXPECT_THAT((*loader)->Next().status().message(), HasSubstr("vocabulary has 10"));
 }
 
+TEST_F(LoaderTest, ABatchTooLargeForMemoryIsAnError) {
+  DatasetOptions huge = options_;
+  huge.sequence_length = int64_t{1} << 62;  // more than a vector can hold
+  const auto dataset = Dataset::Create(*TokenFile::Open(folder_ / "x"), {0, 1}, huge);
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  auto loader = Loader::Create(*dataset, {.batch_sequences = 1});
+  const absl::Status status = (*loader)->Next().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(status.message(), HasSubstr("step 0"));
+}
+
 }  // namespace
 }  // namespace photon
