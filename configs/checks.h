@@ -23,6 +23,12 @@ absl::Status AtLeast(const std::string& field, T value, std::type_identity_t<T> 
   return Refuse(field, value, "is out of range", absl::StrCat("use ", least, " or more"));
 }
 
+inline absl::Status Within(const std::string& field, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return absl::OkStatus();
+  return Refuse(field, value, "is out of range",
+                value < least ? absl::StrCat("use ", least, " or more") : absl::StrCat("use ", most, " or less"));
+}
+
 inline absl::Status Above(const std::string& field, double value, double bound) {
   if (value > bound && std::isfinite(value)) return absl::OkStatus();
   return Refuse(field, value, "is out of range", absl::StrCat("use a number above ", bound));

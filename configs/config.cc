@@ -67,7 +67,8 @@ void WriteDefaults(Message* message) {
 absl::StatusOr<RunConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides) {
   std::ifstream file(path);
   if (!file) return absl::NotFoundError(absl::StrCat("config ", path, ": ", std::strerror(errno)));
-  if (std::filesystem::is_directory(path)) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
     return absl::InvalidArgumentError(absl::StrCat("config ", path, ": is a folder; name a .textproto file"));
   }
   std::stringstream text;
