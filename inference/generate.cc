@@ -12,6 +12,9 @@
 namespace photon {
 namespace {
 
+// Room for new tokens that is made up front; caches grow beyond it. A large limit is no promise of a long text.
+constexpr int64_t kReservedTokens = 4096;
+
 absl::Status Validate(const LanguageModel& model, absl::Span<const int32_t> prompt, const GenerateOptions& options) {
   PHOTON_RETURN_IF_ERROR(CheckTokenIds(prompt, model.config().vocab_size(), "the prompt"));
   PHOTON_RETURN_IF_ERROR(ValidateSampling(options.sampling));
@@ -133,7 +136,8 @@ absl::StatusOr<GenerateResult> Generate(const Context& context, const LanguageMo
   const std::unique_ptr<Decoder> decoder = Decoder::Create(context, model);
 
   const double begin = Now();
-  DecodingState state = decoder->NewState(static_cast<int64_t>(prompt.size()) + options.max_new_tokens);
+  const int64_t foreseen = std::min(options.max_new_tokens, kReservedTokens);
+  DecodingState state = decoder->NewState(static_cast<int64_t>(prompt.size()) + foreseen);
   decoder->Prefill(state, prompt);
   context.Synchronize();
   result.prefill_seconds = Now() - begin;

@@ -1,5 +1,10 @@
-#include <cstdlib>
-#include <filesystem>
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -30,14 +35,36 @@ Curves ReadCurves(const std::string& path) {
   return curves;
 }
 
+// Runs gnuplot in the run's folder, silently. There every name is our own: nothing of the folder's has to be quoted.
+absl::Status RunGnuplot(const std::string& folder, std::string script) {
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+  posix_spawn_file_actions_addchdir_np(&actions, folder.c_str());
+  std::string program = "gnuplot";
+  char* const arguments[] = {program.data(), script.data(), nullptr};
+  pid_t child = 0;
+  const int error = posix_spawnp(&child, program.c_str(), &actions, nullptr, arguments, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error == ENOENT) return absl::UnavailableError("no picture of the loss: install the Debian package gnuplot-nox");
+  if (error != 0) {
+    return absl::UnavailableError(absl::StrCat("no picture of the loss: gnuplot: ", std::strerror(error)));
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("no picture of the loss: gnuplot fails on ", folder, "/", script));
+}
+
 }  // namespace
 
 absl::Status PlotLoss(const std::string& run_dir, double unigram_entropy) {
   const Curves curves = ReadCurves(run_dir + "/metrics.jsonl");
   if (curves.training.empty()) return absl::FailedPreconditionError("no steps to draw");
-  const std::string picture = run_dir + "/loss.png";
   std::string script = absl::StrCat(
-      "set terminal png size 960,600\nset output '", picture, "'\nset xlabel 'step'\n",
+      "set terminal png size 960,600\nset output 'loss.png'\nset xlabel 'step'\n",
       "set ylabel 'cross-entropy, nats per token'\nset grid\nset key top right\n$train << E\n", curves.training, "E\n");
   if (!curves.validation.empty()) absl::StrAppend(&script, "$valid << E\n", curves.validation, "E\n");
   absl::StrAppend(&script, "plot $train with lines lw 1 lc rgb '#7aa6d8' title 'training'");
@@ -49,12 +76,8 @@ absl::Status PlotLoss(const std::string& run_dir, double unigram_entropy) {
   }
   absl::StrAppend(&script, "\n");
 
-  const std::string file = run_dir + "/loss.gnuplot";
-  std::ofstream(file) << script;
-  if (std::system(absl::StrCat("gnuplot '", file, "' >/dev/null 2>&1").c_str()) != 0) {
-    return absl::UnavailableError("no picture of the loss: install the Debian package gnuplot-nox");
-  }
-  return absl::OkStatus();
+  std::ofstream(run_dir + "/loss.gnuplot") << script;
+  return RunGnuplot(run_dir, "loss.gnuplot");
 }
 
 }  // namespace photon

@@ -1,11 +1,15 @@
 #include "train/signals.h"
 
+#include <atomic>
+
 namespace photon {
 namespace {
 
-// A signal handler can reach nothing but globals.
-volatile std::sig_atomic_t stop_flag = 0;
-volatile std::sig_atomic_t save_flag = 0;
+// A signal handler can reach nothing but globals, and any thread may run it: atomics, which a handler may touch only
+// where they take no lock.
+std::atomic<int> stop_flag = 0;
+std::atomic<int> save_flag = 0;
+static_assert(std::atomic<int>::is_always_lock_free);
 
 void OnSignal(int signal) {
   if (signal == SIGTERM) stop_flag = 1;
@@ -32,9 +36,7 @@ SignalWatch::~SignalWatch() {
 bool SignalWatch::stop_wanted() const { return stop_flag != 0; }
 
 bool SignalWatch::TakeSaveWanted() {
-  const bool wanted = save_flag != 0;
-  save_flag = 0;
-  return wanted;
+  return save_flag.exchange(0) != 0;  // one that comes in between is not lost
 }
 
 }  // namespace photon
