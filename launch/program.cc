@@ -1,6 +1,8 @@
 #include "launch/program.h"
 
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <exception>
 #include <iostream>
 #include <new>
@@ -9,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "configs/nearest.h"
+#include "core/allocator.h"
 #include "launch/commands.h"
 #include "launch/environment.h"
 #include "launch/exit_code.h"
@@ -63,23 +66,39 @@ std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
 }
 
 // One message from a run, not one a rank: bad input looks the same to all. A failure that may be of one rank alone
-// (a bug, a transport) is told by whoever meets it.
-void Report(const std::string& command, const absl::Status& status) {
+// (a bug, a transport, `thrown`: memory) is told by whoever meets it.
+void Report(const std::string& command, const absl::Status& status, bool thrown = false) {
   const int rank = LauncherRank(ProcessEnvironment());
   const int code = ExitCode(status);
-  if (rank != 0 && code != kExitBug && code != kExitDevice) return;
+  if (rank != 0 && !thrown && code != kExitBug && code != kExitDevice) return;
   const std::string who = rank == 0 ? command : absl::StrCat(command, " (rank ", rank, ")");
   std::cerr << absl::StrCat(who, ": ", status.message(), "\n") << std::flush;
 }
 
-absl::Status RunGuarded(const Run& run) {
+// What exceptions say, as a status. `thrown`: it was one, and so this rank's alone. The exit code that follows keeps the
+// rank out of MPI_Finalize, in which it would wait for the others and they for it: the launcher ends them.
+absl::Status RunGuarded(const Run& run, bool* thrown) {
+  *thrown = true;
   try {
-    return run();
+    const absl::Status status = run();
+    *thrown = false;
+    return status;
+  } catch (const OutOfMemory& error) {
+    return absl::ResourceExhaustedError(error.what());
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory; use a smaller batch or model, or a machine with more memory");
   } catch (const std::exception& error) {
     return absl::InternalError(absl::StrCat("unexpected failure: ", error.what(), "; this is a bug, please report it"));
   }
+}
+
+// Whether all that was printed arrived: results that got lost on a full disk are no success.
+absl::Status FlushStdout() {
+  errno = 0;
+  std::cout.flush();
+  if (std::cout.good()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("cannot write to stdout: ", errno != 0 ? std::strerror(errno) : "not all of the output was taken"));
 }
 
 }  // namespace
@@ -115,14 +134,21 @@ int RunProgram(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    if (error.get_exit_code() == 0) {  // --help, --version
+      app.exit(error);
+      const absl::Status printed = FlushStdout();
+      if (!printed.ok()) Report(ChosenName(app), printed);
+      return ExitCode(printed);
+    }
     const std::string command = ChosenName(app), unknown = UnknownCommand(app, argc, argv);
     const std::string problem = unknown.empty() ? Explain(app, error) : unknown;
     Report(command, absl::InvalidArgumentError(absl::StrCat(problem, " (see ", command, " --help)")));
     return kExitBadInput;
   }
-  const absl::Status status = RunGuarded(chosen);
-  if (!status.ok()) Report(ChosenName(app), status);
+  bool thrown = false;
+  absl::Status status = RunGuarded(chosen, &thrown);
+  if (const absl::Status printed = FlushStdout(); status.ok()) status = printed;
+  if (!status.ok()) Report(ChosenName(app), status, thrown);
   return ExitCode(status);
 }
 

@@ -43,7 +43,8 @@ absl::StatusOr<std::vector<int32_t>> ParseTokenJson(absl::string_view text, cons
 }
 
 absl::StatusOr<std::vector<int32_t>> ReadTokenJson(const std::string& path) {
-  if (std::filesystem::is_directory(path)) {
+  std::error_code error;  // what else is wrong with the path, reading tells
+  if (std::filesystem::is_directory(path, error)) {
     return absl::InvalidArgumentError(absl::StrCat("token file ", path, ": is a folder; name a JSON file"));
   }
   PHOTON_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, "token file"));
