@@ -52,6 +52,24 @@ class Hier : public ::testing::TestWithParam<TinyModel> {
     for (int c : GetParam().chunks) tokens *= c;
     return GetParam().chunks.empty() ? 5 : tokens;
   }
+  // The logits of every next token, from the prompt's end to past the next boundary, for every prompt of up to three
+  // meta-contexts.
+  void ExpectTheForward(const LanguageModel& model, double bound) {
+    const auto decoder = Decoder::Create(context_, model);
+    const std::vector<int32_t> tokens = RandomTokens(5 * meta_context(), GetParam().vocab, 21);
+    const Rows want = ForwardRows(context_, model, tokens);
+    const int64_t shortest = GetParam().chunks.empty() ? 1 : 0;
+    for (int64_t length = shortest; length <= 3 * meta_context(); ++length) {
+      DecodingState state = decoder->NewState(/*expected_tokens=*/1);  // caches must grow
+      decoder->Prefill(state, absl::MakeConstSpan(tokens).first(length));
+      for (int64_t t = length; t < length + meta_context() + 2; ++t) {
+        const Rows got = NextRows(context_, *decoder, {&state});
+        ExpectNear(got[0], want[t], bound, "prompt of " + std::to_string(length) + ", token " + std::to_string(t));
+        if (HasFailure()) return;
+        decoder->Accept({&state}, {tokens[t]});
+      }
+    }
+  }
   TestContext context_;
 };
 INSTANTIATE_TEST_SUITE_P(AllModels, Hier, ::testing::ValuesIn(ShapesAndFlags()),
@@ -66,22 +84,7 @@ std::unique_ptr<LanguageModel> DoubleModel(const Context& context, const TinyMod
 
 TEST_P(Hier, EqualsTheForwardForEveryPromptLength) {
   SCOPED_TRACE(Describe(GetParam()));
-  const auto model = DoubleModel(context_, GetParam());
-  const auto decoder = Decoder::Create(context_, *model);
-  const std::vector<int32_t> tokens = RandomTokens(5 * meta_context(), GetParam().vocab, 21);
-  const Rows want = ForwardRows(context_, *model, tokens);
-  const int64_t shortest = GetParam().chunks.empty() ? 1 : 0;
-  for (int64_t length = shortest; length <= 3 * meta_context(); ++length) {
-    DecodingState state = decoder->NewState(/*expected_tokens=*/1);  // caches must grow
-    decoder->Prefill(state, absl::MakeConstSpan(tokens).first(length));
-    // On past the next boundary.
-    for (int64_t t = length; t < length + meta_context() + 2; ++t) {
-      const Rows got = NextRows(context_, *decoder, {&state});
-      ExpectNear(got[0], want[t], kBound, "prompt of " + std::to_string(length) + ", token " + std::to_string(t));
-      if (HasFailure()) return;
-      decoder->Accept({&state}, {tokens[t]});
-    }
-  }
+  ExpectTheForward(*DoubleModel(context_, GetParam()), kBound);
 }
 
 // Sequences of different lengths, hence at different slots of different levels, in one call.
@@ -150,22 +153,14 @@ TEST_P(Hier, StateBytesAreTheFormulas) {
 }
 
 // The bound that users are promised in fp32, on models of ordinary gain: matrices of stddev 0.1 at width 24, 0.5.
-TEST_P(Hier, InSinglePrecisionWithinTheBound) {
+TEST_P(Hier, InSinglePrecisionForEveryPromptLengthWithinTheBound) {
   SCOPED_TRACE(Describe(GetParam()));
   const auto model = MakeModel(context_, GetParam());
   for (const auto& p : model->parameters().parameters()) {
     for (int64_t i = 0; p->spec.init.stddev == 0.02 && i < p->elements(); ++i) p->master.data<float>()[i] /= 3;
   }
   model->parameters().RefreshCompute(context_);
-  const auto decoder = Decoder::Create(context_, *model);
-  const std::vector<int32_t> tokens = RandomTokens(4 * meta_context(), GetParam().vocab, 22);
-  const Rows want = ForwardRows(context_, *model, tokens);
-  DecodingState state = decoder->NewState(tokens.size());
-  decoder->Prefill(state, absl::MakeConstSpan(tokens).first(meta_context() + 1));
-  for (size_t t = meta_context() + 1; t < tokens.size(); ++t) {
-    ExpectNear(NextRows(context_, *decoder, {&state})[0], want[t], 1e-4, "token " + std::to_string(t));
-    decoder->Accept({&state}, {tokens[t]});
-  }
+  ExpectTheForward(*model, 1e-4);
 }
 
 }  // namespace
