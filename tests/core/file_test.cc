@@ -185,7 +185,9 @@ TEST(OutputFile, RacingWritersHoldTheTemporaryFile) {
     writers.emplace_back([&] {
       for (int round = 0; round < 10000; ++round) {
         const auto file = OutputFile::Create(folder / "f");
-        if (file.ok()) ASSERT_TRUE(std::filesystem::exists(folder / "f.tmp")) << round;
+        if (file.ok()) {
+          ASSERT_TRUE(std::filesystem::exists(folder / "f.tmp")) << round;
+        }
       }
     });
   }
