@@ -1,12 +1,39 @@
 #include "inference/decoding_state.h"
 
+#include "core/ops/elementwise.h"
+
 namespace photon {
+namespace {
+
+Tensor CopyOf(const Context& context, const Tensor& tensor) {
+  if (!tensor.defined()) return Tensor();
+  const Tensor copy = context.Empty(tensor.shape(), tensor.dtype());
+  ops::Cast(context, tensor, copy);
+  return copy;
+}
+
+}  // namespace
 
 StateBytes DecodingState::bytes() const {
   StateBytes bytes;
   for (const std::optional<KvCache>& cache : encoders) bytes.context += cache ? cache->bytes() : 0;
   for (const KvCache& window : windows) bytes.windows += window.bytes();
   return bytes;
+}
+
+DecodingState DecodingState::Copy(const Context& context) const {
+  DecodingState copy;
+  copy.tokens = tokens;
+  copy.chunk = chunk;
+  for (const std::optional<KvCache>& cache : encoders) {
+    copy.encoders.push_back(cache ? std::optional<KvCache>(cache->Copy()) : std::nullopt);
+  }
+  for (const KvCache& window : windows) copy.windows.push_back(window.Copy());
+  for (const Tensor& rows : pending) copy.pending.push_back(CopyOf(context, rows));
+  copy.top = CopyOf(context, top);
+  copy.shifted = shifted;    // replaced as a whole, never written: may be shared
+  copy.fed_back = fed_back;  // likewise
+  return copy;
 }
 
 }  // namespace photon

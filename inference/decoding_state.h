@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "core/tensor.h"
+#include "core/context.h"
 #include "model/kv_cache.h"
 
 namespace photon {
@@ -32,6 +32,8 @@ struct DecodingState {
   std::vector<Tensor> fed_back;
 
   StateBytes bytes() const;
+  // An independent state at the same place: one prompt read once, continued more than one way.
+  DecodingState Copy(const Context& context) const;
 };
 
 }  // namespace photon

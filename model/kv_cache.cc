@@ -11,6 +11,16 @@ KvCache::KvCache(const Context& context, int layers, int64_t width, DType dtype,
   Reserve(std::max<int64_t>(capacity, 1));
 }
 
+KvCache KvCache::Copy() const {
+  KvCache copy(*context_, static_cast<int>(keys_.size()), width_, dtype_, capacity_);
+  for (size_t layer = 0; length_ > 0 && layer < keys_.size(); ++layer) {
+    ops::Cast(*context_, keys_[layer].Rows(0, length_), copy.keys_[layer].Rows(0, length_));
+    ops::Cast(*context_, values_[layer].Rows(0, length_), copy.values_[layer].Rows(0, length_));
+  }
+  copy.length_ = length_;
+  return copy;
+}
+
 int64_t KvCache::bytes() const {
   return 2 * static_cast<int64_t>(keys_.size()) * length_ * width_ * static_cast<int64_t>(ByteSize(dtype_));
 }

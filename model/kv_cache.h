@@ -13,9 +13,11 @@ class KvCache {
   // `width` = kv_heads * head_dim. Grows by doubling when `capacity` positions are exceeded.
   KvCache(const Context& context, int layers, int64_t width, DType dtype, int64_t capacity);
 
-  // Copies would share the memory, and two sequences write the same rows.
+  // Copies would share the memory, and two sequences write the same rows: Copy() says that it costs memory.
   KvCache(KvCache&&) = default;
   KvCache& operator=(KvCache&&) = default;
+  // The same positions in memory of its own.
+  KvCache Copy() const;
 
   int64_t length() const { return length_; }  // positions held: also the next position's index, for RoPE
   int64_t bytes() const;                      // of the positions held, K and V, all layers
