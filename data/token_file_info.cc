@@ -18,11 +18,16 @@ std::string TokenFileInfo::ToJson() const {
                                  {"eos", eos},
                                  {"tokenizer_hash", tokenizer_hash},
                                  {"unigram_entropy", unigram_entropy},
+                                 {"duplicates", duplicates},
+                                 {"skipped_lines", skipped_lines},
+                                 {"replaced_lines", replaced_lines},
                                  {"sources", nlohmann::ordered_json::object()}};
   for (const auto& [name, count] : sources) {
-    json["sources"][name] = {{"documents", count.documents}, {"tokens", count.tokens}};
+    nlohmann::ordered_json& source = json["sources"][name];
+    source = {{"documents", count.documents}, {"tokens", count.tokens}, {"bytes", count.bytes}};
+    if (!count.prefix.empty()) source["prefix"] = count.prefix;
   }
-  return json.dump(2) + "\n";
+  return json.dump(2, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 absl::StatusOr<std::optional<TokenFileInfo>> TokenFileInfo::Read(const std::string& prefix) {
@@ -43,8 +48,14 @@ absl::StatusOr<std::optional<TokenFileInfo>> TokenFileInfo::Read(const std::stri
     json.at("tokenizer_hash").get_to(info.tokenizer_hash);
     json.at("unigram_entropy").get_to(info.unigram_entropy);
     for (const auto& [name, count] : json.at("sources").items()) {
-      info.sources[name] = {.documents = count.at("documents"), .tokens = count.at("tokens")};
+      info.sources[name] = {.documents = count.at("documents"),
+                            .tokens = count.at("tokens"),
+                            .bytes = count.value("bytes", int64_t{0}),
+                            .prefix = count.value("prefix", std::string())};
     }
+    info.duplicates = json.value("duplicates", int64_t{0});
+    info.skipped_lines = json.value("skipped_lines", int64_t{0});
+    info.replaced_lines = json.value("replaced_lines", int64_t{0});
   } catch (const nlohmann::json::exception& error) {
     return absl::InvalidArgumentError(
         absl::StrCat("token file ", path, ": ", error.what(), "; prepare it again, or remove this file"));

@@ -2,8 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <utility>
 
 namespace photon {
+
+UnigramCounts::UnigramCounts(std::vector<int64_t> counts)
+    : counts_(std::move(counts)), total_(std::accumulate(counts_.begin(), counts_.end(), int64_t{0})) {}
+
+void UnigramCounts::Add(const UnigramCounts& other) {
+  counts_.resize(std::max(counts_.size(), other.counts_.size()));
+  for (size_t id = 0; id < other.counts_.size(); ++id) counts_[id] += other.counts_[id];
+  total_ += other.total_;
+}
 
 void UnigramCounts::Add(absl::Span<const int32_t> ids) {
   if (ids.empty()) return;

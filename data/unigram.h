@@ -13,6 +13,10 @@ namespace photon {
 
 class UnigramCounts {
  public:
+  UnigramCounts() = default;
+  explicit UnigramCounts(std::vector<int64_t> counts);  // of ids 0, 1, ..
+  const std::vector<int64_t>& counts() const { return counts_; }
+  void Add(const UnigramCounts& other);
   void Add(absl::Span<const int32_t> ids);  // ids >= 0
   int64_t total() const { return total_; }
   int64_t max_id() const { return static_cast<int64_t>(counts_.size()) - 1; }  // -1: none
