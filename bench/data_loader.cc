@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "data/loader.h"
 #include "data/permutation.h"
+#include "data/token_file_writer.h"
 
 namespace photon {
 namespace {

@@ -17,10 +17,16 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "core/status.h"
 #include "core/token_batch.h"
+#include "data/batch_source.h"
+#include "data/permutation.h"
 #include "data/token_file.h"
+#include "data/token_reader.h"
 
 namespace photon {
 
@@ -45,7 +51,7 @@ struct DatasetOptions {
   int32_t padding = 0;          // end-of-text
 };
 
-class Dataset {
+class Dataset : public BatchSource {
  public:
   static absl::StatusOr<std::shared_ptr<const Dataset>> Create(std::shared_ptr<const TokenFile> file,
                                                                DocumentRange documents, const DatasetOptions& options);
@@ -57,15 +63,35 @@ class Dataset {
 
   // `count` samples in stream order, from sample `first` on: for validation.
   absl::StatusOr<TokenBatch> Samples(int64_t first, int64_t count) const;
-  // Sequences [first, first + count) of global batch `step`, which has `batch_sequences` of them.
-  absl::StatusOr<TokenBatch> Batch(int64_t step, int64_t batch_sequences, int64_t first, int64_t count) const;
+
+  absl::StatusOr<TokenBatch> Batch(int64_t step, int64_t batch_sequences, int64_t first, int64_t count) const override;
+  absl::Status CheckUnchanged() const override { return file_->CheckUnchanged(); }
+
+  // Writes single samples into batches: for one thread, which keeps it as long as it goes on, so that nothing is
+  // allocated, and the order of an epoch is made once.
+  class Filler {
+   public:
+    explicit Filler(const Dataset& dataset) : dataset_(dataset), reader_(dataset.file()) {}
+    // Into a row of padding (EmptyBatch).
+    absl::Status Fill(int64_t sample, int64_t row, TokenBatch* batch);
+    // The sample of this rank in the endless sequence of epochs.
+    absl::Status FillRanked(int64_t rank, int64_t row, TokenBatch* batch);
+
+   private:
+    absl::Status CheckIds(absl::Span<const int32_t> ids, int64_t position, const TokenReader::Documents& documents);
+
+    const Dataset& dataset_;
+    TokenReader reader_;
+    std::vector<int32_t> ids_;
+    int64_t epoch_ = -1;
+    std::optional<Permutation> order_;  // of that epoch
+  };
+  // `count` rows of padding.
+  static TokenBatch EmptyBatch(const DatasetOptions& options, int64_t count);
 
  private:
   Dataset(std::shared_ptr<const TokenFile> file, const DatasetOptions& options)
       : file_(std::move(file)), options_(options) {}
-  TokenBatch EmptyBatch(int64_t count) const;
-  absl::Status Fill(int64_t sample, int64_t row, TokenBatch* batch) const;
-  absl::Status CheckIds(const TokenBatch& batch, int64_t offset, int64_t count, int64_t document) const;
 
   std::shared_ptr<const TokenFile> file_;
   DatasetOptions options_;

@@ -8,7 +8,7 @@
 
 namespace photon {
 
-absl::StatusOr<std::unique_ptr<Loader>> Loader::Create(std::shared_ptr<const Dataset> dataset,
+absl::StatusOr<std::unique_ptr<Loader>> Loader::Create(std::shared_ptr<const BatchSource> source,
                                                        const LoaderOptions& options) {
   PHOTON_CHECK(options.ranks > 0 && options.rank >= 0 && options.rank < options.ranks && options.steps_ahead > 0);
   LoaderOptions filled = options;
@@ -22,11 +22,11 @@ absl::StatusOr<std::unique_ptr<Loader>> Loader::Create(std::shared_ptr<const Dat
     return absl::InvalidArgumentError(absl::StrCat("training.micro_batch_sequences ", filled.micro_batch_sequences,
                                                    " does not divide the ", share, " sequences of a rank"));
   }
-  return std::unique_ptr<Loader>(new Loader(std::move(dataset), filled));
+  return std::unique_ptr<Loader>(new Loader(std::move(source), filled));
 }
 
-Loader::Loader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options)
-    : dataset_(std::move(dataset)), options_(options), thread_([this] { Run(); }) {}
+Loader::Loader(std::shared_ptr<const BatchSource> source, const LoaderOptions& options)
+    : source_(std::move(source)), options_(options), thread_([this] { Run(); }) {}
 
 Loader::~Loader() {
   {
@@ -58,11 +58,12 @@ void Loader::Seek(int64_t step) {
 
 absl::StatusOr<StepData> Loader::Prepare(int64_t step) const {
   const int64_t share = options_.batch_sequences / options_.ranks;
+  PHOTON_RETURN_IF_ERROR(source_->CheckUnchanged());
   StepData data{.step = step, .microbatches = {}};
   for (int64_t first = options_.rank * share; first < (options_.rank + 1) * share;
        first += options_.micro_batch_sequences) {
     PHOTON_ASSIGN_OR_RETURN(TokenBatch batch,
-                            dataset_->Batch(step, options_.batch_sequences, first, options_.micro_batch_sequences));
+                            source_->Batch(step, options_.batch_sequences, first, options_.micro_batch_sequences));
     data.microbatches.push_back(std::move(batch));
   }
   return data;

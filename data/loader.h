@@ -1,6 +1,6 @@
 // The training batches of one rank, prepared ahead of time by a thread of its own.
 //
-// What Next returns is a pure function of the dataset, the step and (rank, ranks): rank r of R gets sequences
+// What Next returns is a pure function of the source, the step and (rank, ranks): rank r of R gets sequences
 // [r B / R, (r + 1) B / R) of the global batch, cut into microbatches.
 #pragma once
 
@@ -14,7 +14,7 @@
 
 #include "core/status.h"
 #include "core/token_batch.h"
-#include "data/dataset.h"
+#include "data/batch_source.h"
 
 namespace photon {
 
@@ -35,7 +35,7 @@ struct StepData {
 class Loader {
  public:
   // kInvalidArgument where batch_sequences is not a multiple of ranks, or a rank's share not of micro_batch_sequences.
-  static absl::StatusOr<std::unique_ptr<Loader>> Create(std::shared_ptr<const Dataset> dataset,
+  static absl::StatusOr<std::unique_ptr<Loader>> Create(std::shared_ptr<const BatchSource> source,
                                                         const LoaderOptions& options);
   ~Loader();
 
@@ -44,13 +44,13 @@ class Loader {
   void Seek(int64_t step);
 
  private:
-  Loader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options);
+  Loader(std::shared_ptr<const BatchSource> source, const LoaderOptions& options);
   absl::StatusOr<StepData> Prepare(int64_t step) const;
   // Nothing may leave the thread but by Next().
   absl::StatusOr<StepData> PrepareGuarded(int64_t step) const;
   void Run();
 
-  const std::shared_ptr<const Dataset> dataset_;
+  const std::shared_ptr<const BatchSource> source_;
   const LoaderOptions options_;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -13,7 +13,7 @@
 #include "core/file.h"
 #include "data/corpus.h"
 #include "data/progress.h"
-#include "data/token_file.h"
+#include "data/token_file_writer.h"
 #include "data/tokenizer.h"
 #include "data/train_tokenizer.h"
 #include "data/unigram.h"

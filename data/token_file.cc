@@ -2,245 +2,149 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
-#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
+#include "core/checksum.h"
 
 namespace photon {
 namespace {
 
-constexpr char kMagic[] = "MMIDIDX\0";  // 9 bytes with the final zero
-constexpr int64_t kMagicBytes = 9;
-constexpr int64_t kHeaderBytes = kMagicBytes + 8 + 1 + 8 + 8;
-
 template <typename T>
-T Load(absl::string_view bytes, int64_t offset) {
+T Load(const char* bytes) {
   T value;
-  std::memcpy(&value, bytes.data() + offset, sizeof value);
+  std::memcpy(&value, bytes, sizeof value);
   return value;
 }
 
-// Calls f with a value of the C++ type that `type` names.
-template <typename F>
-auto VisitId(IdType type, F&& f) {
-  switch (type) {
-    case IdType::kU8:
-      return f(uint8_t{});
-    case IdType::kI8:
-      return f(int8_t{});
-    case IdType::kI16:
-      return f(int16_t{});
-    case IdType::kI64:
-      return f(int64_t{});
-    case IdType::kU16:
-      return f(uint16_t{});
-    case IdType::kI32:
-      break;
+// A file's size and what it holds at its begin, its end and places between.
+absl::Status AddPieces(const WatchedFile& file, StreamChecksum* checksum) {
+  constexpr int64_t kPieces = 16, kPieceBytes = 4096;
+  checksum->Add(absl::StrCat(file.size(), ";"));
+  std::string piece(std::min(kPieceBytes, file.size()), '\0');
+  const int64_t last = file.size() - static_cast<int64_t>(piece.size());
+  for (int64_t i = 0; i < kPieces; ++i) {
+    const auto offset = static_cast<int64_t>(static_cast<__int128>(last) * i / (kPieces - 1));
+    PHOTON_RETURN_IF_ERROR(file.Read(offset, piece.data(), static_cast<int64_t>(piece.size())));
+    checksum->Add(piece);
   }
-  return f(int32_t{});
-}
-
-template <typename... Parts>
-absl::Status Broken(const std::string& prefix, const char* extension, Parts... parts) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("token file ", prefix, extension, ": ", parts..., "; prepare it again, or copy it again"));
+  return absl::OkStatus();
 }
 
 }  // namespace
 
 int64_t IdBytes(IdType type) {
-  return VisitId(type, [](auto id) { return static_cast<int64_t>(sizeof id); });
+  switch (type) {
+    case IdType::kU8:
+    case IdType::kI8:
+      return 1;
+    case IdType::kI16:
+    case IdType::kU16:
+      return 2;
+    case IdType::kI32:
+      return 4;
+    case IdType::kI64:
+      break;
+  }
+  return 8;
+}
+
+absl::Status BrokenTokenFile(const std::string& path, const std::string& problem) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("token file ", path, ": ", problem, "; prepare it again, or copy it again"));
 }
 
 absl::StatusOr<std::shared_ptr<const TokenFile>> TokenFile::Open(const std::string& prefix) {
   std::shared_ptr<TokenFile> file(new TokenFile);
   file->prefix_ = prefix;
-  PHOTON_ASSIGN_OR_RETURN(file->index_, MappedFile::Open(prefix + ".idx", "token file"));
-  PHOTON_ASSIGN_OR_RETURN(file->ids_, MappedFile::Open(prefix + ".bin", "token file"));
+  PHOTON_ASSIGN_OR_RETURN(file->index_, WatchedFile::Open(prefix + ".idx", "token file"));
+  PHOTON_ASSIGN_OR_RETURN(file->ids_, WatchedFile::Open(prefix + ".bin", "token file"));
+  absl::StatusOr<WatchedFile> description = WatchedFile::Open(prefix + ".json", "token file");
+  if (description.ok()) file->description_ = *std::move(description);  // others' tools write none
   PHOTON_RETURN_IF_ERROR(file->ReadHeader());
   PHOTON_RETURN_IF_ERROR(file->CheckSizes());
   return file;
 }
 
 absl::Status TokenFile::ReadHeader() {
-  const absl::string_view index = index_.bytes();
-  if (static_cast<int64_t>(index.size()) < kHeaderBytes || std::memcmp(index.data(), kMagic, kMagicBytes) != 0) {
-    return Broken(prefix_, ".idx", "not a Megatron index (wrong first bytes)");
+  char header[kIndexHeaderBytes];
+  const bool long_enough = index_.size() >= kIndexHeaderBytes;
+  if (long_enough) PHOTON_RETURN_IF_ERROR(index_.Read(0, header, kIndexHeaderBytes));
+  if (!long_enough || std::memcmp(header, kIndexMagic, kIndexMagicBytes) != 0) {
+    return BrokenTokenFile(index_.path(), "not a Megatron index (wrong first bytes)");
   }
-  const uint64_t version = Load<uint64_t>(index, kMagicBytes);
-  if (version != 1) return Broken(prefix_, ".idx", "version ", version, ", only 1 is known");
-  const int type = Load<uint8_t>(index, kMagicBytes + 8);
+  const auto version = Load<uint64_t>(header + kIndexMagicBytes);
+  if (version != 1) return BrokenTokenFile(index_.path(), absl::StrCat("version ", version, ", only 1 is known"));
+  const int type = Load<uint8_t>(header + kIndexMagicBytes + 8);
   if (type == 0 || type > 8 || type == 6 || type == 7) {
-    return Broken(prefix_, ".idx", "type code ", type, " is no integer type that holds token ids");
+    return BrokenTokenFile(index_.path(), absl::StrCat("type code ", type, " is no integer type that holds token ids"));
   }
   type_ = static_cast<IdType>(type);
-  const uint64_t sequences = Load<uint64_t>(index, kMagicBytes + 9);
-  const uint64_t entries = Load<uint64_t>(index, kMagicBytes + 17);
-  const uint64_t size = index.size() - kHeaderBytes;
+  const auto sequences = Load<uint64_t>(header + kIndexMagicBytes + 9);
+  const auto entries = Load<uint64_t>(header + kIndexMagicBytes + 17);
+  const auto size = static_cast<uint64_t>(index_.size() - kIndexHeaderBytes);
   // The first two comparisons keep the sum from overflowing. Multimodal files carry one more byte a sequence.
   const bool fits = sequences <= size / 12 && entries <= size / 8 &&
                     (sequences * 12 + entries * 8 == size || sequences * 13 + entries * 8 == size);
   if (!fits) {
-    return Broken(prefix_, ".idx", index.size(), " bytes don't fit ", sequences, " sequences and ", entries,
-                  " document entries: truncated?");
+    return BrokenTokenFile(index_.path(), absl::StrCat(index_.size(), " bytes don't fit ", sequences, " sequences and ",
+                                                       entries, " document entries: truncated?"));
   }
-  if (sequences == 0 || entries < 2) return Broken(prefix_, ".idx", "holds no documents");
+  if (sequences == 0 || entries < 2) return BrokenTokenFile(index_.path(), "holds no documents");
   sequences_ = static_cast<int64_t>(sequences);
   documents_ = static_cast<int64_t>(entries) - 1;
   return absl::OkStatus();
 }
 
-absl::Status TokenFile::CheckSizes() {
-  const int64_t bytes = static_cast<int64_t>(ids_.bytes().size());
-  const int64_t want = SequencePointer(sequences_ - 1) + SequenceLength(sequences_ - 1) * IdBytes(type_);
-  if (bytes != want) {
-    return Broken(prefix_, ".bin", bytes, " bytes, but the index speaks of ", want, ": truncated, or of another index");
-  }
-  if (bytes == 0) return Broken(prefix_, ".bin", "holds no tokens");
-  if (SequencePointer(0) != 0 || DocumentEntry(0) != 0 || DocumentEntry(documents_) != sequences_) {
-    return Broken(prefix_, ".idx", "its documents don't cover its sequences");
-  }
-  tokens_ = bytes / IdBytes(type_);
-  return absl::OkStatus();
-}
-
-int64_t TokenFile::SequenceLength(int64_t sequence) const {
-  return Load<int32_t>(index_.bytes(), kHeaderBytes + 4 * sequence);
-}
-
-int64_t TokenFile::SequencePointer(int64_t sequence) const {
-  return Load<int64_t>(index_.bytes(), kHeaderBytes + 4 * sequences_ + 8 * sequence);
-}
-
-int64_t TokenFile::DocumentEntry(int64_t entry) const {
-  return Load<int64_t>(index_.bytes(), kHeaderBytes + 12 * sequences_ + 8 * entry);
-}
-
-int64_t TokenFile::DocumentBegin(int64_t document) const {
-  const int64_t sequence = DocumentEntry(document);
-  if (sequence < 0 || sequence >= sequences_) return tokens_;
-  return SequencePointer(sequence) / IdBytes(type_);
-}
-
-int64_t TokenFile::FindDocument(int64_t position) const {
-  PHOTON_CHECK(position >= 0 && position < tokens_) << position << " of " << tokens_;
-  int64_t low = 0, high = documents_;  // DocumentBegin(low) <= position < DocumentBegin(high)
-  while (high - low > 1) {
-    const int64_t middle = low + (high - low) / 2;
-    (DocumentBegin(middle) <= position ? low : high) = middle;
-  }
-  return low;
-}
-
-absl::Status TokenFile::CheckDocument(int64_t document) const {
-  const int64_t first = DocumentEntry(document), last = DocumentEntry(document + 1);
-  bool good = first >= 0 && first <= last && last <= sequences_;
-  for (int64_t s = first; good && s < last; ++s) {
-    const int64_t end = SequencePointer(s) + SequenceLength(s) * IdBytes(type_);
-    const int64_t next = s + 1 < sequences_ ? SequencePointer(s + 1) : static_cast<int64_t>(ids_.bytes().size());
-    good = SequenceLength(s) >= 0 && SequencePointer(s) >= 0 && end == next;
-  }
-  return good ? absl::OkStatus()
-              : Broken(prefix_, ".idx", "document ", document,
-                       ": its sequences don't lie side by side in the .bin file");
-}
-
-void TokenFile::Read(int64_t position, absl::Span<int32_t> out) const {
-  const int64_t count = static_cast<int64_t>(out.size());
-  PHOTON_CHECK(position >= 0 && position <= tokens_ - count) << position << " + " << count << " of " << tokens_;
-  VisitId(type_, [&](auto id) {
-    using Id = decltype(id);
-    const char* from = ids_.bytes().data() + position * static_cast<int64_t>(sizeof(Id));
-    for (int64_t i = 0; i < count; ++i) {
-      std::memcpy(&id, from + i * sizeof(Id), sizeof(Id));
-      if constexpr (std::is_same_v<Id, int64_t>) {
-        if (id > std::numeric_limits<int32_t>::max() || id < 0) id = -1;
-      }
-      out[i] = static_cast<int32_t>(id);
-    }
-  });
-}
-
-absl::StatusOr<TokenFileWriter> TokenFileWriter::Create(const std::string& prefix, int64_t vocab_size) {
-  PHOTON_ASSIGN_OR_RETURN(OutputFile ids, OutputFile::Create(prefix + ".bin"));
-  PHOTON_ASSIGN_OR_RETURN(OutputFile index, OutputFile::Create(prefix + ".idx"));
-  PHOTON_ASSIGN_OR_RETURN(OutputFile lengths, OutputFile::Create(prefix + ".idx.lengths"));
-  PHOTON_ASSIGN_OR_RETURN(OutputFile ends, OutputFile::Create(prefix + ".idx.documents"));
-  constexpr int64_t kSmallVocabulary = 65500;
-  return TokenFileWriter(prefix, vocab_size < kSmallVocabulary ? IdType::kU16 : IdType::kI32, std::move(ids),
-                         std::move(index), std::move(lengths), std::move(ends));
-}
-
-namespace {
-
 template <typename T>
-absl::Status WriteValue(OutputFile& file, T value) {
-  char bytes[sizeof value];
-  std::memcpy(bytes, &value, sizeof value);
-  return file.Write({bytes, sizeof value});
+absl::StatusOr<T> TokenFile::IndexValue(int64_t offset) const {
+  T value;
+  PHOTON_RETURN_IF_ERROR(index_.Read(offset, &value, sizeof value));
+  return value;
 }
 
-}  // namespace
-
-absl::Status TokenFileWriter::Append(absl::Span<const int32_t> ids) {
-  constexpr int64_t kLongest = std::numeric_limits<int32_t>::max();  // a length has 31 bits
-  while (!ids.empty()) {
-    if (sequence_tokens_ == kLongest) PHOTON_RETURN_IF_ERROR(EndSequence());
-    const int64_t count = std::min<int64_t>(ids.size(), kLongest - sequence_tokens_);
-    for (int32_t id : ids.subspan(0, count)) {
-      PHOTON_CHECK(id >= 0 && (type_ == IdType::kI32 || id <= 0xffff)) << "id " << id;
-      PHOTON_RETURN_IF_ERROR(type_ == IdType::kI32 ? WriteValue(ids_, id)
-                                                   : WriteValue(ids_, static_cast<uint16_t>(id)));
-    }
-    sequence_tokens_ += count;
-    tokens_ += count;
-    ids.remove_prefix(count);
+absl::Status TokenFile::CheckSizes() {
+  PHOTON_ASSIGN_OR_RETURN(const auto last_pointer, IndexValue<int64_t>(pointers_at() + 8 * (sequences_ - 1)));
+  PHOTON_ASSIGN_OR_RETURN(const auto last_length, IndexValue<int32_t>(lengths_at() + 4 * (sequences_ - 1)));
+  const int64_t want = last_pointer + last_length * IdBytes(type_);
+  if (ids_.size() != want) {
+    return BrokenTokenFile(ids_.path(), absl::StrCat(ids_.size(), " bytes, but the index speaks of ", want,
+                                                     ": truncated, or of another index"));
   }
+  if (ids_.size() == 0) return BrokenTokenFile(ids_.path(), "holds no tokens");
+  PHOTON_ASSIGN_OR_RETURN(const auto first_pointer, IndexValue<int64_t>(pointers_at()));
+  PHOTON_ASSIGN_OR_RETURN(const auto first_entry, IndexValue<int64_t>(entries_at()));
+  PHOTON_ASSIGN_OR_RETURN(const auto last_entry, IndexValue<int64_t>(entries_at() + 8 * documents_));
+  if (first_pointer != 0 || first_entry != 0 || last_entry != sequences_) {
+    return BrokenTokenFile(index_.path(), "its documents don't cover its sequences");
+  }
+  tokens_ = ids_.size() / IdBytes(type_);
   return absl::OkStatus();
 }
 
-absl::Status TokenFileWriter::EndSequence() {
-  PHOTON_RETURN_IF_ERROR(WriteValue(lengths_, static_cast<int32_t>(sequence_tokens_)));
-  ++sequences_;
-  sequence_tokens_ = 0;
-  return absl::OkStatus();
+absl::StatusOr<int64_t> TokenFile::DocumentBegin(int64_t document) const {
+  PHOTON_CHECK(document >= 0 && document <= documents_) << document << " of " << documents_;
+  PHOTON_ASSIGN_OR_RETURN(const auto sequence, IndexValue<int64_t>(entries_at() + 8 * document));
+  if (sequence == sequences_) return tokens_;
+  if (sequence >= 0 && sequence < sequences_) {
+    PHOTON_ASSIGN_OR_RETURN(const auto pointer, IndexValue<int64_t>(pointers_at() + 8 * sequence));
+    if (pointer >= 0 && pointer <= ids_.size()) return pointer / IdBytes(type_);
+  }
+  return BrokenTokenFile(index_.path(), absl::StrCat("document ", document, " begins nowhere in the .bin file"));
 }
 
-absl::Status TokenFileWriter::EndDocument() {
-  if (sequence_tokens_ > 0) PHOTON_RETURN_IF_ERROR(EndSequence());
-  ++documents_;
-  return WriteValue(ends_, sequences_);
+absl::Status TokenFile::CheckUnchanged() const {
+  PHOTON_RETURN_IF_ERROR(index_.CheckUnchanged());
+  PHOTON_RETURN_IF_ERROR(ids_.CheckUnchanged());
+  return description_.has_value() ? description_->CheckUnchanged() : absl::OkStatus();
 }
 
-absl::Status TokenFileWriter::Finish() {
-  PHOTON_CHECK(sequence_tokens_ == 0) << "a document is unfinished";
-  PHOTON_RETURN_IF_ERROR(index_.Write({kMagic, static_cast<size_t>(kMagicBytes)}));
-  PHOTON_RETURN_IF_ERROR(WriteValue(index_, uint64_t{1}));
-  PHOTON_RETURN_IF_ERROR(WriteValue(index_, static_cast<uint8_t>(type_)));
-  PHOTON_RETURN_IF_ERROR(WriteValue(index_, static_cast<uint64_t>(sequences_)));
-  PHOTON_RETURN_IF_ERROR(WriteValue(index_, static_cast<uint64_t>(documents_ + 1)));
-  PHOTON_RETURN_IF_ERROR(lengths_.ForEachPiece([&](absl::string_view piece) { return index_.Write(piece); }));
-  int64_t pointer = 0;
-  PHOTON_RETURN_IF_ERROR(lengths_.ForEachPiece([&](absl::string_view piece) {
-    for (size_t i = 0; i < piece.size(); i += sizeof(int32_t)) {  // pieces hold whole values
-      PHOTON_RETURN_IF_ERROR(WriteValue(index_, pointer));
-      pointer += Load<int32_t>(piece, i) * IdBytes(type_);
-    }
-    return absl::OkStatus();
-  }));
-  PHOTON_RETURN_IF_ERROR(WriteValue(index_, int64_t{0}));
-  PHOTON_RETURN_IF_ERROR(ends_.ForEachPiece([&](absl::string_view piece) { return index_.Write(piece); }));
-  PHOTON_RETURN_IF_ERROR(ids_.Sync());
-  return index_.Sync();
-}
-
-absl::Status TokenFileWriter::Publish() {
-  PHOTON_RETURN_IF_ERROR(RemoveFile(prefix_ + ".idx"));
-  PHOTON_RETURN_IF_ERROR(ids_.Publish());
-  return index_.Publish();
+absl::StatusOr<std::string> TokenFile::Fingerprint() const {
+  StreamChecksum checksum;
+  PHOTON_RETURN_IF_ERROR(AddPieces(index_, &checksum));
+  PHOTON_RETURN_IF_ERROR(AddPieces(ids_, &checksum));
+  return checksum.Hex();
 }
 
 }  // namespace photon

@@ -209,7 +209,7 @@ TEST(Dataset, ValidationDocumentsAreNeverTrainedOn) {
   EXPECT_EQ(split->valid.end, 10);
   const auto train = Dataset::Create(file, split->train, Options(16, 4));
   const auto valid = Dataset::Create(file, split->valid, Options(16, 4));
-  const int32_t first_held_out = 100 + static_cast<int32_t>(file->DocumentBegin(7));
+  const int32_t first_held_out = 100 + static_cast<int32_t>(*file->DocumentBegin(7));
   const auto trained = (*train)->Samples(0, (*train)->samples());
   const auto held_out = (*valid)->Samples(0, (*valid)->samples());
   for (size_t i = 0; i < trained->tokens.size(); ++i)

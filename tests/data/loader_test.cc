@@ -5,6 +5,7 @@
 
 #include <numeric>
 
+#include "data/dataset.h"
 #include "tests/data/temporary.h"
 
 namespace photon {

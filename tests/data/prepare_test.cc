@@ -9,6 +9,7 @@
 
 #include "data/open.h"
 #include "data/tokenizer.h"
+#include "data/token_reader.h"
 #include "data/unigram.h"
 #include "tests/data/temporary.h"
 
@@ -42,8 +43,9 @@ class PrepareTest : public ::testing::Test {
     EXPECT_TRUE(file.ok()) << file.status();
     std::vector<std::string> texts;
     for (int64_t d = 0; d < (*file)->documents(); ++d) {
-      std::vector<int32_t> ids((*file)->DocumentBegin(d + 1) - (*file)->DocumentBegin(d));
-      (*file)->Read((*file)->DocumentBegin(d), absl::MakeSpan(ids));
+      const int64_t begin = *(*file)->DocumentBegin(d);
+      std::vector<int32_t> ids(*(*file)->DocumentBegin(d + 1) - begin);
+      EXPECT_TRUE(TokenReader(**file).Read(begin, absl::MakeSpan(ids)).ok());
       EXPECT_EQ(ids.front(), tokenizer_->bos());
       EXPECT_EQ(ids.back(), tokenizer_->eos());
       texts.push_back(tokenizer_->Decode(ids));
@@ -134,7 +136,7 @@ TEST_F(PrepareTest, WritesWhatTrainingNeedsToKnow) {
   EXPECT_EQ(folder_.Read("x.tokenizer.model"), tokenizer_->bytes());
   const auto file = *TokenFile::Open(options_.out);
   std::vector<int32_t> ids(file->tokens());
-  file->Read(0, absl::MakeSpan(ids));
+  ASSERT_TRUE(TokenReader(*file).Read(0, absl::MakeSpan(ids)).ok());
   UnigramCounts counts;
   counts.Add(absl::MakeSpan(ids).subspan(1));  // all but the begin-of-text
   EXPECT_NEAR(info->unigram_entropy, counts.Entropy(), 1e-12);

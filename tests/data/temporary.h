@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "data/token_file.h"
+#include "data/token_file_writer.h"
 #include "tests/support/temporary_folder.h"
 
 namespace photon::testing {

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <numeric>
 
+#include "data/token_reader.h"
 #include "tests/data/temporary.h"
 
 namespace photon {
@@ -25,8 +26,16 @@ std::string Bytes(std::initializer_list<T> values) {
 
 std::vector<int32_t> ReadAll(const TokenFile& file) {
   std::vector<int32_t> ids(file.tokens());
-  file.Read(0, absl::MakeSpan(ids));
+  const absl::Status read = TokenReader(file).Read(0, absl::MakeSpan(ids));
+  EXPECT_TRUE(read.ok()) << read;
   return ids;
+}
+
+// The document that holds a position; -1 where the index contradicts itself there.
+int64_t DocumentAt(const TokenFile& file, int64_t position) {
+  TokenReader reader(file);
+  const auto documents = reader.FindDocuments(position, 1);
+  return documents.ok() ? documents->first : -1;
 }
 
 // Written out byte by byte from Megatron's description of the format: documents {1, 2, 258} and {7}.
@@ -71,10 +80,10 @@ TEST(TokenFile, ReadsMegatronsBytes) {
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ((*file)->documents(), 2);
   EXPECT_THAT(ReadAll(**file), ElementsAre(1, 2, 258, 7));
-  EXPECT_EQ((*file)->DocumentBegin(1), 3);
-  EXPECT_EQ((*file)->DocumentBegin(2), 4);
-  EXPECT_EQ((*file)->FindDocument(2), 0);
-  EXPECT_EQ((*file)->FindDocument(3), 1);
+  EXPECT_EQ(*(*file)->DocumentBegin(1), 3);
+  EXPECT_EQ(*(*file)->DocumentBegin(2), 4);
+  EXPECT_EQ(DocumentAt(**file, 2), 0);
+  EXPECT_EQ(DocumentAt(**file, 3), 1);
 }
 
 TEST(TokenFile, SixteenBitsBelow65500AndAllTheirValues) {
@@ -103,8 +112,8 @@ TEST(TokenFile, RoundTripsManyDocumentsAcrossBuffers) {
   EXPECT_EQ(ReadAll(*file), all);
   int64_t begin = 0;
   for (int64_t d = 0; d < file->documents(); ++d) {
-    ASSERT_EQ(file->DocumentBegin(d), begin);
-    ASSERT_EQ(file->FindDocument(begin), d);
+    ASSERT_EQ(*file->DocumentBegin(d), begin);
+    ASSERT_EQ(DocumentAt(*file, begin), d);
     begin += static_cast<int64_t>(documents[d].size());
   }
 }
@@ -117,10 +126,13 @@ TEST(TokenFile, DocumentsOfSeveralSequencesAndEmptyOnes) {
   const auto file = TokenFile::Open(folder / "x");
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ((*file)->documents(), 3);
-  EXPECT_EQ((*file)->DocumentBegin(1), 2);
-  EXPECT_EQ((*file)->FindDocument(1), 0);
-  EXPECT_EQ((*file)->FindDocument(2), 2) << "an empty document holds no position";
-  for (int64_t d = 0; d < 3; ++d) EXPECT_TRUE((*file)->CheckDocument(d).ok()) << d;
+  EXPECT_EQ(*(*file)->DocumentBegin(1), 2);
+  EXPECT_EQ(DocumentAt(**file, 1), 0);
+  EXPECT_EQ(DocumentAt(**file, 2), 2) << "an empty document holds no position";
+  TokenReader reader(**file);
+  EXPECT_THAT(reader.FindDocuments(0, 6)->ends, ElementsAre(2, 2, 6));
+  EXPECT_THAT(reader.FindDocuments(1, 4)->ends, ElementsAre(2, 2, 5)) << "cut at the end";
+  EXPECT_THAT(reader.FindDocuments(4, 1)->ends, ElementsAre(5));
 }
 
 TEST(TokenFile, ReadsEveryIntegerType) {
@@ -156,9 +168,9 @@ TEST(TokenFile, PositionsBeyondFourGigabytes) {
   const auto file = TokenFile::Open(folder / "x");
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ((*file)->tokens(), int64_t{2} * kLength + 2);
-  EXPECT_EQ((*file)->FindDocument(int64_t{2} * kLength), 2);
+  EXPECT_EQ(DocumentAt(**file, int64_t{2} * kLength), 2);
   std::vector<int32_t> ids(3);
-  (*file)->Read(int64_t{2} * kLength - 1, absl::MakeSpan(ids));
+  ASSERT_TRUE(TokenReader(**file).Read(int64_t{2} * kLength - 1, absl::MakeSpan(ids)).ok());
   EXPECT_THAT(ids, ElementsAre(11, 12, 13));
 }
 
@@ -205,8 +217,11 @@ TEST(TokenFile, SequencesThatDontLieSideBySideAreSeenAtTheirDocument) {
   folder.Write("x.bin", "12345678");
   const auto file = TokenFile::Open(folder / "x");
   ASSERT_TRUE(file.ok()) << file.status();
-  EXPECT_THAT((*file)->CheckDocument(0).message(), HasSubstr("document 0"));
-  EXPECT_TRUE((*file)->CheckDocument(2).ok());
+  TokenReader reader(**file);
+  EXPECT_EQ(reader.FindDocuments(0, 1).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(reader.FindDocuments(0, 1).status().message(), HasSubstr("x.idx: document 0"));
+  EXPECT_THAT(reader.FindDocuments(1, 1).status().message(), HasSubstr("document 1"));
+  EXPECT_THAT(reader.FindDocuments(3, 1)->ends, ElementsAre(4));
 }
 
 TEST(TokenFileWriter, LeavesNothingWithoutPublish) {

@@ -20,7 +20,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "core/random.h"
-#include "data/token_file.h"
+#include "data/token_file_writer.h"
 #include "tests/support/temporary_folder.h"
 
 namespace photon::testing {

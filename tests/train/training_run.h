@@ -15,6 +15,7 @@
 #include "configs/model_config.h"
 #include "core/backend.h"
 #include "core/random.h"
+#include "data/dataset.h"
 #include "data/loader.h"
 #include "tests/data/temporary.h"
 #include "train/run_checkpoints.h"
