@@ -126,8 +126,8 @@ int main(int argc, char** argv) {
       {"head", tokens, width, vocabulary},
   };
   std::vector<photon::Layer> decode;
-  for (const int64_t rows : {1, 2, 4, 8, 16}) decode.push_back({"decoding: gate, up", rows, width, 2 * ffn});
-  for (const int64_t rows : {1, 4, 16}) decode.push_back({"decoding: head", rows, width, vocabulary});
+  for (const int64_t rows : {1, 2, 4, 8, 16, 17, 32}) decode.push_back({"decoding: gate, up", rows, width, 2 * ffn});
+  for (const int64_t rows : {1, 4, 16, 17}) decode.push_back({"decoding: head", rows, width, vocabulary});
   photon::Bench(budget).Run(layers, decode, threads);
   return 0;
 }

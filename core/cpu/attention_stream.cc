@@ -1,11 +1,10 @@
-// Forward attention over long streams and caches, in blocks of keys with a running softmax.
+// Forward attention over long streams, in blocks of keys with a running softmax.
 #include "core/cpu/attention_stream.h"
 
 #include <cmath>
-#include <limits>
 
 #include "core/cpu/attention.h"
-#include "core/cpu/kernels.h"
+#include "core/cpu/attention_softmax.h"
 #include "core/cpu/parallel_for.h"
 
 namespace photon::cpu {
@@ -21,13 +20,6 @@ struct Stream {
   int64_t keys;
   int64_t head_dim;
   StreamMask mask;
-};
-
-// The softmax of a block of rows so far.
-template <typename A>
-struct Running {
-  alignas(64) A largest[kBlock];
-  alignas(64) A total[kBlock][kLanes<A>];  // sums of exp(score - largest) by lane
 };
 
 // The thread's memory: the head's keys, transposed, and its values; a block of queries and of outputs.
@@ -46,53 +38,6 @@ struct ForwardScratch {
   A *keys, *values, *q, *out;
 };
 
-// Replaces the scores of `count` rows by their weights and rescales what was summed before. `row`: of the block.
-// `masked`: some key of the block is hidden from some row.
-template <typename A>
-void SoftmaxTile(const StreamMask& mask, int64_t first_row, int row, int count, int64_t key, int vectors, bool masked,
-                 A* scores, Running<A>& running, Panel<A> out, int64_t columns) {
-  constexpr int n = kLanes<A>;
-  constexpr A kNone = -std::numeric_limits<A>::infinity();
-  alignas(64) A shrink[kTileRows] = {};
-  for (int r = 0; r < count; ++r) {
-    A* score = scores + r * kBlock;
-    const int64_t i = first_row + row + r;
-    Vec<A> largest = Broadcast(kNone);
-    for (int x = 0; x < vectors; ++x) {
-      Vec<A> s = Load(score + x * n);
-      if (masked) {
-        s = Visible<A>(key + x * n, mask.begin(i), mask.end(i)) ? s : Broadcast(kNone);
-        Store(score + x * n, s);
-      }
-      largest = Maximum(largest, s);
-    }
-    const A before = running.largest[row + r];
-    const A now = std::max(before, Max<A>(largest));
-    running.largest[row + r] = now;
-    shrink[r] = before == now ? A(1) : std::exp(before - now);
-  }
-  for (int r = 0; r < count; ++r) {
-    A* score = scores + r * kBlock;
-    const int64_t i = first_row + row + r;
-    if (masked && running.largest[row + r] == kNone) {  // nothing seen yet
-      std::fill(score, score + vectors * n, A(0));
-      continue;
-    }
-    const Vec<A> largest = Broadcast(running.largest[row + r]);
-    Vec<A> total = Load(running.total[row + r]) * shrink[r];
-    for (int x = 0; x < vectors; ++x) {
-      Vec<A> weight = Exp(Load(score + x * n) - largest);
-      if (masked) weight = Visible<A>(key + x * n, mask.begin(i), mask.end(i)) ? weight : Vec<A>{};
-      Store(score + x * n, weight);
-      total += weight;
-    }
-    Store(running.total[row + r], total);
-    if (shrink[r] == 1) continue;
-    A* o = out.data + r * out.stride;
-    for (int64_t c = 0; c < columns; c += n) Store(o + c, Load(o + c) * shrink[r]);
-  }
-}
-
 // Rows [first_row, first_row + rows) of the stream against all they see.
 template <typename T>
 void ForwardBlock(const Stream<T>& stream, const ForwardScratch<AccumulateType<T>>& scratch,
@@ -104,9 +49,7 @@ void ForwardBlock(const Stream<T>& stream, const ForwardScratch<AccumulateType<T
   const A scale = 1 / std::sqrt(A(d));
   CopyIn<T>({stream.q.data + first_row * stream.q.stride, stream.q.stride}, rows, d, {scratch.q, columns}, scale);
   std::fill(scratch.out, scratch.out + rows * columns, A(0));
-  Running<A> running;
-  std::fill(running.largest, running.largest + rows, -std::numeric_limits<A>::infinity());
-  std::fill(&running.total[0][0], &running.total[0][0] + rows * n, A(0));
+  Running<A> running(rows);
   alignas(64) A scores[kTileRows * kBlock];
 
   const int64_t all_begin = stream.mask.Begins(first_row, rows).first;
@@ -130,9 +73,7 @@ void ForwardBlock(const Stream<T>& stream, const ForwardScratch<AccumulateType<T
     }
   }
   for (int r = 0; r < rows; ++r) {
-    const A total = Sum<A>(Load(running.total[r]));
-    A* o = scratch.out + r * columns;
-    for (int64_t c = 0; c < columns; c += n) Store(o + c, Load(o + c) * (1 / total));
+    const A total = NormalizeRow(running, r, scratch.out + r * columns, columns);
     if (stream.lse != nullptr) stream.lse[first_row + r] = running.largest[r] + std::log(total);
   }
   CopyOut<T>({scratch.out, columns}, rows, d, {stream.out.data + first_row * stream.out.stride, stream.out.stride});
@@ -176,41 +117,6 @@ void StreamForward(const Context& context, const Tensor& q, const Tensor& k, con
                           .keys = shape.length,
                           .head_dim = d,
                           .mask = {.first = first, .offset = 0}},
-                         scratch);
-      }
-    });
-  });
-}
-
-void CachedAttention(const Context& context, const Tensor& q, absl::Span<const ops::CacheView> views,
-                     const ops::AttentionShape& shape, const Tensor& out) {
-  int64_t most_rows = 1;
-  int64_t most_keys = 1;
-  for (const ops::CacheView& view : views) {
-    most_rows = std::max(most_rows, view.rows);
-    most_keys = std::max(most_keys, view.length);
-  }
-  VisitFloat(q.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    using A = AccumulateType<T>;
-    const int64_t d = shape.head_dim;
-    const ThreadScratch<A> memory(context, ForwardScratch<A>::Elements(most_keys, d));
-    const int64_t items = static_cast<int64_t>(views.size()) * shape.heads;
-    ParallelFor(items, StreamGrain(most_rows, most_keys, d), [&](int64_t begin, int64_t end) {
-      const ForwardScratch<A> scratch(memory.ThisThread(), most_keys, d);
-      for (int64_t item = begin; item < end; ++item) {
-        const ops::CacheView& view = views[item / shape.heads];
-        const int64_t h = item % shape.heads;
-        const int64_t g = h * shape.kv_heads / shape.heads;
-        ForwardStream<T>({.q = RowsOf<const T>(q, view.row, h * d),
-                          .k = RowsOf<const T>(view.keys, 0, g * d),
-                          .v = RowsOf<const T>(view.values, 0, g * d),
-                          .out = RowsOf<T>(out, view.row, h * d),
-                          .lse = nullptr,
-                          .rows = view.rows,
-                          .keys = view.length,
-                          .head_dim = d,
-                          .mask = {.first = nullptr, .offset = view.length - view.rows}},
                          scratch);
       }
     });

@@ -1,4 +1,4 @@
-// Matrix products: oneDNN for f32 and bf16, a plain loop for f64.
+// Matrix products: own kernels for few rows, oneDNN for the other f32 and bf16 ones, a plain loop for f64.
 #include <algorithm>
 #include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
@@ -7,6 +7,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "core/cpu/kernels.h"
+#include "core/cpu/matvec.h"
 #include "core/cpu/parallel_for.h"
 
 namespace photon::cpu {
@@ -162,6 +163,10 @@ void MatMul(const Context& context, const Tensor& a, bool transpose_a, const Ten
     VisitFloat(c.dtype(), [&](auto tag) {
       for (int64_t i = 0; i < m; ++i) StartRow(bias, beta, n, c.data<decltype(tag)>() + i * c.stride(0));
     });
+    return;
+  }
+  if (m <= kMostFewRows && !transpose_a && transpose_b) {
+    MultiplyFewRows(a, b, bias, beta, c);
     return;
   }
   const Product product = {.m = m,
