@@ -5,8 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/status.h"
 #include "core/time.h"
-#include "inference/meta_context_decoder.h"
-#include "inference/rows.h"
+#include "inference/batch_generation.h"
 #include "inference/vocabulary.h"
 
 namespace photon {
@@ -15,143 +14,102 @@ namespace {
 // Room for new tokens that is made up front; caches grow beyond it. A large limit is no promise of a long text.
 constexpr int64_t kReservedTokens = 4096;
 
-absl::Status Validate(const LanguageModel& model, absl::Span<const int32_t> prompt, const GenerateOptions& options) {
+// In products of at most so many rows a row's result does not depend, in any bit, on the others (core/cpu/matmul.cc and
+// the kernels it calls). Beyond, another kernel with another order of summation may run.
+constexpr int64_t kMostRows = 16;
+
+absl::Status Validate(const LanguageModel& model, absl::Span<const int32_t> prompt, const GenerateOptions& options,
+                      const Tokenizer* tokenizer) {
   PHOTON_RETURN_IF_ERROR(CheckTokenIds(prompt, model.config().vocab_size(), "the prompt"));
-  PHOTON_RETURN_IF_ERROR(ValidateSampling(options.sampling));
-  if (options.max_new_tokens < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("max-new-tokens is ", options.max_new_tokens, ": give 0 or more"));
+  PHOTON_RETURN_IF_ERROR(ValidateOptions(options, model.config()));
+  if (!options.stop.strings.empty() && tokenizer == nullptr) {
+    return absl::InvalidArgumentError(
+        "stop strings need a tokenizer, and the checkpoint carries none: give stop tokens");
   }
   if (model.levels() == 0 && prompt.empty()) {
     return absl::InvalidArgumentError(
         "the prompt is empty: a flat model (no levels) has no start latent and needs at least one token");
   }
-  const bool shifts_all = model.config().shift() == ModelConfig::ALL && model.levels() >= 2;
-  if (shifts_all && options.mode != GenerationMode::kHier) {
-    return absl::InvalidArgumentError(absl::StrCat("mode ", Name(options.mode),
-                                                   " is defined for models with shift: TOP; this one has shift: ALL. "
-                                                   "Use mode hier"));
-  }
   return absl::OkStatus();
 }
 
-// Picks tokens, hands them on, and knows when to end.
-class Collector {
- public:
-  Collector(const Context& context, const GenerateOptions& options, const TokensSink& sink, GenerateResult& result)
-      : context_(context), options_(options), sink_(sink), result_(result) {}
-
-  int64_t count() const { return static_cast<int64_t>(result_.tokens.size()); }
-  bool done() const { return result_.stopped || count() >= options_.max_new_tokens; }
-
-  // For every row the token at `offsets` places from the next.
-  std::vector<int32_t> Choose(const Tensor& logits, absl::Span<const int64_t> offsets) const {
-    const std::vector<double> values = ToHostDoubles(context_, logits);
-    const size_t vocabulary = logits.dim(1);
-    std::vector<int32_t> tokens;
-    for (size_t row = 0; row < offsets.size(); ++row) {
-      const absl::Span<const double> own = absl::MakeConstSpan(values).subspan(row * vocabulary, vocabulary);
-      tokens.push_back(Sample(own, options_.sampling, count() + offsets[row]));
-    }
-    return tokens;
-  }
-
-  // Takes what is wanted of a burst.
-  void Take(absl::Span<const int32_t> tokens) {
-    tokens = tokens.subspan(0, std::min<int64_t>(tokens.size(), options_.max_new_tokens - count()));
-    if (options_.stop) {
-      const auto stop = std::find(tokens.begin(), tokens.end(), *options_.stop);
-      result_.stopped = stop != tokens.end();
-      tokens = tokens.first(stop - tokens.begin());
-    }
-    result_.tokens.insert(result_.tokens.end(), tokens.begin(), tokens.end());
-    if (sink_ && !tokens.empty()) sink_(tokens);
-  }
-
- private:
-  const Context& context_;
-  const GenerateOptions& options_;
-  const TokensSink& sink_;
-  GenerateResult& result_;
-};
-
-// Token by token, until enough is there or, with `boundary`, the sequence holds whole meta-contexts of that many
-// tokens.
-void DecodeTokens(const Decoder& decoder, DecodingState& state, int64_t boundary, Collector& collector,
-                  StateBytes& bytes) {
-  DecodingState* const states[] = {&state};
-  while (!collector.done() && !(boundary > 0 && state.tokens % boundary == 0)) {
-    const std::vector<int32_t> token = collector.Choose(decoder.NextLogits(states), {0});
-    bytes.windows = std::max(bytes.windows, state.bytes().windows);
-    collector.Take(token);
-    decoder.Accept(states, token);
-  }
+bool ByMetaContexts(const LanguageModel& model, GenerationMode mode) {
+  return model.levels() >= 2 && mode != GenerationMode::kHier;
 }
 
-void DecodeMetaContexts(const Context& context, const PhotonDecoder& decoder, DecodingState& state, GenerationMode mode,
-                        Collector& collector, StateBytes& bytes) {
-  using Feedback = MetaContextDecoder::Feedback;
-  MetaContextDecoder meta(context, decoder,
-                          mode == GenerationMode::kRec ? Feedback::kReconstruction : Feedback::kTokens);
-  DecodingState* const states[] = {&state};
-  meta.TakeOver(states);
-  const MetaContextDecoder::Choose choose = [&](const Tensor& logits,
-                                                absl::Span<const MetaContextDecoder::Place> places) {
-    std::vector<int64_t> offsets;
-    for (const MetaContextDecoder::Place& place : places) offsets.push_back(place.offset);
-    return collector.Choose(logits, offsets);
-  };
-  while (!collector.done()) {
-    collector.Take(meta.Decode(states, choose));
-    bytes.windows = std::max(bytes.windows, meta.window_bytes());
+// How many sequences go together, so that no product has more than kMostRows rows, or one.
+int64_t GroupSize(const LanguageModel& model, GenerationMode mode) {
+  int64_t rows = 1, units = 1;  // of one sequence in the widest product: a level's windows begin with all prefixes
+  for (int l = model.levels(); l >= 1; --l) {
+    const LevelConfig& level = model.config().levels(l - 1);
+    rows = std::max<int64_t>(rows, units * level.prefix());
+    if (ByMetaContexts(model, mode)) units *= level.chunk();
   }
+  return std::max<int64_t>(kMostRows / rows, 1);
+}
+
+// Reads the prompt; then states are copies of where it ended.
+DecodingState Prefill(const Context& context, const Decoder& decoder, absl::Span<const int32_t> prompt,
+                      const GenerateOptions& options) {
+  const int64_t foreseen = std::min(options.max_new_tokens, kReservedTokens);
+  DecodingState state = decoder.NewState(static_cast<int64_t>(prompt.size()) + foreseen);
+  decoder.Prefill(state, prompt);
+  context.Synchronize();
+  return state;
+}
+
+// Continues every sequence of `batch` to its end.
+void Continue(const Context& context, const LanguageModel& model, const Decoder& decoder, GenerationMode mode,
+              absl::Span<Running> batch, BatchGeneration& generation) {
+  if (!ByMetaContexts(model, mode)) return generation.DecodeTokens(decoder, batch, /*boundary=*/0);
+  using Feedback = MetaContextDecoder::Feedback;
+  const auto& photon = static_cast<const PhotonDecoder&>(decoder);
+  generation.DecodeTokens(photon, batch, photon.meta_context());
+  std::vector<DecodingState*> open;
+  for (Running& running : batch) {
+    if (!running.sequence.done()) open.push_back(&running.state);
+  }
+  MetaContextDecoder meta(context, photon,
+                          mode == GenerationMode::kRec ? Feedback::kReconstruction : Feedback::kTokens);
+  meta.TakeOver(open);
+  generation.DecodeMetaContexts(meta, batch);
 }
 
 }  // namespace
 
-absl::StatusOr<GenerationMode> ParseGenerationMode(absl::string_view name) {
-  for (GenerationMode mode : {GenerationMode::kHier, GenerationMode::kHierParallel, GenerationMode::kRec}) {
-    if (name == Name(mode)) return mode;
-  }
-  return absl::InvalidArgumentError(absl::StrCat("mode is \"", name, "\": give hier, hier-parallel or rec"));
-}
-
-absl::string_view Name(GenerationMode mode) {
-  switch (mode) {
-    case GenerationMode::kHier:
-      return "hier";
-    case GenerationMode::kHierParallel:
-      return "hier-parallel";
-    case GenerationMode::kRec:
-      return "rec";
-  }
-  return "";
-}
-
 absl::StatusOr<GenerateResult> Generate(const Context& context, const LanguageModel& model,
                                         absl::Span<const int32_t> prompt, const GenerateOptions& options,
-                                        const TokensSink& sink) {
-  PHOTON_RETURN_IF_ERROR(Validate(model, prompt, options));
+                                        std::shared_ptr<const Tokenizer> tokenizer, const Sink& sink) {
+  PHOTON_RETURN_IF_ERROR(Validate(model, prompt, options, tokenizer.get()));
   GenerateResult result;
-  Collector collector(context, options, sink, result);
   const std::unique_ptr<Decoder> decoder = Decoder::Create(context, model);
-
   const double begin = Now();
-  const int64_t foreseen = std::min(options.max_new_tokens, kReservedTokens);
-  DecodingState state = decoder->NewState(static_cast<int64_t>(prompt.size()) + foreseen);
-  decoder->Prefill(state, prompt);
-  context.Synchronize();
+  DecodingState read = Prefill(context, *decoder, prompt, options);
   result.prefill_seconds = Now() - begin;
 
   const double decoding = Now();
-  if (model.levels() <= 1 || options.mode == GenerationMode::kHier) {
-    DecodeTokens(*decoder, state, /*boundary=*/0, collector, result.bytes);
-  } else {
-    const auto& photon = static_cast<const PhotonDecoder&>(*decoder);
-    DecodeTokens(photon, state, photon.meta_context(), collector, result.bytes);
-    if (!collector.done()) DecodeMetaContexts(context, photon, state, options.mode, collector, result.bytes);
+  const int64_t together = GroupSize(model, options.mode);
+  for (int64_t first = 0; first < options.continuations; first += together) {
+    const int64_t end = std::min(first + together, options.continuations);
+    std::vector<Running> batch;
+    batch.reserve(end - first);
+    for (int64_t c = first; c < end; ++c) {
+      const bool last = c + 1 == options.continuations;
+      batch.push_back({last ? std::move(read) : read.Copy(context), Sequence(options, tokenizer, prompt, c)});
+    }
+    const BatchGeneration::Report report = [&](const Running& running, absl::Span<const int32_t> tokens,
+                                               absl::string_view text) {
+      if (sink) sink(first + (&running - batch.data()), tokens, text);
+    };
+    BatchGeneration generation(context, model, report);
+    Continue(context, model, *decoder, options.mode, absl::MakeSpan(batch), generation);
+    result.bytes.windows = std::max(result.bytes.windows, generation.most_window_bytes());
+    for (const Running& running : batch) {
+      result.bytes.context = std::max(result.bytes.context, running.state.bytes().context);
+      result.continuations.push_back(running.sequence.result());
+    }
   }
   result.decode_seconds = Now() - decoding;
-  result.bytes.context = state.bytes().context;
   return result;
 }
 

@@ -33,6 +33,8 @@ class MetaContextDecoder {
   // Decodes the next meta-context of every sequence: [states * C_<=L] tokens, one sequence after the other.
   std::vector<int32_t> Decode(States states, const Choose& choose);
 
+  int64_t tokens() const { return decoder_.meta_context(); }         // in a meta-context
+  int64_t chunk() const { return decoder_.model().level(1).chunk; }  // tokens chosen one after the other: C_1
   int64_t window_bytes() const;  // keys and values of the windows of the last Decode()
 
  private:

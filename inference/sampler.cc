@@ -2,70 +2,193 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <limits>
 
-#include "absl/strings/str_cat.h"
-#include "core/random.h"
+#include "core/cpu/simd.h"
 
 namespace photon {
 namespace {
 
-// Ids by falling logit, ties by rising id; only the first `count` in order.
-std::vector<int32_t> MostLikely(absl::Span<const double> logits, size_t count) {
-  std::vector<int32_t> ids(logits.size());
-  std::iota(ids.begin(), ids.end(), 0);
-  const auto before = [&](int32_t a, int32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; };
-  std::partial_sort(ids.begin(), ids.begin() + static_cast<int64_t>(count), ids.end(), before);
-  ids.resize(count);
-  return ids;
-}
+template <typename A>
+constexpr A kAny = -std::numeric_limits<A>::infinity();
 
 }  // namespace
 
-absl::Status ValidateSampling(const SamplingOptions& options) {
-  if (!(options.temperature >= 0) || std::isinf(options.temperature)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("temperature is ", options.temperature, ": give a number from 0 (greedy) upward, such as 0.8"));
-  }
-  if (options.top_k < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("top-k is ", options.top_k, ": give 0 (off) or more"));
-  }
-  if (!(options.top_p > 0 && options.top_p <= 1)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("top-p is ", options.top_p, ": give a number in (0, 1], 1 being off"));
-  }
-  return absl::OkStatus();
-}
+template <typename A>
+int32_t Sampler<A>::Sample(absl::Span<const A> logits, const SamplingOptions& options, double uniform) {
+  logits_ = logits;
+  maxima_.Read(logits);
+  largest_ = maxima_.largest();
+  if (options.temperature == 0 || !std::isfinite(largest_)) return maxima_.first_largest();
+  // Bounded, so that 0 * inverse stays 0: at 1e-30 all but the largest logits are gone anyway.
+  inverse_temperature_ = static_cast<A>(1 / std::max(options.temperature, 1e-30));
 
-int32_t Greedy(absl::Span<const double> logits) {
-  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());  // the first of equals
-}
-
-int32_t Sample(absl::Span<const double> logits, const SamplingOptions& options, int64_t index) {
-  if (options.temperature == 0) return Greedy(logits);
-  std::vector<int32_t> ids;
   const bool limited = options.top_k > 0 && options.top_k < static_cast<int64_t>(logits.size());
-  if (limited || options.top_p < 1) {
-    ids = MostLikely(logits, limited ? options.top_k : logits.size());
+  A least = options.min_p > 0 ? largest_ + static_cast<A>(options.temperature * std::log(options.min_p)) : kAny<A>;
+  if (limited) least = std::max(least, maxima_.ReachedBy(options.top_k));
+  if (!limited && options.min_p == 0 && options.typical_p == 1) {
+    if (options.top_p == 1) return DrawFromAll(uniform);
+    GatherNucleus(options.top_p);
   } else {
-    ids.resize(logits.size());
-    std::iota(ids.begin(), ids.end(), 0);
-  }
-  const double largest = logits[Greedy(logits)];
-  std::vector<double> cumulative(ids.size());
-  double sum = 0;
-  for (size_t i = 0; i < ids.size(); ++i) {
-    sum += std::exp((logits[ids[i]] - largest) / options.temperature);
-    cumulative[i] = sum;
+    Gather(least);
+    if (limited) KeepMostLikely(options.top_k);
+    total_ = Mass();
+    if (options.typical_p < 1) KeepTypical(options.typical_p);
   }
   if (options.top_p < 1) {
-    const auto reached = std::lower_bound(cumulative.begin(), cumulative.end(), options.top_p * sum);
-    cumulative.resize(std::min<size_t>(reached - cumulative.begin() + 1, cumulative.size()));
-    sum = cumulative.back();
+    for (Candidate& c : candidates_) c.key = -c.logit;
+    KeepMass(options.top_p * total_);
   }
-  const double draw = Philox(options.seed, StableHash("sampling")).Uniform(static_cast<uint64_t>(index)) * sum;
-  const auto chosen = std::upper_bound(cumulative.begin(), cumulative.end(), draw);
-  return ids[std::min<size_t>(chosen - cumulative.begin(), cumulative.size() - 1)];
+  return DrawCandidate(uniform);
 }
+
+// weights[i - begin], at most a block of them.
+template <typename A>
+void Sampler<A>::WeightsOf(int64_t begin, int64_t end, A* weights) const {
+  cpu::ForEachVector<A>(end - begin, [&](int64_t i, auto lanes) {
+    const cpu::Vec<A> logit = cpu::Load(logits_.data() + begin + i, lanes, kAny<A>);
+    cpu::Store(weights + i, cpu::Exp((logit - largest_) * inverse_temperature_), lanes);
+  });
+}
+
+template <typename A>
+double Sampler<A>::SumAllWeights() {
+  block_sums_.clear();
+  double sum = 0;
+  maxima_.ForEachBlock(kAny<A>, [&](int64_t begin, int64_t end) {
+    cpu::Vec<A> block{};
+    cpu::ForEachVector<A>(end - begin, [&](int64_t i, auto lanes) {
+      const cpu::Vec<A> logit = cpu::Load(logits_.data() + begin + i, lanes, kAny<A>);
+      block += cpu::Exp((logit - largest_) * inverse_temperature_);
+    });
+    block_sums_.push_back(cpu::Sum<A>(block));
+    sum += block_sums_.back();
+  });
+  return sum;
+}
+
+template <typename A>
+int32_t Sampler<A>::DrawFromAll(double uniform) {
+  double rest = uniform * SumAllWeights();
+  int64_t block = 0, last = 0;  // last: with any weight, for a draw that rounding carries past the end
+  for (; block < static_cast<int64_t>(block_sums_.size()); ++block) {
+    if (block_sums_[block] > 0) last = block;
+    if (block_sums_[block] > rest) break;
+    rest -= block_sums_[block];
+  }
+  const int64_t begin = std::min<int64_t>(block, last) * BlockMaxima<A>::kBlock;
+  const int64_t end = std::min<int64_t>(begin + BlockMaxima<A>::kBlock, logits_.size());
+  A weights[BlockMaxima<A>::kBlock];
+  WeightsOf(begin, end, weights);
+  int64_t chosen = begin;
+  for (int64_t i = begin; i < end; ++i) {
+    const double weight = weights[i - begin];
+    if (weight == 0) continue;
+    chosen = i;
+    if (weight > rest) break;
+    rest -= weight;
+  }
+  return static_cast<int32_t>(chosen);
+}
+
+// Candidates: all of a logit of at least `least` that can be drawn.
+template <typename A>
+void Sampler<A>::Gather(A least) {
+  candidates_.clear();
+  A weights[BlockMaxima<A>::kBlock];
+  maxima_.ForEachBlock(least, [&](int64_t begin, int64_t end) {
+    WeightsOf(begin, end, weights);
+    for (int64_t i = begin; i < end; ++i) {
+      const A weight = weights[i - begin];
+      if (logits_[i] >= least && weight > 0) candidates_.push_back({static_cast<int32_t>(i), logits_[i], weight, 0});
+    }
+  });
+}
+
+// Enough of the most likely tokens to hold a share p of all, and seldom many more: most of the time a few blocks' best
+// do, and nothing else of the row is read again.
+template <typename A>
+void Sampler<A>::GatherNucleus(double p) {
+  total_ = SumAllWeights();
+  for (const int64_t share : {16, 4}) {
+    const int64_t count = maxima_.blocks() / share;
+    if (count == 0) continue;
+    Gather(maxima_.ReachedBy(count));
+    if (Mass() >= p * total_) return;
+  }
+  // All tokens lighter than this together weigh less than 1 - p.
+  const double lightest = (1 - p) * total_ / static_cast<double>(logits_.size());
+  Gather(largest_ + static_cast<A>(std::log(lightest) / static_cast<double>(inverse_temperature_)));
+}
+
+template <typename A>
+void Sampler<A>::KeepMostLikely(int64_t k) {
+  if (static_cast<int64_t>(candidates_.size()) <= k) return;
+  for (Candidate& c : candidates_) c.key = -c.logit;
+  scratch_ = candidates_;
+  std::nth_element(scratch_.begin(), scratch_.begin() + (k - 1), scratch_.end(), Before);
+  KeepUpTo(scratch_[k - 1]);
+}
+
+template <typename A>
+void Sampler<A>::KeepTypical(double p) {
+  // With s = (logit - largest) / temperature: -log p_i - H = (sum of w s / sum of w) - s_i.
+  const auto scaled = [&](const Candidate& c) { return (c.logit - largest_) * inverse_temperature_; };
+  double mean = 0;
+  for (const Candidate& c : candidates_) mean += static_cast<double>(c.weight) * scaled(c);
+  mean /= total_;
+  for (Candidate& c : candidates_) c.key = static_cast<A>(std::abs(mean - scaled(c)));
+  KeepMass(p * total_);
+  total_ = Mass();
+}
+
+// The fewest candidates, in the order of their keys, whose weights reach `wanted`: halves are parted like in
+// quickselect, until one candidate is left at the border.
+template <typename A>
+void Sampler<A>::KeepMass(double wanted) {
+  if (candidates_.empty()) return;
+  scratch_ = candidates_;
+  auto begin = scratch_.begin(), end = scratch_.end();
+  double before = 0;
+  while (end - begin > 1) {
+    const auto middle = begin + (end - begin) / 2;
+    std::nth_element(begin, middle, end, Before);
+    double mass = before;
+    for (auto c = begin; c != middle; ++c) mass += c->weight;
+    if (mass >= wanted) {
+      end = middle;
+    } else {
+      before = mass;
+      begin = middle;
+    }
+  }
+  KeepUpTo(*begin);
+}
+
+template <typename A>
+void Sampler<A>::KeepUpTo(const Candidate& border) {
+  const auto beyond = [&](const Candidate& c) { return Before(border, c); };
+  candidates_.erase(std::remove_if(candidates_.begin(), candidates_.end(), beyond), candidates_.end());
+}
+
+template <typename A>
+double Sampler<A>::Mass() const {
+  double mass = 0;
+  for (const Candidate& c : candidates_) mass += c.weight;
+  return mass;
+}
+
+template <typename A>
+int32_t Sampler<A>::DrawCandidate(double uniform) const {
+  double rest = uniform * Mass();
+  for (const Candidate& c : candidates_) {
+    if (c.weight > rest) return c.id;
+    rest -= c.weight;
+  }
+  return candidates_.empty() ? maxima_.first_largest() : candidates_.back().id;
+}
+
+template class Sampler<float>;
+template class Sampler<double>;
 
 }  // namespace photon

@@ -1,16 +1,18 @@
 // photon generate
-#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_format.h"
+#include "absl/strings/str_cat.h"
 #include "inference/generate.h"
 #include "inference/loaded_model.h"
 #include "inference/vocabulary.h"
 #include "launch/commands.h"
+#include "launch/generate_output.h"
 #include "launch/model_options.h"
+#include "launch/prompt_text.h"
+#include "launch/sampling_flags.h"
 #include "launch/token_json.h"
 
 namespace photon {
@@ -18,82 +20,77 @@ namespace {
 
 struct GenerateArguments {
   std::string checkpoint, prompt, prompt_tokens, mode, output, dtype, device;
-  bool has_prompt = false, greedy = false;
-  GenerateOptions options;
+  bool has_prompt = false;
+  SamplingFlags flags;
 };
 
 absl::Status RequireTokenizer(const LoadedModel& loaded, const GenerateArguments& arguments) {
-  if (loaded.tokenizer() != nullptr || (!arguments.has_prompt && arguments.output == "tokens")) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("the checkpoint ", arguments.checkpoint,
-                                                    " carries no tokenizer: use --prompt-tokens with --output tokens"));
-}
-
-// Text begins with begin-of-text, as documents do in training; ids are taken as they are.
-std::vector<int32_t> EncodePrompt(const Tokenizer& tokenizer, const std::string& text) {
-  std::vector<int32_t> ids = tokenizer.Encode(text);
-  if (tokenizer.bos() >= 0) ids.insert(ids.begin(), tokenizer.bos());
-  return ids;
+  if (loaded.tokenizer() != nullptr) return absl::OkStatus();
+  if (!arguments.has_prompt && arguments.output != "text") return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the checkpoint ", arguments.checkpoint,
+                   " carries no tokenizer: use --prompt-tokens with --output tokens or json"));
 }
 
 absl::Status PrintTokens(const LoadedModel& loaded, absl::Span<const int32_t> prompt, const GenerateOptions& options) {
-  PHOTON_ASSIGN_OR_RETURN(const GenerateResult result, Generate(loaded.context(), loaded.model(), prompt, options));
-  std::cout << TokenJson(result.tokens) << "\n";
+  PHOTON_ASSIGN_OR_RETURN(const GenerateResult result,
+                          Generate(loaded.context(), loaded.model(), prompt, options, loaded.tokenizer()));
+  for (const Continuation& continuation : result.continuations) std::cout << TokenJson(continuation.tokens) << "\n";
   return absl::OkStatus();
 }
 
-// Text as it comes on stdout; how fast it was on stderr.
-absl::Status PrintText(const LoadedModel& loaded, absl::Span<const int32_t> prompt, GenerateOptions options) {
-  if (loaded.tokenizer()->eos() >= 0) options.stop = loaded.tokenizer()->eos();
-  TextStream stream(loaded.tokenizer());
-  for (const int32_t id : prompt) stream.Push(id);
-  const auto print = [&](absl::Span<const int32_t> ids) {
-    for (const int32_t id : ids) std::cout << stream.Push(id);
-    std::cout << std::flush;
+absl::Status PrintJson(const LoadedModel& loaded, absl::Span<const int32_t> prompt, const GenerateOptions& options) {
+  PHOTON_ASSIGN_OR_RETURN(const GenerateResult result,
+                          Generate(loaded.context(), loaded.model(), prompt, options, loaded.tokenizer()));
+  std::cout << Line(GenerationJson(result, static_cast<int64_t>(prompt.size()), options, loaded.tokenizer().get()))
+            << "\n";
+  return absl::OkStatus();
+}
+
+// Text on stdout, as it comes where there is one continuation; how fast it was on stderr.
+absl::Status PrintText(const LoadedModel& loaded, absl::Span<const int32_t> prompt, const GenerateOptions& options) {
+  const bool streams = options.continuations == 1;
+  const Sink sink = [&](int64_t, absl::Span<const int32_t>, absl::string_view text) {
+    if (streams) std::cout << text << std::flush;
   };
   PHOTON_ASSIGN_OR_RETURN(const GenerateResult result,
-                          Generate(loaded.context(), loaded.model(), prompt, options, print));
-  std::cout << stream.Finish() << std::endl;
-  std::cerr << absl::StreamFormat(
-      "%d tokens%s; prompt of %d in %.3f s, then %.1f tokens/s; state %d bytes, windows %d\n", result.tokens.size(),
-      result.stopped ? " and end-of-text" : "", prompt.size(), result.prefill_seconds,
-      result.tokens.size() / std::max(result.decode_seconds, 1e-9), result.bytes.context, result.bytes.windows);
+                          Generate(loaded.context(), loaded.model(), prompt, options, loaded.tokenizer(), sink));
+  for (size_t i = 0; !streams && i < result.continuations.size(); ++i) {
+    std::cout << absl::StrCat("[", i + 1, "/", result.continuations.size(), "]\n", result.continuations[i].text, "\n");
+  }
+  if (streams) std::cout << std::endl;
+  std::cerr << Summary(result, static_cast<int64_t>(prompt.size())) << "\n";
   return absl::OkStatus();
+}
+
+// End-of-text stops what is to be read; --output tokens gives exactly as many as asked for.
+void StopAtEndOfText(const LoadedModel& loaded, const GenerateArguments& arguments, GenerateOptions& options) {
+  if (loaded.tokenizer() == nullptr || loaded.tokenizer()->eos() < 0) return;
+  if (arguments.flags.ignore_eos || arguments.output == "tokens") return;
+  options.stop.tokens.push_back(loaded.tokenizer()->eos());
 }
 
 absl::Status RunGenerate(const GenerateArguments& arguments) {
   PHOTON_RETURN_IF_ERROR(CheckDevice(arguments.device));
-  GenerateOptions options = arguments.options;
+  SamplingFlags flags = arguments.flags;
+  PHOTON_RETURN_IF_ERROR(Resolve(&flags));
+  GenerateOptions options = flags.options;
   PHOTON_ASSIGN_OR_RETURN(options.mode, ParseGenerationMode(arguments.mode));
-  if (arguments.greedy) options.sampling.temperature = 0;
-  PHOTON_RETURN_IF_ERROR(ValidateSampling(options.sampling));
+  if (options.log_probabilities >= 0 && arguments.output != "json") {
+    return absl::InvalidArgumentError("--logprobs needs --output json: text and tokens have no place for them");
+  }
   std::vector<int32_t> prompt;
   if (!arguments.has_prompt) {
     PHOTON_ASSIGN_OR_RETURN(prompt, ReadTokenJson(arguments.prompt_tokens));
   }
   PHOTON_ASSIGN_OR_RETURN(const auto loaded, LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype)));
   PHOTON_RETURN_IF_ERROR(RequireTokenizer(*loaded, arguments));
-  if (arguments.has_prompt) prompt = EncodePrompt(*loaded->tokenizer(), arguments.prompt);
+  if (arguments.has_prompt) prompt = EncodeWithBos(*loaded->tokenizer(), arguments.prompt);
   const std::string source = arguments.has_prompt ? "the prompt" : absl::StrCat("token file ", arguments.prompt_tokens);
   PHOTON_RETURN_IF_ERROR(CheckTokenIds(prompt, loaded->model().config().vocab_size(), source));
-  return arguments.output == "tokens" ? PrintTokens(*loaded, prompt, options) : PrintText(*loaded, prompt, options);
-}
-
-void AddSampling(CLI::App& command, GenerateArguments& arguments) {
-  SamplingOptions& sampling = arguments.options.sampling;
-  sampling.temperature = 1;
-  CLI::Option* greedy =
-      command.add_flag("--greedy", arguments.greedy, "Always the most likely token; ties take the lowest id");
-  command.add_option("--temperature", sampling.temperature, "Above 1: bolder; 0: greedy")
-      ->capture_default_str()
-      ->excludes(greedy);
-  command.add_option("--top-k", sampling.top_k, "Only the K most likely tokens; 0: all")
-      ->capture_default_str()
-      ->excludes(greedy);
-  command.add_option("--top-p", sampling.top_p, "Of those, the fewest whose probabilities reach P")
-      ->capture_default_str()
-      ->excludes(greedy);
-  command.add_option("--seed", sampling.seed, "Of the draws: the same seed draws the same tokens")
-      ->capture_default_str();
+  StopAtEndOfText(*loaded, arguments, options);
+  if (arguments.output == "tokens") return PrintTokens(*loaded, prompt, options);
+  return arguments.output == "json" ? PrintJson(*loaded, prompt, options) : PrintText(*loaded, prompt, options);
 }
 
 }  // namespace
@@ -106,20 +103,17 @@ void AddGenerateCommand(CLI::App& app, Run* chosen) {
   prompts.add_option("--prompt", a->prompt, "Text")->each([a](const std::string&) { a->has_prompt = true; });
   prompts.add_option("--prompt-tokens", a->prompt_tokens, "FILE.json: an array of token ids, taken as they are");
   prompts.require_option(1);
-  a->options.max_new_tokens = 128;
-  command.add_option("--max-new-tokens", a->options.max_new_tokens, "How many tokens")
-      ->check(AtLeast(0))
-      ->capture_default_str();
   command
       .add_option("--mode", a->mode, "hier: exact; hier-parallel: chunks side by side; rec: least memory, approximate")
       ->default_val("hier")
       ->check(CLI::IsMember({"hier", "hier-parallel", "rec"}));
-  AddSampling(command, *a);
+  AddSamplingFlags(command, &a->flags);
   command
       .add_option("--output", a->output,
-                  "text, up to end-of-text; tokens: a JSON array of exactly as many ids as asked for")
+                  "text, up to end-of-text; tokens: a JSON array of exactly as many ids as asked for; json: all there "
+                  "is to know")
       ->default_val("text")
-      ->check(CLI::IsMember({"text", "tokens"}));
+      ->check(CLI::IsMember({"text", "tokens", "json"}));
   AddDtypeOption(command, &a->dtype);
   AddDeviceOption(command, &a->device);
 }

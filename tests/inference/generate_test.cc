@@ -22,7 +22,7 @@ class GenerateTest : public ::testing::Test {
                               const GenerateOptions& options) {
     const auto result = Generate(context_, model, prompt, options);
     EXPECT_TRUE(result.ok()) << result.status();
-    return result.ok() ? result->tokens : std::vector<int32_t>();
+    return result.ok() ? result->continuations[0].tokens : std::vector<int32_t>();
   }
   std::string Refusal(const LanguageModel& model, const std::vector<int32_t>& prompt, const GenerateOptions& options) {
     const auto result = Generate(context_, model, prompt, options);
@@ -66,10 +66,14 @@ TEST_F(GenerateTest, TheSinkSeesEveryTokenOnce) {
   const auto model = MakeModel(context_, {.chunks = {2, 3}});
   for (GenerationMode mode : kModes) {
     std::vector<int32_t> seen;
-    const auto result = Generate(context_, *model, {5}, {.mode = mode, .max_new_tokens = 16},
-                                 [&](auto tokens) { seen.insert(seen.end(), tokens.begin(), tokens.end()); });
+    const auto result = Generate(context_, *model, {5}, {.mode = mode, .max_new_tokens = 16}, nullptr,
+                                 [&](int64_t continuation, auto tokens, auto text) {
+                                   EXPECT_EQ(continuation, 0);
+                                   EXPECT_TRUE(text.empty());
+                                   seen.insert(seen.end(), tokens.begin(), tokens.end());
+                                 });
     ASSERT_TRUE(result.ok());
-    EXPECT_EQ(seen, result->tokens);
+    EXPECT_EQ(seen, result->continuations[0].tokens);
   }
 }
 
@@ -78,12 +82,13 @@ TEST_F(GenerateTest, StopsBeforeTheStopToken) {
   for (GenerationMode mode : kModes) {
     GenerateOptions options{.mode = mode, .max_new_tokens = 60, .sampling = {.temperature = 1.5, .seed = 4}};
     const std::vector<int32_t> free = Tokens(*model, {3, 1}, options);
-    options.stop = free[37];
+    options.stop.tokens = {free[37]};
     const auto result = Generate(context_, *model, {3, 1}, options);
     ASSERT_TRUE(result.ok());
-    const auto first = std::find(free.begin(), free.end(), *options.stop);
-    EXPECT_EQ(result->tokens, std::vector<int32_t>(free.begin(), first)) << Name(mode);
-    EXPECT_TRUE(result->stopped);
+    const auto first = std::find(free.begin(), free.end(), options.stop.tokens[0]);
+    EXPECT_EQ(result->continuations[0].tokens, std::vector<int32_t>(free.begin(), first)) << Name(mode);
+    EXPECT_EQ(result->continuations[0].finish, Finish::kStopToken);
+    EXPECT_EQ(result->continuations[0].stop_token, options.stop.tokens[0]);
   }
 }
 
@@ -140,7 +145,7 @@ TEST_F(GenerateTest, RunsInBf16) {
   for (GenerationMode mode : kModes) {
     const auto result = Generate(context_, *model, {1, 2}, {.mode = mode, .max_new_tokens = 12});
     ASSERT_TRUE(result.ok());
-    for (int32_t token : result->tokens) EXPECT_TRUE(token >= 0 && token < 19);
+    for (int32_t token : result->continuations[0].tokens) EXPECT_TRUE(token >= 0 && token < 19);
     EXPECT_EQ(result->bytes.context % 2, 0);
   }
 }

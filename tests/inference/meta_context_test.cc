@@ -161,7 +161,7 @@ TEST_P(Modes, GenerateWhatTheirDefinitionsSay) {
       const auto got = Generate(context_, *model_, prompt, options);
       ASSERT_TRUE(got.ok()) << got.status();
       Definition slow(context_, photon(), feedback);
-      EXPECT_EQ(got->tokens, slow.Continue(prompt, options.max_new_tokens))
+      EXPECT_EQ(got->continuations[0].tokens, slow.Continue(prompt, options.max_new_tokens))
           << Name(options.mode) << ", prompt of " << length;
     }
   }

@@ -6,10 +6,19 @@
 #include <cmath>
 #include <limits>
 
+#include "core/random.h"
+
 namespace photon {
 namespace {
 
 using ::testing::HasSubstr;
+
+// Token `index` of a sequence: its draw is a function of (seed, index).
+int32_t Sample(const std::vector<double>& logits, const SamplingOptions& options, int64_t index) {
+  const double uniform = Philox(options.seed, /*stream=*/1).Uniform(static_cast<uint64_t>(index));
+  return Sampler<double>().Sample(logits, options, uniform);
+}
+int32_t Greedy(const std::vector<double>& logits) { return Sample(logits, {.temperature = 0}, 0); }
 
 TEST(Greedy, TiesTakeTheLowestId) {
   EXPECT_EQ(Greedy({1.0, 3.0, 3.0, 2.0}), 1);

@@ -1,0 +1,103 @@
+#include "inference/batch_generation.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "core/ops/elementwise.h"
+
+namespace photon {
+
+template <typename Ahead, typename Known>
+std::vector<Choice> BatchGeneration::ChooseRows(const Tensor& logits, absl::Span<const Sequence* const> sequences,
+                                                Ahead&& ahead, Known&& known) {
+  std::vector<Choice> choices;
+  const auto choose = [&](auto& rows, auto& workspace) {
+    using A = typename std::decay_t<decltype(rows)>::value_type;
+    const size_t vocabulary = logits.dim(1);
+    rows.resize(logits.elements());
+    context_.ToHost(ops::Converted(context_, logits, DTypeOf<A>()), rows.data());
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      const auto row = absl::MakeConstSpan(rows).subspan(i * vocabulary, vocabulary);
+      choices.push_back(sequences[i]->Choose(row, ahead(i), known(i), workspace));
+    }
+  };
+  if (logits.dtype() == DType::kF64) {
+    choose(double_rows_, doubles_);
+  } else {
+    choose(float_rows_, floats_);
+  }
+  return choices;
+}
+
+void BatchGeneration::Take(Running& running, absl::Span<const Choice> choices) {
+  std::string text;
+  const int64_t taken = running.sequence.Take(choices, &text);
+  const std::vector<int32_t>& tokens = running.sequence.result().tokens;
+  if (taken > 0 || !text.empty()) {
+    report_(running, absl::MakeConstSpan(tokens).last(taken), text);
+  }
+}
+
+void BatchGeneration::DecodeTokens(const Decoder& decoder, absl::Span<Running> batch, int64_t boundary) {
+  while (true) {
+    std::vector<Running*> open;
+    std::vector<DecodingState*> states;
+    std::vector<const Sequence*> sequences;
+    for (Running& running : batch) {
+      if (running.sequence.done() || (boundary > 0 && running.state.tokens % boundary == 0)) continue;
+      open.push_back(&running);
+      states.push_back(&running.state);
+      sequences.push_back(&running.sequence);
+    }
+    if (open.empty()) return;
+    const std::vector<Choice> choices = ChooseRows(
+        decoder.NextLogits(states), sequences, [](size_t) { return 0; },
+        [](size_t) { return absl::Span<const int32_t>(); });
+    std::vector<int32_t> tokens;
+    for (size_t i = 0; i < open.size(); ++i) {
+      most_window_bytes_ = std::max(most_window_bytes_, open[i]->state.bytes().windows);
+      Take(*open[i], {&choices[i], 1});
+      tokens.push_back(choices[i].token);
+    }
+    decoder.Accept(states, tokens);
+  }
+}
+
+void BatchGeneration::DecodeMetaContexts(MetaContextDecoder& decoder, absl::Span<Running> batch) {
+  const int64_t meta = decoder.tokens(), chunk = decoder.chunk();
+  while (true) {
+    std::vector<Running*> open;
+    std::vector<DecodingState*> states;
+    for (Running& running : batch) {
+      if (running.sequence.done()) continue;
+      open.push_back(&running);
+      states.push_back(&running.state);
+    }
+    if (open.empty()) return;
+    std::vector<Choice> chosen(open.size() * meta);
+    std::vector<int32_t> tokens(chosen.size());
+    const auto choose = [&](const Tensor& logits, absl::Span<const MetaContextDecoder::Place> places) {
+      std::vector<const Sequence*> sequences;
+      for (const auto& place : places) sequences.push_back(&open[place.sequence]->sequence);
+      const auto known = [&](size_t i) {  // its own chunk so far: the others are written at the same time
+        const int64_t at = places[i].sequence * meta + places[i].offset, own = places[i].offset % chunk;
+        return absl::MakeConstSpan(tokens).subspan(at - own, own);
+      };
+      const std::vector<Choice> choices = ChooseRows(
+          logits, sequences, [&](size_t i) { return places[i].offset; }, known);
+      std::vector<int32_t> picked;
+      for (size_t i = 0; i < places.size(); ++i) {
+        const int64_t at = places[i].sequence * meta + places[i].offset;
+        chosen[at] = choices[i];
+        tokens[at] = choices[i].token;
+        picked.push_back(choices[i].token);
+      }
+      return picked;
+    };
+    decoder.Decode(states, choose);
+    most_window_bytes_ = std::max(most_window_bytes_, decoder.window_bytes() / static_cast<int64_t>(open.size()));
+    for (size_t i = 0; i < open.size(); ++i) Take(*open[i], absl::MakeConstSpan(chosen).subspan(i * meta, meta));
+  }
+}
+
+}  // namespace photon

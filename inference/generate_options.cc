@@ -1,0 +1,85 @@
+#include "inference/generate_options.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "core/status.h"
+#include "inference/stop_text.h"
+#include "inference/vocabulary.h"
+
+namespace photon {
+namespace {
+
+absl::Status AtLeast(absl::string_view option, int64_t value, int64_t least) {
+  if (value >= least) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(option, " is ", value, ": give ", least, " or more"));
+}
+
+// Something must be left to choose.
+absl::Status CheckBans(const GenerateOptions& options, int64_t vocabulary) {
+  std::vector<int32_t> banned;
+  for (const LogitBias& bias : options.sampling.logit_bias) {
+    if (bias.bias < -1e30) banned.push_back(bias.token);
+  }
+  if (options.stop.min_new_tokens > 0) {
+    banned.insert(banned.end(), options.stop.tokens.begin(), options.stop.tokens.end());
+  }
+  std::sort(banned.begin(), banned.end());
+  const int64_t count = std::unique(banned.begin(), banned.end()) - banned.begin();
+  if (count < vocabulary) return absl::OkStatus();
+  return absl::InvalidArgumentError("logit-bias and stop-token ban every token of the vocabulary: leave one");
+}
+
+}  // namespace
+
+absl::StatusOr<GenerationMode> ParseGenerationMode(absl::string_view name) {
+  for (GenerationMode mode : {GenerationMode::kHier, GenerationMode::kHierParallel, GenerationMode::kRec}) {
+    if (name == Name(mode)) return mode;
+  }
+  return absl::InvalidArgumentError(absl::StrCat("mode is \"", name, "\": give hier, hier-parallel or rec"));
+}
+
+absl::string_view Name(GenerationMode mode) {
+  switch (mode) {
+    case GenerationMode::kHier:
+      return "hier";
+    case GenerationMode::kHierParallel:
+      return "hier-parallel";
+    case GenerationMode::kRec:
+      return "rec";
+  }
+  return "";
+}
+
+absl::Status CheckMode(const ModelConfig& config, GenerationMode mode) {
+  const bool shifts_all = config.shift() == ModelConfig::ALL && config.levels_size() >= 2;
+  if (!shifts_all || mode == GenerationMode::kHier) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("mode ", Name(mode),
+                                                 " is defined for models with shift: TOP; this one has shift: ALL. "
+                                                 "Use mode hier"));
+}
+
+absl::Status ValidateOptions(const GenerateOptions& options) {
+  PHOTON_RETURN_IF_ERROR(ValidateSampling(options.sampling));
+  PHOTON_RETURN_IF_ERROR(ValidateStopStrings(options.stop.strings));
+  PHOTON_RETURN_IF_ERROR(AtLeast("max-new-tokens", options.max_new_tokens, 0));
+  PHOTON_RETURN_IF_ERROR(AtLeast("min-new-tokens", options.stop.min_new_tokens, 0));
+  PHOTON_RETURN_IF_ERROR(AtLeast("n", options.continuations, 1));
+  PHOTON_RETURN_IF_ERROR(AtLeast("logprobs", options.log_probabilities, -1));
+  if (options.stop.min_new_tokens <= options.max_new_tokens) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("min-new-tokens is ", options.stop.min_new_tokens,
+                                                 ", more than max-new-tokens, ", options.max_new_tokens,
+                                                 ": lower the one or raise the other"));
+}
+
+absl::Status ValidateOptions(const GenerateOptions& options, const ModelConfig& config) {
+  PHOTON_RETURN_IF_ERROR(ValidateOptions(options));
+  PHOTON_RETURN_IF_ERROR(CheckMode(config, options.mode));
+  PHOTON_RETURN_IF_ERROR(CheckTokenIds(options.stop.tokens, config.vocab_size(), "stop-token"));
+  std::vector<int32_t> biased;
+  for (const LogitBias& bias : options.sampling.logit_bias) biased.push_back(bias.token);
+  PHOTON_RETURN_IF_ERROR(CheckTokenIds(biased, config.vocab_size(), "logit-bias"));
+  return CheckBans(options, config.vocab_size());
+}
+
+}  // namespace photon

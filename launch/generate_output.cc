@@ -1,0 +1,99 @@
+#include "launch/generate_output.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace photon {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+absl::string_view Name(Finish finish) { return finish == Finish::kLength ? "length" : "stop"; }
+
+Json TokenJson(int32_t token, double log_probability, const Tokenizer* tokenizer) {
+  Json json;
+  json["token"] = token;
+  if (tokenizer != nullptr) json["text"] = tokenizer->Decode({token});
+  json["logprob"] = log_probability;
+  return json;
+}
+
+Json ChoicesJson(const Continuation& continuation, bool with_others, const Tokenizer* tokenizer) {
+  Json list = Json::array();
+  for (const Choice& choice : continuation.choices) {
+    Json json = TokenJson(choice.token, choice.log_probability, tokenizer);
+    if (with_others) {
+      json["top"] = Json::array();
+      for (const RankedToken& other : choice.most_likely) {
+        json["top"].push_back(TokenJson(other.token, other.log_probability, tokenizer));
+      }
+    }
+    list.push_back(std::move(json));
+  }
+  return list;
+}
+
+Json ContinuationJson(const Continuation& continuation, int64_t index, const GenerateOptions& options,
+                      const Tokenizer* tokenizer) {
+  Json json;
+  json["index"] = index;
+  if (tokenizer != nullptr) json["text"] = continuation.text;
+  json["tokens"] = continuation.tokens;
+  json["finish_reason"] = std::string(Name(continuation.finish));
+  if (continuation.finish == Finish::kStopToken) json["stop_reason"] = continuation.stop_token;
+  if (continuation.finish == Finish::kStopString) {
+    json["stop_reason"] = options.stop.strings[continuation.stop_string];
+  }
+  if (options.log_probabilities < 0) return json;
+  double sum = 0;
+  for (const Choice& choice : continuation.choices) sum += choice.log_probability;
+  json["sum_logprob"] = sum;
+  json["logprobs"] = ChoicesJson(continuation, options.log_probabilities > 0, tokenizer);
+  return json;
+}
+
+int64_t NewTokens(const GenerateResult& result) {
+  int64_t tokens = 0;
+  for (const Continuation& continuation : result.continuations) {
+    tokens += static_cast<int64_t>(continuation.tokens.size());
+  }
+  return tokens;
+}
+
+}  // namespace
+
+Json GenerationJson(const GenerateResult& result, int64_t prompt_tokens, const GenerateOptions& options,
+                    const Tokenizer* tokenizer) {
+  Json json;
+  json["mode"] = std::string(Name(options.mode));
+  json["choices"] = Json::array();
+  for (size_t i = 0; i < result.continuations.size(); ++i) {
+    json["choices"].push_back(ContinuationJson(result.continuations[i], static_cast<int64_t>(i), options, tokenizer));
+  }
+  json["usage"] = {{"prompt_tokens", prompt_tokens},
+                   {"completion_tokens", NewTokens(result)},
+                   {"prefill_seconds", result.prefill_seconds},
+                   {"decode_seconds", result.decode_seconds},
+                   {"state_bytes", result.bytes.context},
+                   {"window_bytes", result.bytes.windows}};
+  return json;
+}
+
+std::string Line(const Json& json) {
+  return json.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
+}
+
+std::string Summary(const GenerateResult& result, int64_t prompt_tokens) {
+  const int64_t tokens = NewTokens(result);
+  const bool one = result.continuations.size() == 1;
+  std::string how = one ? "" : absl::StrCat(" in ", result.continuations.size(), " continuations");
+  if (one && result.continuations[0].finish == Finish::kStopToken) how = " and end-of-text";
+  if (one && result.continuations[0].finish == Finish::kStopString) how = ", up to a stop string";
+  return absl::StrFormat("%d tokens%s; prompt of %d in %.3f s, then %.1f tokens/s; state %d bytes, windows %d", tokens,
+                         how, prompt_tokens, result.prefill_seconds, tokens / std::max(result.decode_seconds, 1e-9),
+                         result.bytes.context, result.bytes.windows);
+}
+
+}  // namespace photon

@@ -1,0 +1,24 @@
+// How `photon generate` prints what it generated.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "data/tokenizer.h"
+#include "inference/generate.h"
+
+namespace photon {
+
+// The object of --output json; docs/generation.md has its fields. `tokenizer` may be null: no texts.
+nlohmann::ordered_json GenerationJson(const GenerateResult& result, int64_t prompt_tokens,
+                                      const GenerateOptions& options, const Tokenizer* tokenizer);
+
+// One line, without its end; bytes that are no UTF-8 become U+FFFD.
+std::string Line(const nlohmann::ordered_json& json);
+
+// "12 tokens and end-of-text; prompt of 3 in .. s, then .. tokens/s; state .. bytes, windows .." for people.
+std::string Summary(const GenerateResult& result, int64_t prompt_tokens);
+
+}  // namespace photon
