@@ -23,6 +23,11 @@ photon_import(dnnl dnnl oneapi/dnnl/dnnl.hpp)
 photon_import(sentencepiece sentencepiece sentencepiece_processor.h)
 photon_import(sentencepiece_train sentencepiece_train sentencepiece_trainer.h)
 photon_import(xxhash xxhash xxhash.h)
+photon_import(pcre2 pcre2-8 pcre2.h)
+photon_import(icu icuuc unicode/normalizer2.h)
+photon_import(zlib z zlib.h)
+photon_import(zstd zstd zstd.h)
+photon_import(simdjson simdjson simdjson.h)
 
 # photon_folder(NAME DEPS...): the static library photon_NAME of every .cc in the current folder.
 function(photon_folder name)

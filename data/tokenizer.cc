@@ -1,25 +1,27 @@
 #include "data/tokenizer.h"
 
-#include <cstdlib>
-#include <utility>
+#include <algorithm>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
-#include "core/check.h"
 #include "core/checksum.h"
 #include "core/file.h"
+#include "data/bpe/tokenizer.h"
+#include "data/sentencepiece/tokenizer.h"
 #include "data/utf8.h"
 
 namespace photon {
 namespace {
 
-constexpr char kSpace[] = "\xE2\x96\x81";          // U+2581, SentencePiece's space
-constexpr char kUnknownText[] = " \xE2\x81\x87 ";  // what SentencePiece shows for an unknown piece
-
-void AppendBytes(void* user, const char* data, size_t size) { static_cast<std::string*>(user)->append(data, size); }
+// A SentencePiece model begins with a newline (of Protobuf) and the length of the first piece.
+bool IsJson(absl::string_view bytes) {
+  const size_t first = bytes.find_first_not_of(" \t\r\n");
+  return first != absl::string_view::npos && bytes[first] == '{';
+}
 
 }  // namespace
+
+Tokenizer::Tokenizer(std::string bytes) : bytes_(std::move(bytes)), hash_(Checksum(bytes_)) {}
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromFile(const std::string& path) {
   PHOTON_ASSIGN_OR_RETURN(std::string bytes, ReadFile(path, "tokenizer"));
@@ -27,83 +29,17 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromFile(const std::
 }
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromBytes(std::string bytes, absl::string_view name) {
-  const char* problem = nullptr;
-  const SentencePieceApi* api = LoadSentencePiece(&problem);
-  if (api == nullptr) return absl::InternalError(absl::StrCat("cannot load the SentencePiece module: ", problem));
-  std::string error;
-  void* model = bytes.empty() ? nullptr : api->load(bytes.data(), bytes.size(), AppendBytes, &error);
-  if (model == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat("tokenizer ", name, ": not a SentencePiece model (",
-                                                   bytes.empty() ? "the file is empty" : error, ")"));
+  if (IsJson(bytes)) return BpeTokenizer::Create(std::move(bytes), name);
+  return SentencePieceTokenizer::Create(std::move(bytes), name);
+}
+
+const char* TokenizerFileName(absl::string_view bytes) { return kTokenizerFileNames[IsJson(bytes) ? 1 : 0]; }
+
+size_t Tokenizer::FindCut(absl::string_view text, size_t from) const {
+  for (size_t at = std::max<size_t>(from, 1); can_cut() && at < text.size(); ++at) {
+    if (MayCut(text, at)) return at;
   }
-  std::shared_ptr<Tokenizer> tokenizer(new Tokenizer);
-  tokenizer->api_ = api;
-  tokenizer->model_ = {model, api->destroy};
-  tokenizer->hash_ = Checksum(bytes);
-  tokenizer->bytes_ = std::move(bytes);
-  tokenizer->bos_ = api->bos(model);
-  tokenizer->eos_ = api->eos(model);
-  tokenizer->ReadPieces();
-  tokenizer->FindConventions();
-  return tokenizer;
-}
-
-void Tokenizer::ReadPieces() {
-  const int32_t size = api_->size(model_.get());
-  for (int32_t id = 0; id < size; ++id) {
-    std::string text;
-    const PieceKind kind = api_->piece(model_.get(), id, AppendBytes, &text);
-    if (kind == PieceKind::kControl) text.clear();
-    if (kind == PieceKind::kUnknown) text = kUnknownText;
-    if (kind == PieceKind::kByte) text = std::string(1, static_cast<char>(std::strtol(text.c_str() + 3, nullptr, 16)));
-    if (kind == PieceKind::kText) text = absl::StrReplaceAll(text, {{kSpace, " "}});
-    pieces_.push_back({kind, std::move(text)});
-  }
-}
-
-// How the model treats leading spaces and newlines is asked of it: SentencePiece's interface does not show the
-// settings.
-void Tokenizer::FindConventions() {
-  bool newline_joins = false;
-  int32_t spaced = -1;  // a piece that begins with a space
-  for (size_t id = 0; id < pieces_.size(); ++id) {
-    const Piece& piece = pieces_[id];
-    if (piece.kind != PieceKind::kText) continue;
-    if (piece.text.size() > 1 && absl::StrContains(piece.text, '\n')) newline_joins = true;
-    if (spaced < 0 && piece.text[0] == ' ') spaced = static_cast<int32_t>(id);
-    if (piece.text == " ") spaced = static_cast<int32_t>(id);
-  }
-  if (spaced >= 0) {
-    strips_first_space_ = LibraryDecode({spaced}) != pieces_[spaced].text;
-    strips_every_space_ = pieces_[spaced].text == " " && LibraryDecode({spaced, spaced}).empty();
-  }
-  newline_prefix_ = Encode("\n");
-  const bool newline_kept = !newline_prefix_.empty() && pieces_[newline_prefix_.back()].text == "\n";
-  if (newline_kept) newline_prefix_.pop_back();
-  splits_at_newlines_ = newline_kept && !newline_joins && newline_prefix_.size() <= 1 &&
-                        Encode("\n\n").size() == newline_prefix_.size() + 2;
-}
-
-std::vector<int32_t> Tokenizer::Encode(absl::string_view text) const {
-  std::vector<int32_t> ids;
-  const auto take = [](void* user, const int32_t* data, size_t count) {
-    static_cast<std::vector<int32_t>*>(user)->assign(data, data + count);
-  };
-  PHOTON_CHECK(api_->encode(model_.get(), text.data(), text.size(), take, &ids)) << "SentencePiece refused a text";
-  return ids;
-}
-
-std::vector<int32_t> Tokenizer::EncodeRest(absl::string_view text) const {
-  PHOTON_CHECK(splits_at_newlines_ && absl::StartsWith(text, "\n"));
-  std::vector<int32_t> ids = Encode(text);
-  ids.erase(ids.begin(), ids.begin() + newline_prefix_.size());
-  return ids;
-}
-
-std::string Tokenizer::LibraryDecode(const std::vector<int32_t>& ids) const {
-  std::string text;
-  PHOTON_CHECK(api_->decode(model_.get(), ids.data(), ids.size(), AppendBytes, &text)) << "SentencePiece refused ids";
-  return text;
+  return absl::string_view::npos;
 }
 
 std::string Tokenizer::Decode(absl::Span<const int32_t> ids) const {
@@ -116,16 +52,16 @@ std::string Tokenizer::Decode(absl::Span<const int32_t> ids) const {
 std::string TextStream::Push(int32_t id) {
   if (id < 0 || id >= tokenizer_->vocab_size()) return "";
   const Tokenizer::Piece& piece = tokenizer_->pieces_[id];
-  if (piece.kind == PieceKind::kByte) {
+  const Tokenizer::DecodeRules& rules = tokenizer_->rules_;
+  if (piece.kind == Tokenizer::Piece::Kind::kBytes) {
     pending_ += piece.text;
     return TakeCharacters(/*all=*/false);
   }
   std::string text = TakeCharacters(/*all=*/true);
   absl::string_view visible = piece.text;
-  if (at_start_ && tokenizer_->strips_first_space_ && piece.kind == PieceKind::kText &&
-      absl::StartsWith(visible, " ")) {
+  if (at_start_ && rules.strips_first_space && absl::StartsWith(visible, " ") && !piece.keeps_space) {
     visible.remove_prefix(1);
-    if (!tokenizer_->strips_every_space_) at_start_ = false;
+    if (!rules.strips_every_space) at_start_ = false;
   }
   if (!visible.empty()) at_start_ = false;
   return absl::StrCat(text, visible);
@@ -135,16 +71,18 @@ std::string TextStream::Finish() { return TakeCharacters(/*all=*/true); }
 
 std::string TextStream::TakeCharacters(bool all) {
   std::string text;
+  const absl::string_view pending = pending_;
   size_t at = 0;
-  while (at < pending_.size()) {
-    const int length = Utf8Length(absl::string_view(pending_).substr(at));
+  while (at < pending.size()) {
+    const absl::string_view rest = pending.substr(at);
+    const int length = Utf8Length(rest);
     if (length == kUtf8Incomplete && !all) break;
     if (length > 0) {
-      text.append(pending_, at, length);
+      text.append(rest.data(), length);
       at += length;
     } else {
       text += kUtf8Replacement;
-      ++at;
+      at += tokenizer_->rules_.replaces_each_byte ? 1 : Utf8InvalidLength(rest);
     }
   }
   pending_.erase(0, at);

@@ -33,6 +33,42 @@ int Utf8Length(absl::string_view text) {
   return length;
 }
 
+Utf8Character FirstCharacter(absl::string_view text) {
+  const uint8_t lead = text[0];
+  if (lead < 0x80) return {lead, 1};
+  const int bytes = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  char32_t value = lead & (0x7F >> bytes);
+  for (int i = 1; i < bytes; ++i) value = value << 6 | (static_cast<uint8_t>(text[i]) & 0x3F);
+  return {value, bytes};
+}
+
+Utf8Character LastCharacter(absl::string_view text) {
+  size_t begin = text.size() - 1;
+  while ((static_cast<uint8_t>(text[begin]) & 0xC0) == 0x80) --begin;
+  return FirstCharacter(text.substr(begin));
+}
+
+int Utf8InvalidLength(absl::string_view text) {
+  int length = 1;
+  while (static_cast<size_t>(length) < text.size() && Utf8Length(text.substr(0, length + 1)) == kUtf8Incomplete) {
+    ++length;
+  }
+  return length;
+}
+
+std::string ReplaceInvalidUtf8(absl::string_view text) {
+  std::string valid;
+  while (!text.empty()) {
+    const size_t good = FirstInvalidUtf8(text);
+    valid.append(text.data(), good);
+    text.remove_prefix(good);
+    if (text.empty()) break;
+    valid += kUtf8Replacement;
+    text.remove_prefix(Utf8InvalidLength(text));
+  }
+  return valid;
+}
+
 size_t FirstInvalidUtf8(absl::string_view text) {
   size_t i = 0;
   while (i < text.size()) {

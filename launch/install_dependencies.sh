@@ -11,7 +11,8 @@ run=(
   libhdf5-openmpi-dev libxxhash-dev                             # checkpoints and their checksums
   libabsl-dev libprotobuf-dev protobuf-compiler nlohmann-json3-dev libspdlog-dev libcli11-dev
   libdnnl-dev                                                   # matrix products
-  libsentencepiece-dev                                          # tokenizers
+  libsentencepiece-dev libpcre2-dev libicu-dev                  # tokenizers
+  zlib1g-dev libzstd-dev libsimdjson-dev                        # corpora
   gnuplot-nox                                                   # the picture of the loss curve
 )
 test=(

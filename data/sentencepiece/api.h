@@ -10,9 +10,9 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace photon {
+#include "data/vocabulary.h"
 
-enum class PieceKind : int32_t { kText = 0, kControl = 1, kUnknown = 2, kByte = 3 };
+namespace photon {
 
 // Receives a result (or an error message) while the call that produces it runs.
 using BytesSink = void (*)(void* user, const char* data, size_t size);
@@ -29,6 +29,7 @@ struct SentencePieceApi {
   int32_t (*bos)(void* model);  // -1: none
   int32_t (*eos)(void* model);  // -1: none
   PieceKind (*piece)(void* model, int32_t id, BytesSink text, void* user);
+  float (*score)(void* model, int32_t id);
   bool (*encode)(void* model, const char* text, size_t size, IdsSink ids, void* user);
   bool (*decode)(void* model, const int32_t* ids, size_t count, BytesSink text, void* user);
   // Trains with the given options (name, value, name, value, ...); passes the serialized model to `model`.

@@ -102,6 +102,7 @@ extern "C" __attribute__((visibility("default"))) const photon::SentencePieceApi
       .bos = [](void* model) -> int32_t { return Model(model).bos_id(); },
       .eos = [](void* model) -> int32_t { return Model(model).eos_id(); },
       .piece = Piece,
+      .score = [](void* model, int32_t id) { return Model(model).GetScore(id); },
       .encode = Encode,
       .decode = Decode,
       .train = Train,

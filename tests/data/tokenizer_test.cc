@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "core/random.h"
+#include "data/sentencepiece/api.h"
 #include "data/train_tokenizer.h"
 #include "data/utf8.h"
 #include "tests/data/temporary.h"
