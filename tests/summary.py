@@ -9,8 +9,9 @@ import xml.etree.ElementTree as ElementTree
 
 
 def skip_reason(output):
-    """What GTEST_SKIP() << ... said: the lines between its location and the verdict."""
+    """What GTEST_SKIP() << ... said: the lines between its location and the verdict. A script says `skipped: ...`."""
     match = re.search(r": Skipped\n(.*?)\n?\[  SKIPPED \]", output, re.DOTALL)
+    match = match or re.search(r"^skipped: (.*)$", output, re.MULTILINE)
     return " ".join(match.group(1).split()) if match and match.group(1).strip() else "no reason given"
 
 
