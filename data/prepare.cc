@@ -1,190 +1,293 @@
 #include "data/prepare.h"
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
+#include <cerrno>
 #include <filesystem>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "core/file.h"
-#include "data/corpus.h"
+#include "core/folder.h"
+#include "core/human.h"
+#include "core/time.h"
+#include "data/encode_block.h"
+#include "data/ordered_pipeline.h"
+#include "data/prepare_output.h"
+#include "data/prepare_state.h"
 #include "data/progress.h"
-#include "data/token_file_writer.h"
+#include "data/publish_prepared.h"
 #include "data/tokenizer.h"
 #include "data/train_tokenizer.h"
-#include "data/unigram.h"
 
 namespace photon {
 namespace {
 
-constexpr int64_t kPartBytes = 256 << 10;  // long documents are shared out in parts of this size
-constexpr int64_t kWindowBytes = 8 << 20;  // text in memory at once: a second or so of work
+constexpr int64_t kShownBadLines = 10;
 
-absl::StatusOr<std::shared_ptr<const Tokenizer>> GetTokenizer(const PrepareOptions& options) {
-  std::string name = options.tokenizer;
-  std::shared_ptr<const Tokenizer> tokenizer;
-  if (options.train_tokenizer > 0) {
-    std::error_code error;
-    const bool exists = std::filesystem::exists(name, error);
-    if (error) return FileError(error.value(), "tokenizer", name);
-    if (exists) {
-      return absl::AlreadyExistsError(
-          absl::StrCat("tokenizer ", name, " exists: leave out --train-tokenizer to use it, or name another file"));
-    }
-    const CorpusOptions corpus{
-        .files = options.inputs, .separator = options.document_separator, .part_bytes = kPartBytes};
-    PHOTON_ASSIGN_OR_RETURN(std::string bytes, TrainTokenizer(corpus, options.train_tokenizer));
-    PHOTON_ASSIGN_OR_RETURN(tokenizer, Tokenizer::FromBytes(std::move(bytes), "trained here"));
-  } else if (name.empty()) {
-    return absl::InvalidArgumentError("no tokenizer: give --tokenizer FILE, or --train-tokenizer N to make one");
-  } else {
-    PHOTON_ASSIGN_OR_RETURN(tokenizer, Tokenizer::FromFile(name));
-  }
-  if (tokenizer->bos() < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("tokenizer ", name,
-                                                   " has neither a begin- nor an end-of-text piece, ",
-                                                   "which must part documents: train one that has"));
-  }
-  return tokenizer;
+CorpusOptions CorpusOf(const PrepareOptions& options) {
+  return {.files = options.inputs,
+          .separator = options.document_separator,
+          .part_bytes = 256 << 10,
+          .cut_allowed = nullptr,
+          .text_key = options.text_key,
+          .source_key = options.source_key,
+          .on_error = options.on_error,
+          .hash = options.drop_duplicates};
 }
 
-// Encodes parts side by side. Which thread takes which part is chance; the result is not.
-std::vector<std::vector<int32_t>> EncodeAll(const Tokenizer& tokenizer, const std::vector<TextPart>& parts,
-                                            int threads) {
-  std::vector<std::vector<int32_t>> ids(parts.size());
-  std::atomic<size_t> next = 0;
-  std::mutex mutex;
-  std::exception_ptr failure;  // the first of any thread, thrown again by this one
-  const auto work = [&] {
-    try {
-      for (size_t i = next++; i < parts.size(); i = next++) {
-        ids[i] = parts[i].begins ? tokenizer.Encode(parts[i].text) : tokenizer.EncodeRest(parts[i].text);
-      }
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      if (failure == nullptr) failure = std::current_exception();
-    }
-  };
-  {
-    std::vector<std::jthread> helpers;
-    for (size_t i = 1; i < std::min<size_t>(threads, parts.size()); ++i) helpers.emplace_back(work);
-    work();
-  }
-  if (failure != nullptr) std::rethrow_exception(failure);
-  return ids;
+int Threads(const PrepareOptions& options) {
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  return options.threads > 0 ? std::min(options.threads, 4 * cores) : cores;  // more only cost memory
 }
 
-// Writes documents and counts what goes by.
-class Documents {
+// One call of Prepare, with its folder.
+class Preparation {
  public:
-  Documents(TokenFileWriter writer, const Tokenizer& tokenizer) : writer_(std::move(writer)), tokenizer_(tokenizer) {}
+  explicit Preparation(const PrepareOptions& options) : options_(options), folder_(options.out + ".partial") {}
 
-  absl::Status Add(const TextPart& part, const std::vector<int32_t>& ids) {
-    const int32_t bos = tokenizer_.bos(), eos = tokenizer_.eos();
-    const int64_t before = writer_.tokens();
-    text_bytes_ += static_cast<int64_t>(part.text.size());
-    if (part.begins) PHOTON_RETURN_IF_ERROR(writer_.Append({&bos, 1}));
-    PHOTON_RETURN_IF_ERROR(writer_.Append(ids));
-    counts_.Add(ids);
-    if (part.ends) {
-      PHOTON_RETURN_IF_ERROR(writer_.Append({&eos, 1}));
-      counts_.Add({&eos, 1});
-      PHOTON_RETURN_IF_ERROR(writer_.EndDocument());
+  absl::StatusOr<TokenFileInfo> Run() {
+    PHOTON_ASSIGN_OR_RETURN(call_.inputs, FindInputFiles(options_.inputs));
+    if (options_.train_tokenizer == 0) {
+      if (options_.tokenizer.empty()) {
+        return absl::InvalidArgumentError("no tokenizer: give --tokenizer FILE, or --train-tokenizer N to make one");
+      }
+      PHOTON_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::FromFile(options_.tokenizer));
+      PHOTON_RETURN_IF_ERROR(CheckTokenizer());
     }
-    if (!part.source.empty()) {
-      SourceCount& source = sources_[part.source];
-      source.documents += part.ends;
-      source.tokens += writer_.tokens() - before;
+    DescribeCall();
+    PHOTON_RETURN_IF_ERROR(MakeFolder());
+    // Held until the end: a second program with the same PREFIX is refused.
+    PHOTON_ASSIGN_OR_RETURN(const OutputFile lock, OutputFile::Create(folder_ + "/lock"));
+    const absl::Cleanup tidy = [this] {
+      if (!resumable_) RemoveTree(folder_).IgnoreError();
+    };
+    PHOTON_RETURN_IF_ERROR(FindState());
+    const absl::Status done = Work();
+    if (done.ok()) return info_;
+    return resumable_ ? absl::Status(done.code(), absl::StrCat(done.message(), Hint())) : done;
+  }
+
+ private:
+  std::string StatePath() const { return folder_ + "/state"; }
+
+  std::string Hint() const {
+    return absl::StrCat(". What was done so far is kept in ", folder_, ": the same call goes on from there");
+  }
+
+  void DescribeCall() {
+    call_.tokenizer = options_.train_tokenizer > 0 ? absl::StrCat("trained here, ", options_.train_tokenizer, " pieces")
+                                                   : tokenizer_->hash();
+    call_.separator = options_.document_separator;
+    call_.text_key = options_.text_key;
+    call_.source_key = options_.source_key;
+    call_.drop_duplicates = options_.drop_duplicates;
+    call_.split_by_source = options_.split_by_source;
+    call_.on_error = options_.on_error;
+  }
+
+  absl::Status MakeFolder() {
+    std::error_code error;
+    std::filesystem::create_directory(folder_, error);
+    return error ? FileError(error.value(), "cannot write", folder_) : absl::OkStatus();
+  }
+
+  absl::Status Work() {
+    if (!resumable_) PHOTON_RETURN_IF_ERROR(Begin());
+    PHOTON_RETURN_IF_ERROR(ReadTokenizer());
+    if (!state_.complete) PHOTON_RETURN_IF_ERROR(Tokenise());
+    return Publish();
+  }
+
+  // What an earlier call left, if it is of use.
+  absl::Status FindState() {
+    absl::StatusOr<PrepareState> state = absl::NotFoundError("");
+    if (!options_.fresh) state = LoadPrepareState(StatePath());
+    if (absl::IsNotFound(state.status())) return ClearFolder();
+    resumable_ = true;  // also where this call is refused: the folder belongs to another
+    if (!state.ok()) return state.status();
+    PHOTON_RETURN_IF_ERROR(CheckSameCall(*state, call_));
+    state_ = *std::move(state);
+    state_.call = call_;
+    return absl::OkStatus();
+  }
+
+  absl::Status ClearFolder() {
+    PHOTON_RETURN_IF_ERROR(RemoveFile(StatePath()));  // first: without it the rest is nothing
+    for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+      if (entry.path().filename() != "lock.tmp") PHOTON_RETURN_IF_ERROR(RemoveTree(entry.path().string()));
     }
     return absl::OkStatus();
   }
 
-  TokenFileInfo Info() const {
-    return {.tokens = writer_.tokens(),
-            .documents = writer_.documents(),
-            .text_bytes = text_bytes_,
-            .max_id = std::max<int64_t>(counts_.max_id(), tokenizer_.bos()),
-            .vocab_size = tokenizer_.vocab_size(),
-            .bos = tokenizer_.bos(),
-            .eos = tokenizer_.eos(),
-            .tokenizer_hash = tokenizer_.hash(),
-            .unigram_entropy = counts_.Entropy(),
-            .sources = sources_};
+  absl::Status Begin() {
+    state_ = PrepareState();
+    state_.call = call_;
+    if (options_.train_tokenizer > 0) PHOTON_RETURN_IF_ERROR(Train());
+    PHOTON_RETURN_IF_ERROR(WriteFile(folder_ + "/tokenizer", tokenizer_->bytes()));
+    if (options_.train_tokenizer == 0) return absl::OkStatus();
+    return SaveState(state_);  // training took a while
   }
 
-  TokenFileWriter& writer() { return writer_; }
-
- private:
-  TokenFileWriter writer_;
-  const Tokenizer& tokenizer_;
-  UnigramCounts counts_;
-  int64_t text_bytes_ = 0;
-  std::map<std::string, SourceCount> sources_;
-};
-
-absl::Status EncodeCorpus(const PrepareOptions& options, const Tokenizer& tokenizer, Documents* documents) {
-  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  const int threads = options.threads > 0 ? std::min(options.threads, 4 * cores) : cores;  // more only cost memory
-  PHOTON_ASSIGN_OR_RETURN(CorpusReader reader,
-                          CorpusReader::Create({.files = options.inputs,
-                                                .separator = options.document_separator,
-                                                .part_bytes = tokenizer.splits_at_newlines() ? kPartBytes : 0}));
-  ProgressLine progress("tokenising", options.progress);
-  for (bool more = true; more;) {
-    std::vector<TextPart> parts;
-    for (int64_t bytes = 0; more && bytes < kWindowBytes;) {
-      TextPart part;
-      PHOTON_ASSIGN_OR_RETURN(more, reader.Next(&part));
-      if (!more) break;
-      bytes += static_cast<int64_t>(part.text.size() + sizeof part);
-      parts.push_back(std::move(part));
+  absl::Status Train() {
+    std::error_code error;
+    const std::string& path = options_.tokenizer;
+    const bool exists = std::filesystem::exists(path, error);
+    if (error) return FileError(error.value(), "tokenizer", path);
+    if (exists) {
+      return absl::AlreadyExistsError(
+          absl::StrCat("tokenizer ", path, " exists: leave out --train-tokenizer to use it, or name another file"));
     }
-    const auto ids = EncodeAll(tokenizer, parts, threads);
-    for (size_t i = 0; i < parts.size(); ++i) PHOTON_RETURN_IF_ERROR(documents->Add(parts[i], ids[i]));
-    progress.Update(reader.bytes_read(), reader.total_bytes());
+    PHOTON_ASSIGN_OR_RETURN(std::string bytes,
+                            TrainTokenizer(CorpusOf(options_), options_.train_tokenizer, options_.progress));
+    PHOTON_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::FromBytes(std::move(bytes), "trained here"));
+    return CheckTokenizer();
   }
-  return absl::OkStatus();
-}
 
-absl::StatusOr<OutputFile> WriteBytes(const std::string& path, absl::string_view bytes) {
-  PHOTON_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Create(path));
-  PHOTON_RETURN_IF_ERROR(file.Write(bytes));
-  PHOTON_RETURN_IF_ERROR(file.Sync());
-  return file;
-}
+  // The one that the folder's files are made with; once they are published, it is beside them.
+  absl::Status ReadTokenizer() {
+    if (tokenizer_ != nullptr) return absl::OkStatus();
+    for (const std::string& path : {folder_ + "/tokenizer", options_.out + "." + kTokenizerFileNames[0]}) {
+      absl::StatusOr<std::shared_ptr<const Tokenizer>> tokenizer = Tokenizer::FromFile(path);
+      if (absl::IsNotFound(tokenizer.status())) continue;
+      if (!tokenizer.ok()) return tokenizer.status();
+      tokenizer_ = *std::move(tokenizer);
+      return absl::OkStatus();
+    }
+    return absl::DataLossError(absl::StrCat("the tokenizer in ", folder_, " is gone: start over with --fresh"));
+  }
+
+  absl::Status CheckTokenizer() const {
+    if (tokenizer_->bos() >= 0) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat("tokenizer ", options_.tokenizer,
+                                                   " has neither a begin- nor an end-of-text piece, which must part "
+                                                   "documents: train one that has"));
+  }
+
+  absl::Status SaveState(const PrepareState& state) {
+    PHOTON_RETURN_IF_ERROR(SavePrepareState(StatePath(), state));
+    resumable_ = true;
+    return absl::OkStatus();
+  }
+
+  absl::Status MakeDurable(PrepareOutput& output) {
+    PHOTON_RETURN_IF_ERROR(output.Sync());
+    return SaveState(output.State());
+  }
+
+  absl::Status Tokenise() {
+    PHOTON_ASSIGN_OR_RETURN(PrepareOutput output, PrepareOutput::Open(folder_, tokenizer_, state_));
+    PHOTON_RETURN_IF_ERROR(TokeniseInto(output));
+    PHOTON_RETURN_IF_ERROR(CheckResult(output));
+    PHOTON_RETURN_IF_ERROR(MakeDurable(output));
+    PHOTON_RETURN_IF_ERROR(output.Finish(options_.out));
+    state_ = output.State();
+    state_.complete = true;
+    return SaveState(state_);
+  }
+
+  absl::Status TokeniseInto(PrepareOutput& output) {
+    CorpusOptions corpus = CorpusOf(options_);
+    SetCuts(tokenizer_, &corpus);
+    if (options_.drop_duplicates) corpus.part_bytes = 0;  // a hash is of a whole document
+    BlockReader reader(call_.inputs, BlockOptionsOf(corpus), state_.position);
+    const int threads = Threads(options_);
+    std::vector<BlockEncoder> encoders;
+    for (int i = 0; i < threads; ++i) encoders.emplace_back(tokenizer_, corpus);
+    int64_t total = 0;
+    for (const InputFile& file : call_.inputs) total += file.bytes;
+    ProgressLine progress("tokenising", options_.progress, state_.consumed);
+    if (state_.lines > 0) {
+      progress.Say(
+          absl::StrCat("Going on after line ", state_.position.lines, " of ", call_.inputs[state_.position.file].path));
+    }
+    double durable = Now();
+    const int64_t budget = std::max<int64_t>(8 << 20, int64_t{threads} << 20);  // of text in memory
+    return OrderedPipeline<TextBlock, EncodedBlock>(threads, budget)
+        .Run(
+            [&]() -> absl::StatusOr<std::optional<TextBlock>> {
+              TextBlock block;
+              PHOTON_ASSIGN_OR_RETURN(const bool more, reader.Next(&block));
+              return more ? std::optional<TextBlock>(std::move(block)) : std::nullopt;
+            },
+            [](const TextBlock& block) { return static_cast<int64_t>(block.padded.size()); },
+            [&](int thread, TextBlock block) {
+              return encoders[thread].Encode(block, call_.inputs[block.begin.file].path);
+            },
+            [&](EncodedBlock block) -> absl::Status {
+              PHOTON_RETURN_IF_ERROR(output.Add(block, call_.inputs[block.begin.file].path));
+              ShowBadLines(block, progress);
+              progress.Update(block.consumed, total);
+              if (Now() - durable < options_.durable_seconds) return absl::OkStatus();
+              const absl::Status saved = MakeDurable(output);
+              durable = Now();
+              return saved;
+            });
+  }
+
+  void ShowBadLines(const EncodedBlock& block, ProgressLine& progress) {
+    for (const BadLine& line : block.bad) {
+      if (++bad_lines_ > kShownBadLines + 1) return;
+      if (bad_lines_ > kShownBadLines) {
+        progress.Say(absl::StrCat("More bad lines are not shown; they will be in ", options_.out, ".rejects.jsonl"));
+        return;
+      }
+      progress.Say(absl::StrCat(line.replaced ? "replaced in " : "skipped: ", call_.inputs[block.begin.file].path,
+                                ", line ", line.line, ": ", line.problem));
+    }
+  }
+
+  absl::Status CheckResult(PrepareOutput& output) {
+    const TokenFileInfo info = output.Info(options_.out);
+    if (info.documents == 0) {
+      resumable_ = false;
+      const std::string skipped =
+          info.skipped_lines > 0 ? absl::StrCat(" but for ", info.skipped_lines, " bad lines") : "";
+      return absl::InvalidArgumentError(absl::StrCat("the input holds no text: ", call_.inputs.front().path,
+                                                     call_.inputs.size() > 1 ? " and the others are" : " is", " empty",
+                                                     skipped));
+    }
+    if (output.skipped_share() <= options_.max_skipped) return absl::OkStatus();
+    PHOTON_RETURN_IF_ERROR(MakeDurable(output));
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%.3g %% of the lines are bad, %d of them: look at %s/rejects.jsonl.tmp; --max-skipped allows for more",
+        100 * output.skipped_share(), info.skipped_lines, folder_));
+  }
+
+  absl::Status Publish() {
+    absl::StatusOr<std::optional<TokenFileInfo>> info = TokenFileInfo::Read(PartialPrefix(folder_, ""));
+    if (info.ok() && !info->has_value()) info = TokenFileInfo::Read(options_.out);  // it has its name already
+    if (!info.ok()) return info.status();
+    if (!info->has_value()) return absl::DataLossError(absl::StrCat(folder_, " lacks files: start over with --fresh"));
+    info_ = **std::move(info);
+    if (options_.train_tokenizer > 0 && !options_.tokenizer.empty()) {
+      PHOTON_RETURN_IF_ERROR(WriteFile(options_.tokenizer, tokenizer_->bytes()));
+    }
+    PHOTON_RETURN_IF_ERROR(PublishPrepared(folder_, options_.out, state_, TokenizerFileName(tokenizer_->bytes())));
+    resumable_ = false;
+    PHOTON_RETURN_IF_ERROR(RemoveFile(StatePath()));
+    return RemoveTree(folder_);
+  }
+
+  const PrepareOptions& options_;
+  const std::string folder_;
+  PrepareCall call_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  PrepareState state_;
+  bool resumable_ = false;  // the folder holds a state
+  int64_t bad_lines_ = 0;
+  TokenFileInfo info_;
+};
 
 }  // namespace
 
 absl::StatusOr<TokenFileInfo> Prepare(const PrepareOptions& options) {
   if (options.out.empty()) return absl::InvalidArgumentError("no output: give --out PREFIX");
-  // Missing inputs are found before a tokenizer is trained for a minute.
-  PHOTON_RETURN_IF_ERROR(CorpusReader::Create({.files = options.inputs, .separator = "", .part_bytes = 0}).status());
-  PHOTON_ASSIGN_OR_RETURN(const std::shared_ptr<const Tokenizer> tokenizer, GetTokenizer(options));
-  PHOTON_ASSIGN_OR_RETURN(TokenFileWriter writer, TokenFileWriter::Create(options.out, tokenizer->vocab_size()));
-  Documents documents(std::move(writer), *tokenizer);
-  PHOTON_RETURN_IF_ERROR(EncodeCorpus(options, *tokenizer, &documents));
-  const TokenFileInfo info = documents.Info();
-  if (info.documents == 0) {
-    return absl::InvalidArgumentError(absl::StrCat("the input holds no text: ", options.inputs.front(),
-                                                   options.inputs.size() > 1 ? " and the others are" : " is",
-                                                   " empty"));
-  }
-  PHOTON_RETURN_IF_ERROR(documents.writer().Finish());
-  PHOTON_ASSIGN_OR_RETURN(OutputFile json, WriteBytes(options.out + ".json", info.ToJson()));
-  PHOTON_ASSIGN_OR_RETURN(OutputFile model, WriteBytes(options.out + ".tokenizer.model", tokenizer->bytes()));
-  // From here on only renames. The old index goes first: nothing reads the set until the new one is complete.
-  PHOTON_RETURN_IF_ERROR(RemoveFile(options.out + ".idx"));
-  if (options.train_tokenizer > 0 && !options.tokenizer.empty()) {
-    PHOTON_RETURN_IF_ERROR(WriteFile(options.tokenizer, tokenizer->bytes()));
-  }
-  PHOTON_RETURN_IF_ERROR(model.Publish());
-  PHOTON_RETURN_IF_ERROR(json.Publish());
-  PHOTON_RETURN_IF_ERROR(documents.writer().Publish());
-  return info;
+  return Preparation(options).Run();
 }
 
 }  // namespace photon

@@ -1,10 +1,14 @@
-// `photon prepare`: text to a token file.
+// `photon prepare`: text to token files.
 //
-// Writes PREFIX.bin, PREFIX.idx, PREFIX.json and PREFIX.tokenizer.model under temporary names, makes them durable and
-// renames them, PREFIX.idx last: a run that is killed leaves no token file that anything would read. Each document is
-// stored as begin-of-text, its tokens, end-of-text. Memory does not grow with the corpus where the tokenizer keeps
-// newlines apart (Tokenizer::splits_at_newlines; true for Llama's and for the ones trained here), else with the longest
-// document. The output is the same for any number of threads.
+// Writes PREFIX.bin, PREFIX.idx, PREFIX.json and PREFIX.tokenizer.model (or .json); with split_by_source
+// PREFIX.NAME.bin, .idx, .json for each source and PREFIX.json for all. They grow in a folder PREFIX.partial and get
+// their names at the end, indexes last: a run that is killed leaves no token file that anything would read. From time
+// to time the folder is made durable; the same call then goes on from there, and its result is the same, byte for byte,
+// as without interruption, and for any number of threads. Each document is stored as begin-of-text, its tokens,
+// end-of-text.
+//
+// Memory does not grow with the corpus but for drop_duplicates (20 to 40 bytes a document) and with the longest line
+// or, where the tokenizer does not let plain text be cut (Tokenizer::MayCut) or duplicates are dropped, document.
 #pragma once
 
 #include <cstdint>
@@ -12,22 +16,34 @@
 #include <vector>
 
 #include "core/status.h"
+#include "data/corpus.h"
 #include "data/token_file_info.h"
 
 namespace photon {
 
 struct PrepareOptions {
-  std::vector<std::string> inputs;  // *.jsonl: JSON lines; others: plain text
-  std::string tokenizer;        // a SentencePiece model; with train_tokenizer, where to put it as well (may be empty)
-  std::string out;              // PREFIX
-  int64_t train_tokenizer = 0;  // pieces of a tokenizer to be trained on the inputs; 0: `tokenizer` exists
+  std::vector<std::string>
+      inputs;                      // names and patterns; *.jsonl, .jsonl.gz, .jsonl.zst: JSON lines; others: plain text
+  std::string tokenizer;           // a file; with train_tokenizer, where to put it as well (may be empty)
+  std::string out;                 // PREFIX
+  int64_t train_tokenizer = 0;     // pieces of a tokenizer to be trained on the inputs; 0: `tokenizer` exists
   std::string document_separator;  // of plain text: CorpusOptions::separator
-  int threads = 0;                 // 0: one a core
-  bool progress = true;            // a line on stderr with the time left, after two seconds
+  std::string text_key = "text";
+  std::string source_key = "meta.pile_set_name";
+  OnError on_error = OnError::kFail;
+  double max_skipped = 1;        // share of the lines that may be skipped; more is a failure
+  bool drop_duplicates = false;  // documents whose text was there before (by 128-bit hash) are left out
+  bool split_by_source = false;
+  bool fresh = false;           // forget what an unfinished call left
+  int threads = 0;              // 0: one a core
+  double durable_seconds = 15;  // between two points from which a killed run goes on
+  bool progress = true;         // on stderr: a line with the time left, after two seconds; the first bad lines
 };
 
-// kInvalidArgument, kNotFound: bad input, the message names file and line. kAlreadyExists: a tokenizer was to be
-// trained where a file stands.
+// kInvalidArgument, kNotFound: bad input, the message names file and line. kDataLoss: a damaged archive.
+// kAlreadyExists: a tokenizer was to be trained where a file stands, or another program writes PREFIX.
+// kFailedPrecondition: an unfinished call with other options or inputs; an input that changes. kResourceExhausted: a
+// full disk; what was done is kept.
 absl::StatusOr<TokenFileInfo> Prepare(const PrepareOptions& options);
 
 }  // namespace photon

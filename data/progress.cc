@@ -6,12 +6,13 @@
 #include <cstdio>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/human.h"
 
 namespace photon {
 
-ProgressLine::ProgressLine(std::string what, bool shown)
-    : what_(std::move(what)), shown_(shown), terminal_(isatty(STDERR_FILENO) != 0) {}
+ProgressLine::ProgressLine(std::string what, bool shown, int64_t already)
+    : what_(std::move(what)), shown_(shown), terminal_(isatty(STDERR_FILENO) != 0), already_(already) {}
 
 ProgressLine::~ProgressLine() {
   if (printed_ && terminal_) std::fputc('\n', stderr);
@@ -19,15 +20,21 @@ ProgressLine::~ProgressLine() {
 
 void ProgressLine::Update(int64_t done, int64_t total) {
   const double now = Now(), elapsed = now - start_;
-  if (!shown_ || done <= 0 || elapsed < 2 || (printed_ && now - last_ < (terminal_ ? 0.5 : 10))) return;
+  if (!shown_ || done <= already_ || elapsed < 2 || (printed_ && now - last_ < (terminal_ ? 0.5 : 10))) return;
   last_ = now;
   printed_ = true;
-  const double rate = static_cast<double>(done) / elapsed;
+  const double rate = static_cast<double>(done - already_) / elapsed;
   const double left = static_cast<double>(std::max<int64_t>(total - done, 0)) / rate;
   std::fprintf(stderr, "%s%s: %s of %s, %s/s, %s left%s", terminal_ ? "\r" : "", what_.c_str(),
                HumanBytes(done).c_str(), HumanBytes(total).c_str(), HumanBytes(static_cast<int64_t>(rate)).c_str(),
                HumanDuration(left).c_str(), terminal_ ? "\033[K" : "\n");
   std::fflush(stderr);
+}
+
+void ProgressLine::Say(absl::string_view message) {
+  if (!shown_) return;
+  const std::string line = absl::StrCat(printed_ && terminal_ ? "\r\033[K" : "", message, "\n");
+  std::fputs(line.c_str(), stderr);
 }
 
 }  // namespace photon

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/random.h"
+#include "data/progress.h"
 #include "data/sentencepiece/api.h"
 #include "data/utf8.h"
 
@@ -19,9 +20,11 @@ constexpr size_t kLongestSentence = 4096;  // bytes; longer lines are cut at a s
 // The lines of the corpus, thinned to the sample.
 class Lines {
  public:
-  explicit Lines(CorpusReader reader)
-      : reader_(std::move(reader)),
-        share_(std::min(1.0, kSampleBytes / static_cast<double>(std::max<int64_t>(1, reader_.total_bytes())))) {}
+  Lines(CorpusReader reader, bool progress)
+      : progress_("reading for the tokenizer", progress),
+        reader_(std::move(reader)),
+        share_(
+            std::min(1.0, kSampleBytes / static_cast<double>(std::max<int64_t>(1, reader_.estimated_text_bytes())))) {}
 
   // False at the end and on errors.
   bool Next(const char** data, size_t* size) {
@@ -29,6 +32,7 @@ class Lines {
       while (at_ >= part_.text.size()) {
         const absl::StatusOr<bool> more = reader_.Next(&part_);
         status_ = more.status();
+        progress_.Update(reader_.bytes_read(), reader_.total_bytes());
         if (!more.ok() || !*more) return false;
         at_ = 0;
       }
@@ -57,6 +61,7 @@ class Lines {
     return rest.substr(0, end);
   }
 
+  ProgressLine progress_;
   CorpusReader reader_;
   const double share_;
   const Philox random_{StableHash("tokenizer sample"), 0};
@@ -82,7 +87,7 @@ absl::Status TrainingError(int64_t vocab_size, const std::string& error) {
 
 }  // namespace
 
-absl::StatusOr<std::string> TrainTokenizer(const CorpusOptions& corpus, int64_t vocab_size) {
+absl::StatusOr<std::string> TrainTokenizer(const CorpusOptions& corpus, int64_t vocab_size, bool progress) {
   constexpr int64_t kFewest = 256 + 3 + 1;  // bytes, the three control pieces, and a space
   if (vocab_size < kFewest || vocab_size > (int64_t{1} << 24)) {
     return absl::InvalidArgumentError(absl::StrCat("--train-tokenizer ", vocab_size,
@@ -92,7 +97,7 @@ absl::StatusOr<std::string> TrainTokenizer(const CorpusOptions& corpus, int64_t 
   const SentencePieceApi* api = LoadSentencePiece(&problem);
   if (api == nullptr) return absl::InternalError(absl::StrCat("cannot load the SentencePiece module: ", problem));
   PHOTON_ASSIGN_OR_RETURN(CorpusReader reader, CorpusReader::Create(corpus));
-  Lines lines(std::move(reader));
+  Lines lines(std::move(reader), progress);
 
   const std::string pieces = absl::StrCat(vocab_size), longest = absl::StrCat(2 * kLongestSentence);
   const std::vector<const char*> options = {"model_type",

@@ -11,7 +11,7 @@
 namespace photon {
 
 // The serialized model. The same text gives the same bytes: of more than 10 MB, a fixed choice of lines is used.
-// kInvalidArgument where the text does not support that many pieces, or holds nothing.
-absl::StatusOr<std::string> TrainTokenizer(const CorpusOptions& corpus, int64_t vocab_size);
+// kInvalidArgument where the text does not support that many pieces, or holds nothing. `progress`: lines on stderr.
+absl::StatusOr<std::string> TrainTokenizer(const CorpusOptions& corpus, int64_t vocab_size, bool progress = false);
 
 }  // namespace photon

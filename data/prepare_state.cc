@@ -1,0 +1,142 @@
+#include "data/prepare_state.h"
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/file.h"
+
+namespace photon {
+
+// For nlohmann, which finds them by their names.
+NLOHMANN_JSON_SERIALIZE_ENUM(OnError,
+                             {{OnError::kFail, "fail"}, {OnError::kSkip, "skip"}, {OnError::kReplace, "replace"}})
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(InputFile, path, bytes, modified_ns)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(BlockPosition, file, offset, lines, continues)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SourceCount, documents, tokens, bytes, prefix)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TokenFileWriter::Position, tokens, sequences, sequence_tokens, documents)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PrepareCall, inputs, tokenizer, separator, text_key, source_key, drop_duplicates,
+                                   split_by_source, on_error)
+
+namespace {
+
+constexpr int kVersion = 1;
+
+absl::Status Unreadable(const std::string& path, absl::string_view problem) {
+  return absl::DataLossError(
+      absl::StrCat("the progress in ", path, " cannot be read (", problem, "): start over with --fresh"));
+}
+
+absl::Status OtherCall(absl::string_view problem) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("an unfinished call with the same --out differs from this one: ", problem,
+                   ". Repeat that call to finish it, or start over with --fresh"));
+}
+
+// "1 -> 2" for the first option that differs; empty where none does.
+std::string DifferentOption(const PrepareCall& before, const PrepareCall& now) {
+  const auto differs = [](absl::string_view name, absl::string_view a, absl::string_view b) {
+    return absl::StrCat(name, " was \"", a, "\" and is \"", b, "\"");
+  };
+  const auto yes = [](bool value) { return value ? "given" : "not given"; };
+  if (before.tokenizer != now.tokenizer) return differs("the tokenizer", before.tokenizer, now.tokenizer);
+  if (before.separator != now.separator) return differs("--document-separator", before.separator, now.separator);
+  if (before.text_key != now.text_key) return differs("--text-key", before.text_key, now.text_key);
+  if (before.source_key != now.source_key) return differs("--source-key", before.source_key, now.source_key);
+  if (before.drop_duplicates != now.drop_duplicates) {
+    return differs("--drop-duplicates", yes(before.drop_duplicates), yes(now.drop_duplicates));
+  }
+  if (before.split_by_source != now.split_by_source) {
+    return differs("--split-by-source", yes(before.split_by_source), yes(now.split_by_source));
+  }
+  return "";
+}
+
+std::string DifferentInput(const std::vector<InputFile>& before, const std::vector<InputFile>& now) {
+  for (size_t i = 0; i < std::min(before.size(), now.size()); ++i) {
+    if (before[i].path != now[i].path) {
+      return absl::StrCat("input ", i + 1, " was ", before[i].path, " and is ", now[i].path);
+    }
+    if (!(before[i] == now[i])) {
+      return absl::StrCat("input ", now[i].path, " has changed since (it has ", now[i].bytes, " bytes, and had ",
+                          before[i].bytes, ")");
+    }
+  }
+  return before.size() == now.size() ? "" : absl::StrCat("it had ", before.size(), " inputs, now ", now.size());
+}
+
+}  // namespace
+
+absl::Status SavePrepareState(const std::string& path, const PrepareState& state) {
+  nlohmann::json json = {{"version", kVersion},
+                         {"call", state.call},
+                         {"complete", state.complete},
+                         {"position", state.position},
+                         {"consumed", state.consumed},
+                         {"sources", state.sources},
+                         {"hashes", state.hashes},
+                         {"rejects_bytes", state.rejects_bytes},
+                         {"duplicates", state.duplicates},
+                         {"lines", state.lines},
+                         {"skipped_lines", state.skipped_lines},
+                         {"replaced_lines", state.replaced_lines},
+                         {"outputs", nlohmann::json::array()}};
+  std::string counts;
+  for (const PrepareState::Output& output : state.outputs) {
+    json["outputs"].push_back({{"name", output.name},
+                               {"position", output.position},
+                               {"count", output.count},
+                               {"unigrams", output.unigrams.size()}});
+    counts.append(reinterpret_cast<const char*>(output.unigrams.data()), output.unigrams.size() * sizeof(int64_t));
+  }
+  return WriteFile(path,
+                   absl::StrCat(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), "\n", counts));
+}
+
+absl::StatusOr<PrepareState> LoadPrepareState(const std::string& path) {
+  PHOTON_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
+  PrepareState state;
+  size_t at = bytes.find('\n');
+  if (at == std::string::npos) return Unreadable(path, "truncated");
+  try {
+    const nlohmann::json json = nlohmann::json::parse(bytes.begin(), bytes.begin() + at);
+    ++at;
+    if (json.at("version") != kVersion) return Unreadable(path, "of another version of this program");
+    json.at("call").get_to(state.call);
+    json.at("complete").get_to(state.complete);
+    json.at("position").get_to(state.position);
+    json.at("consumed").get_to(state.consumed);
+    json.at("sources").get_to(state.sources);
+    json.at("hashes").get_to(state.hashes);
+    json.at("rejects_bytes").get_to(state.rejects_bytes);
+    json.at("duplicates").get_to(state.duplicates);
+    json.at("lines").get_to(state.lines);
+    json.at("skipped_lines").get_to(state.skipped_lines);
+    json.at("replaced_lines").get_to(state.replaced_lines);
+    for (const nlohmann::json& item : json.at("outputs")) {
+      PrepareState::Output output{
+          .name = item.at("name"), .position = item.at("position"), .count = item.at("count"), .unigrams = {}};
+      const size_t count = item.at("unigrams");
+      if (count > (bytes.size() - at) / sizeof(int64_t)) return Unreadable(path, "truncated");
+      output.unigrams.resize(count);
+      std::memcpy(output.unigrams.data(), bytes.data() + at, count * sizeof(int64_t));
+      at += count * sizeof(int64_t);
+      state.outputs.push_back(std::move(output));
+    }
+  } catch (const nlohmann::json::exception& error) {
+    return Unreadable(path, error.what());
+  }
+  return state;
+}
+
+absl::Status CheckSameCall(const PrepareState& state, const PrepareCall& call) {
+  if (const std::string input = DifferentInput(state.call.inputs, call.inputs); !input.empty()) return OtherCall(input);
+  if (const std::string option = DifferentOption(state.call, call); !option.empty()) return OtherCall(option);
+  if (state.skipped_lines + state.replaced_lines > 0 && state.call.on_error != call.on_error) {
+    return OtherCall("--on-error was another, and there were bad lines already");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace photon
