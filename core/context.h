@@ -10,16 +10,20 @@
 namespace photon {
 
 struct Backend;  // core/backend.h: the table of operations
+class Profiler;  // core/profiler.h
 
 class Context {
  public:
-  Context(Device device, const Backend& backend, Allocator& allocator, void* stream = nullptr)
-      : device_(device), backend_(&backend), allocator_(&allocator), stream_(stream) {}
+  // `profiler`: gets the scopes and the traffic of what runs in this context; null: nobody looks.
+  Context(Device device, const Backend& backend, Allocator& allocator, void* stream = nullptr,
+          Profiler* profiler = nullptr)
+      : device_(device), backend_(&backend), allocator_(&allocator), stream_(stream), profiler_(profiler) {}
 
   Device device() const { return device_; }
   const Backend& backend() const { return *backend_; }
   Allocator& allocator() const { return *allocator_; }
   void* stream() const { return stream_; }
+  Profiler* profiler() const { return profiler_; }
 
   Tensor Empty(Shape shape, DType dtype) const { return Tensor(*allocator_, device_, std::move(shape), dtype); }
   Tensor Zeros(Shape shape, DType dtype) const;
@@ -32,6 +36,7 @@ class Context {
   const Backend* backend_;
   Allocator* allocator_;
   void* stream_;
+  Profiler* profiler_;
 };
 
 }  // namespace photon

@@ -30,12 +30,15 @@ void Tape::Record(absl::string_view name, std::function<void()> backward, std::v
   PHOTON_CHECK(recording()) << "[tape] " << name << " recorded while evaluating";
   Use(weights);
   if (mode_ == Mode::kCount) return;
-  nodes_.push_back({name, std::move(backward), std::move(weights)});
+  nodes_.push_back({name, std::move(backward), std::move(weights), CurrentScope(context_)});
 }
 
 void Tape::WeightGradient(std::function<void()> work) {
   if (defer_weights_) {
-    deferred_.push_back(std::move(work));
+    deferred_.push_back([this, scope = CurrentScope(context_), work = std::move(work)] {
+      const Scope again(context_, scope);
+      work();
+    });
   } else {
     work();
   }
@@ -47,7 +50,10 @@ void Tape::RunNodes() {
     Node node = std::move(nodes_.back());
     nodes_.pop_back();
     const size_t deferred_before = deferred_.size();
-    node.backward();
+    {
+      const Scope scope(context_, node.scope);
+      node.backward();
+    }
     if (deferred_.size() == deferred_before) {
       Release(node.weights);
     } else {

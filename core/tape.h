@@ -17,6 +17,7 @@
 #include "absl/strings/string_view.h"
 #include "core/context.h"
 #include "core/parameter.h"
+#include "core/profiler.h"
 #include "core/tensor.h"
 
 namespace photon {
@@ -100,6 +101,7 @@ class Tape {
     absl::string_view name;
     std::function<void()> backward;
     std::vector<const Weight*> weights;
+    Profiler::ScopeId scope;  // where it was recorded
   };
   using WeightSet = absl::flat_hash_set<const Weight*>;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "configs/model_config.h"
+#include "core/profiler.h"
 
 namespace photon {
 namespace {
@@ -24,6 +25,7 @@ std::vector<int32_t> DocumentUnits(const TokenBatch& batch, int64_t tokens_per_u
 }  // namespace
 
 AttentionPlan EncoderPlan(const Context& context, const ModelConfig& config, const TokenBatch& batch, int level) {
+  const Scope scope(context, "row indices");
   const int64_t tokens_per_unit = ChunkProduct(config, level);
   PHOTON_CHECK(batch.length % tokens_per_unit == 0) << "T " << batch.length << ", C_<=l " << tokens_per_unit;
   const int64_t units = batch.length / tokens_per_unit;
@@ -47,6 +49,7 @@ AttentionPlan EncoderPlan(const Context& context, const ModelConfig& config, con
 }
 
 Tensor ShiftIndex(const Context& context, const ModelConfig& config, const TokenBatch& batch, int level) {
+  const Scope scope(context, "row indices");
   const int64_t tokens_per_unit = ChunkProduct(config, level);
   const int64_t units = batch.length / tokens_per_unit;
   std::vector<int32_t> index = DocumentUnits(batch, tokens_per_unit);
@@ -58,6 +61,7 @@ Tensor ShiftIndex(const Context& context, const ModelConfig& config, const Token
 }
 
 WindowPlan MakeWindowPlan(const Context& context, int64_t units, int64_t prefix, int64_t contents, int64_t stride) {
+  const Scope scope(context, "row indices");
   const int64_t length = prefix + contents;
   std::vector<int32_t> assemble, read_out, positions, last;
   for (int64_t g = 0; g < units; ++g) {

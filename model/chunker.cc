@@ -5,16 +5,18 @@
 #include "absl/strings/str_cat.h"
 #include "core/ops/matmul.h"
 #include "core/ops/rms_norm.h"
+#include "core/profiler.h"
 
 namespace photon {
 
 Chunker::Chunker(ParameterSet& parameters, const ModelConfig& config, int level)
-    : chunk_(config.levels(level - 1).chunk()),
+    : name_(absl::StrCat("level.", level, ".chunker")),
+      chunk_(config.levels(level - 1).chunk()),
       width_(config.width()),
       eps_(config.norm_eps()),
       parameters_(&parameters) {
   if (level == 1) return;
-  const std::string p = absl::StrCat("level.", level, ".chunker.");
+  const std::string p = name_ + ".";
   const int64_t in = chunk_ * width_;
   norm_ = parameters.Add({{p + "norm.weight", {in}, {.mean = 1, .stddev = 0}, false, {}}});
   proj_ =
@@ -23,6 +25,7 @@ Chunker::Chunker(ParameterSet& parameters, const ModelConfig& config, int level)
 }
 
 Var Chunker::Forward(Tape& tape, const Var& x) const {
+  const Scope scope(tape.context(), name_);
   const Var joined = x.Reshape({x.value.dim(0) / chunk_, chunk_ * x.value.dim(1)});
   if (norm_ == nullptr) return joined;
   const Var normalized = ops::AddRmsNorm(tape, joined, Var(), *norm_, eps_, parameters_->options().compute).normalized;
@@ -30,14 +33,18 @@ Var Chunker::Forward(Tape& tape, const Var& x) const {
 }
 
 Converter::Converter(ParameterSet& parameters, const ModelConfig& config, int level)
-    : prefix_(config.levels(level - 1).prefix()), width_(config.width()), parameters_(&parameters) {
-  const std::string p = absl::StrCat("level.", level, ".converter.");
+    : name_(absl::StrCat("level.", level, ".converter")),
+      prefix_(config.levels(level - 1).prefix()),
+      width_(config.width()),
+      parameters_(&parameters) {
+  const std::string p = name_ + ".";
   const double stddev = 1 / std::sqrt(static_cast<double>(width_));
   weight_ = parameters.Add({{p + "weight", {prefix_ * width_, width_}, {0, stddev}, true, {}}}, true);
   bias_ = parameters.Add({{p + "bias", {prefix_ * width_}, {}, false, {}}});
 }
 
 Var Converter::Forward(Tape& tape, const Var& x) const {
+  const Scope scope(tape.context(), name_);
   const Var out = ops::Linear(tape, x, *weight_, bias_, parameters_->options().master);
   return out.Reshape({x.value.dim(0) * prefix_, width_});
 }

@@ -1,6 +1,8 @@
 // Chunker and converter: between one level and the next (spec, section 2).
 #pragma once
 
+#include <string>
+
 #include "configs/model.pb.h"
 #include "core/parameter.h"
 #include "core/tape.h"
@@ -15,6 +17,7 @@ class Chunker {
   Var Forward(Tape& tape, const Var& x) const;
 
  private:
+  std::string name_;  // "level.2.chunker"
   int64_t chunk_, width_;
   double eps_;
   const ParameterSet* parameters_;
@@ -31,6 +34,7 @@ class Converter {
   Var Forward(Tape& tape, const Var& x) const;
 
  private:
+  std::string name_;  // "level.1.converter"
   int64_t prefix_, width_;
   const ParameterSet* parameters_;
   const Weight* weight_;

@@ -6,6 +6,7 @@
 #include "core/ops/cosine.h"
 #include "core/ops/cross_entropy.h"
 #include "core/ops/elementwise.h"
+#include "core/profiler.h"
 
 namespace photon {
 namespace {
@@ -116,6 +117,7 @@ LossRows ComputeLoss(const LanguageModel& model, Tape& tape, const TokenBatch& b
   }
 
   const LogitsSink sink = [&](Tape& t, const Var& hidden, const Var& logits, int64_t begin, int64_t end) {
+    const Scope scope(context, "loss");
     if (level_one) {
       const Tensor part =
           DistanceTerm(t, hidden, model.EmbedTokens(t, ids.Rows(begin, end)), token_scale.Rows(begin, end), objective);
@@ -125,12 +127,14 @@ LossRows ComputeLoss(const LanguageModel& model, Tape& tape, const TokenBatch& b
                       result.nll.Rows(begin, end));
   };
   for (const Reconstruction& r : model.Forward(tape, batch, options, sink)) {
+    const Scope scope(context, "loss");
     result.distances[r.level - 1] = DistanceTerm(tape, r.reconstructed, r.encoded, unit_scale(r.level), objective);
   }
   return result;
 }
 
 LossSums SumLoss(const Context& context, const LanguageModel& model, const TokenBatch& batch, const LossRows& rows) {
+  const Scope scope(context, "loss");
   LossSums sums{.nll = SumDoubles(context, rows.nll, nullptr), .distances = std::vector<double>(rows.distances.size())};
   for (size_t i = 0; i < rows.distances.size(); ++i) {
     if (!rows.distances[i].defined()) continue;

@@ -3,12 +3,19 @@
 #include "absl/strings/str_cat.h"
 #include "core/ops/matmul.h"
 #include "core/ops/rows.h"
+#include "core/profiler.h"
 #include "model/batch_plan.h"
 
 namespace photon {
 namespace {
 
 constexpr Init kSmall = {.mean = 0, .stddev = 0.02};
+
+// Assembles a level's windows, or reads from them.
+Var SelectInWindows(Tape& tape, const Level& level, const Var& a, const Var& b, const Tensor& index) {
+  const Scope scope(tape.context(), absl::StrCat("level.", level.index, ".windows"));
+  return ops::SelectRows(tape, a, b, index);
+}
 
 }  // namespace
 
@@ -35,14 +42,17 @@ PhotonModel::PhotonModel(const ModelConfig& config) : LanguageModel(config) {
 }
 
 Var PhotonModel::EmbedForEncoder(Tape& tape, const Tensor& ids) const {
+  const Scope scope(tape.context(), "encoder_embedding");
   return ops::Lookup(tape, *encoder_embedding_, ids);
 }
 
 Var PhotonModel::EmbedTokens(Tape& tape, const Tensor& ids) const {
+  const Scope scope(tape.context(), "decoder_embedding");
   return ops::Lookup(tape, *decoder_embedding_, ids);
 }
 
 Var PhotonModel::Head(Tape& tape, const Var& hidden) const {
+  const Scope scope(tape.context(), "lm_head");
   return ops::Linear(tape, hidden, *head_, nullptr, compute_type());
 }
 
@@ -60,27 +70,28 @@ std::vector<Var> PhotonModel::Encode(Tape& tape, const TokenBatch& batch, const 
 }
 
 Var PhotonModel::Shift(Tape& tape, const TokenBatch& batch, int l, const Var& x) const {
+  const Scope scope(tape.context(), "shift");
   return ops::SelectOrStart(tape, x, *level(l).start, ShiftIndex(tape.context(), config_, batch, l));
 }
 
 Var PhotonModel::DecodeGiven(Tape& tape, const Level& level, const Var& prefixes, int64_t units,
                              const Var& contents) const {
   const WindowPlan plan = MakeWindowPlan(tape.context(), units, level.prefix, level.chunk - 1, level.chunk);
-  const Var windows = ops::SelectRows(tape, contents, prefixes, plan.assemble);
+  const Var windows = SelectInWindows(tape, level, contents, prefixes, plan.assemble);
   const Tensor rope = RopeTable(tape.context(), plan.attention.shape.length);
   const Var out = level.decoder.Forward(tape, windows, plan.attention, rope, /*recompute=*/false);
-  return ops::SelectRows(tape, out, Var(), plan.read_out);
+  return SelectInWindows(tape, level, out, Var(), plan.read_out);
 }
 
 Var PhotonModel::DecodeOwn(Tape& tape, const Level& level, const Var& prefixes, int64_t units) const {
   Var outputs;  // Xh of slots 1..j, [units * j, D]
   for (int64_t j = 0; j < level.chunk; ++j) {
     const WindowPlan plan = MakeWindowPlan(tape.context(), units, level.prefix, j, j);
-    const Var windows = j == 0 ? prefixes : ops::SelectRows(tape, outputs, prefixes, plan.assemble);
+    const Var windows = j == 0 ? prefixes : SelectInWindows(tape, level, outputs, prefixes, plan.assemble);
     const Tensor rope = RopeTable(tape.context(), plan.attention.shape.length);
     const Var out = level.decoder.Forward(tape, windows, plan.attention, rope, /*recompute=*/false);
-    const Var slot = ops::SelectRows(tape, out, Var(), plan.last);  // [units, D]
-    outputs = j == 0 ? slot : ops::SelectRows(tape, outputs, slot, AppendColumnIndex(tape.context(), units, j));
+    const Var slot = SelectInWindows(tape, level, out, Var(), plan.last);  // [units, D]
+    outputs = j == 0 ? slot : SelectInWindows(tape, level, outputs, slot, AppendColumnIndex(tape.context(), units, j));
   }
   return outputs;
 }

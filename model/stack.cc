@@ -6,6 +6,7 @@
 #include "core/ops/rms_norm.h"
 #include "core/ops/rope.h"
 #include "core/ops/swiglu.h"
+#include "core/profiler.h"
 
 namespace photon {
 namespace {
@@ -16,7 +17,8 @@ constexpr Init kOnes = {.mean = 1, .stddev = 0};
 }  // namespace
 
 Stack::Stack(ParameterSet& parameters, const std::string& name, const ModelConfig& config, int layers)
-    : parameters_(&parameters),
+    : name_(name),
+      parameters_(&parameters),
       heads_(config.heads()),
       kv_heads_(KvHeads(config)),
       head_dim_(HeadDim(config)),
@@ -28,7 +30,8 @@ Stack::Stack(ParameterSet& parameters, const std::string& name, const ModelConfi
     const auto matrix = [&](const char* n, int64_t out, int64_t in) {
       return ParameterSpec{absl::StrCat(p, n, ".weight"), {out, in}, kMatrix, true, {}};
     };
-    layers_.push_back({.attention_norm = norm(p + "attention_norm.weight"),
+    layers_.push_back({.name = absl::StrCat("layers.", i),
+                       .attention_norm = norm(p + "attention_norm.weight"),
                        .qkv = parameters.Add({matrix("attention.q_proj", d, d), matrix("attention.k_proj", kv, d),
                                               matrix("attention.v_proj", kv, d)},
                                              /*compute_copy=*/true),
@@ -47,20 +50,41 @@ ops::AttentionShape Stack::Heads() const {
 Stack::Stream Stack::ForwardLayer(Tape& tape, int index, const Stream& in, const Attend& attend) const {
   const Layer& layer = layers_[index];
   const DType compute = parameters_->options().compute;
-  const ops::ResidualNorm a = ops::AddRmsNorm(tape, in.x, in.delta, *layer.attention_norm, eps_, compute);
-  const Var qkv = ops::Linear(tape, a.normalized, *layer.qkv, nullptr, compute);
-  const Var attended = ops::Linear(tape, attend(tape, index, qkv), *layer.o, nullptr, compute);
-  const ops::ResidualNorm f = ops::AddRmsNorm(tape, a.sum, attended, *layer.ffn_norm, eps_, compute);
-  const Var gate_up = ops::Linear(tape, f.normalized, *layer.gate_up, nullptr, compute);
-  return {f.sum, ops::Linear(tape, ops::SwiGlu(tape, gate_up), *layer.down, nullptr, compute)};
+  const Context& context = tape.context();
+  const Scope scope(context, layer.name);
+  const auto norm = [&](const char* name, const Var& x, const Var& delta, const Weight& weight) {
+    const Scope inner(context, name);
+    return ops::AddRmsNorm(tape, x, delta, weight, eps_, compute);
+  };
+  const auto linear = [&](const char* name, const Var& x, const Weight& weight) {
+    const Scope inner(context, name);
+    return ops::Linear(tape, x, weight, nullptr, compute);
+  };
+  const auto attention = [&](const Var& qkv) {
+    const Scope inner(context, "attention");
+    return attend(tape, index, qkv);
+  };
+  const auto swiglu = [&](const Var& gate_up) {
+    const Scope inner(context, "ffn.swiglu");
+    return ops::SwiGlu(tape, gate_up);
+  };
+  const ops::ResidualNorm a = norm("attention_norm", in.x, in.delta, *layer.attention_norm);
+  const Var attended =
+      linear("attention.o_proj", attention(linear("attention.qkv_proj", a.normalized, *layer.qkv)), *layer.o);
+  const ops::ResidualNorm f = norm("ffn_norm", a.sum, attended, *layer.ffn_norm);
+  const Var down =
+      linear("ffn.down_proj", swiglu(linear("ffn.gate_up_proj", f.normalized, *layer.gate_up)), *layer.down);
+  return {f.sum, down};
 }
 
 Var Stack::Normalize(Tape& tape, const Stream& in) const {
+  const Scope scope(tape.context(), "norm");
   return ops::AddRmsNorm(tape, in.x, in.delta, *norm_, eps_, parameters_->options().master).normalized;
 }
 
 Var Stack::Forward(Tape& tape, const Var& x, const AttentionPlan& plan, const Tensor& rope_table,
                    bool recompute) const {
+  const Scope scope(tape.context(), name_);
   ops::AttentionShape shape = Heads();
   shape.batch = plan.shape.batch;
   shape.length = plan.shape.length;

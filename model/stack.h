@@ -39,6 +39,7 @@ class Stack {
 
  private:
   struct Layer {
+    std::string name;  // "layers.0"
     const Weight* attention_norm;
     const Weight* qkv;
     const Weight* o;
@@ -56,6 +57,7 @@ class Stack {
   Var Normalize(Tape& tape, const Stream& in) const;
   ops::AttentionShape Heads() const;
 
+  std::string name_;
   std::vector<Layer> layers_;
   const Weight* norm_;
   const ParameterSet* parameters_;

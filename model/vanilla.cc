@@ -2,6 +2,7 @@
 
 #include "core/ops/matmul.h"
 #include "core/ops/rows.h"
+#include "core/profiler.h"
 #include "model/batch_plan.h"
 
 namespace photon {
@@ -17,9 +18,13 @@ VanillaModel::VanillaModel(const ModelConfig& config)
       stack_(parameters_, "stack", config, config.layers()),
       head_(parameters_.Add({{"lm_head.weight", {config.vocab_size(), config.width()}, kSmall, true, {}}}, true)) {}
 
-Var VanillaModel::EmbedTokens(Tape& tape, const Tensor& ids) const { return ops::Lookup(tape, *embedding_, ids); }
+Var VanillaModel::EmbedTokens(Tape& tape, const Tensor& ids) const {
+  const Scope scope(tape.context(), "embedding");
+  return ops::Lookup(tape, *embedding_, ids);
+}
 
 Var VanillaModel::Head(Tape& tape, const Var& hidden) const {
+  const Scope scope(tape.context(), "lm_head");
   return ops::Linear(tape, hidden, *head_, nullptr, compute_type());
 }
 

@@ -2,6 +2,7 @@
 
 #include "core/backend.h"
 #include "core/ops/checks.h"
+#include "core/profiler.h"
 
 namespace photon::ops {
 namespace {
@@ -20,11 +21,13 @@ void CheckPair(const char* op, const Tensor& in, const Tensor& out) {
 
 void Cast(const Context& context, const Tensor& in, const Tensor& out) {
   CheckPair("cast", in, out);
+  CountTraffic(context, in.dtype() == out.dtype() ? Traffic::kCopied : Traffic::kConverted, in.bytes() + out.bytes());
   context.backend().cast(context, in, out);
 }
 
 void Add(const Context& context, const Tensor& in, const Tensor& out) {
   CheckPair("add", in, out);
+  CountTraffic(context, Traffic::kAdded, in.bytes() + 2 * out.bytes());
   context.backend().add(context, in, out);
 }
 

@@ -1,0 +1,57 @@
+#include "core/profiler.h"
+
+#include "core/check.h"
+#include "core/time.h"
+
+namespace photon {
+
+absl::string_view Name(Traffic traffic) {
+  constexpr absl::string_view kNames[kTraffics] = {"converted", "copied", "added", "zeroed", "uploaded", "downloaded"};
+  return kNames[static_cast<int>(traffic)];
+}
+
+void Profiler::SetActive(bool active) {
+  PHOTON_CHECK(open_.empty()) << "[profiler] switched inside scope " << scopes_[current()].name;
+  active_ = active;
+}
+
+void Profiler::Clear() {
+  PHOTON_CHECK(open_.empty()) << "[profiler] cleared inside scope " << scopes_[current()].name;
+  scopes_.assign(1, ScopeTotals());
+  spans_.clear();
+}
+
+Profiler::ScopeId Profiler::Child(ScopeId parent, absl::string_view name) {
+  for (const ScopeId child : scopes_[parent].children) {
+    if (scopes_[child].name == name) return child;
+  }
+  const auto id = static_cast<ScopeId>(scopes_.size());
+  scopes_.push_back({.name = std::string(name), .parent = parent});
+  scopes_[parent].children.push_back(id);
+  return id;
+}
+
+void Profiler::Enter(absl::string_view name) {
+  const ScopeId scope = Child(current(), name);
+  const bool backward = !open_.empty() && open_.back().backward;  // a span that is run again for its gradients
+  open_.push_back({scope, backward, Now(), 0});
+}
+
+void Profiler::EnterBackward(ScopeId scope) { open_.push_back({scope, /*backward=*/true, Now(), 0}); }
+
+void Profiler::Leave() {
+  PHOTON_CHECK(!open_.empty()) << "[profiler] left a scope that was not entered";
+  const Open ended = open_.back();
+  const double now = Now();
+  open_.pop_back();
+  ScopeTotals& totals = scopes_[ended.scope];
+  (ended.backward ? totals.backward_s : totals.forward_s) += now - ended.began - ended.inside_s;
+  if (!open_.empty()) open_.back().inside_s += now - ended.began;
+  spans_.push_back({ended.scope, ended.backward, /*track=*/0, ended.began, now});
+}
+
+void Profiler::AddSpan(absl::string_view name, int track, double begin, double end) {
+  if (active_) spans_.push_back({Child(0, name), /*backward=*/false, track, begin, end});
+}
+
+}  // namespace photon
