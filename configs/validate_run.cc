@@ -118,7 +118,8 @@ absl::Status ValidateTraining(const TrainingConfig& training, int world_size) {
                        AtLeast(at + "health.max_skipped_in_row", training.health().max_skipped_in_row(), 0),
                        AtLeast(at + "valid_every", training.valid_every(), 0),
                        AtLeast(at + "valid_sequences", training.valid_sequences(), 0),
-                       AtLeast(at + "log_every", training.log_every(), 1)});
+                       AtLeast(at + "log_every", training.log_every(), 1),
+                       AtLeast(at + "profile_steps", training.profile_steps(), 0)});
 }
 
 absl::Status ValidateParallel(const ParallelConfig& parallel, int world_size) {
@@ -126,7 +127,8 @@ absl::Status ValidateParallel(const ParallelConfig& parallel, int world_size) {
     return Refuse("parallel.dp", parallel.dp(), absl::StrCat("does not match the ", world_size, " ranks of this run"),
                   absl::StrCat("start ", parallel.dp(), " ranks, or leave it out"));
   }
-  return Above("parallel.collective_timeout_s", parallel.collective_timeout_s(), 0);
+  return FirstFailure({Above("parallel.collective_timeout_s", parallel.collective_timeout_s(), 0),
+                       Above("parallel.bucket_mb", parallel.bucket_mb(), 0)});
 }
 
 }  // namespace

@@ -32,6 +32,9 @@ absl::StatusOr<Mesh> Mesh::Create(Communicator& world, const ParallelConfig& con
     PHOTON_ASSIGN_OR_RETURN(mesh.axes_[axis], world.Split(color, mesh.at_.index[axis]));
     stride *= mesh.at_.size[axis];
   }
+  if (config.overlap_reduction() && mesh.at_.size[static_cast<int>(MeshAxis::kDp)] > 1) {
+    PHOTON_ASSIGN_OR_RETURN(mesh.gradients_, mesh.axis(MeshAxis::kDp).ForBackground());
+  }
   return mesh;
 }
 

@@ -17,12 +17,16 @@ class Mesh {
 
   Communicator& world() const { return *world_; }
   Communicator& axis(MeshAxis axis) const { return *axes_[static_cast<int>(axis)]; }
+  // The data-parallel ranks once more, for a thread that reduces gradients while others are computed; null where the
+  // config does not ask for it.
+  Communicator* gradients() const { return gradients_.get(); }
   const MeshCoordinates& at() const { return at_; }
 
  private:
   Communicator* world_ = nullptr;
   MeshCoordinates at_;
   std::array<std::unique_ptr<Communicator>, kMeshAxes> axes_;
+  std::unique_ptr<Communicator> gradients_;
 };
 
 }  // namespace photon

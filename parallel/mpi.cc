@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 #include "absl/strings/str_cat.h"
 #include "parallel/communicator.h"
@@ -49,7 +50,8 @@ MPI_Datatype MpiType(DType dtype) {
 class MpiCommunicator : public Communicator {
  public:
   // Takes `comm` over.
-  MpiCommunicator(MPI_Comm comm, int64_t max_count) : comm_(comm), max_count_(max_count) {
+  MpiCommunicator(MPI_Comm comm, int64_t max_count, bool background = false)
+      : comm_(comm), max_count_(max_count), background_(background) {
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
@@ -68,6 +70,12 @@ class MpiCommunicator : public Communicator {
     MPI_Comm part;
     PHOTON_MPI(MPI_Comm_split(comm_, color, key, &part));
     return std::make_unique<MpiCommunicator>(part, max_count_);
+  }
+
+  absl::StatusOr<std::unique_ptr<Communicator>> ForBackground() override {
+    MPI_Comm twin;
+    PHOTON_MPI(MPI_Comm_dup(comm_, &twin));
+    return std::make_unique<MpiCommunicator>(twin, max_count_, /*background=*/true);
   }
 
   void Abort(int exit_code) override {
@@ -230,10 +238,23 @@ class MpiCommunicator : public Communicator {
     return WaitForAll(requests, tensor.dtype(), count);
   }
 
+  // MPI_Waitall that sleeps between looks. Open MPI's own keeps its core busy, and takes half of it from a thread that
+  // computes there.
+  static int SleepForAll(std::vector<MPI_Request>& requests, std::vector<MPI_Status>& statuses) {
+    constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 50'000};
+    while (true) {
+      int done = 0;
+      const int code = MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, statuses.data());
+      if (code != MPI_SUCCESS || done) return code;
+      nanosleep(&kPause, nullptr);
+    }
+  }
+
   template <typename Count>
   absl::Status WaitForAll(std::vector<MPI_Request>& requests, DType dtype, Count&& count) {
     std::vector<MPI_Status> statuses(requests.size());
-    const int code = MPI_Waitall(static_cast<int>(requests.size()), requests.data(), statuses.data());
+    const int code = background_ ? SleepForAll(requests, statuses)
+                                 : MPI_Waitall(static_cast<int>(requests.size()), requests.data(), statuses.data());
     if (code == MPI_ERR_IN_STATUS) {
       for (const MPI_Status& status : statuses) {
         PHOTON_RETURN_IF_ERROR(ToStatus(status.MPI_ERROR, "MPI_Waitall"));
@@ -248,6 +269,7 @@ class MpiCommunicator : public Communicator {
 
   MPI_Comm comm_;
   int64_t max_count_;
+  bool background_;
   int rank_ = 0;
   int size_ = 1;
   std::vector<char> scratch_;  // keeps its memory from call to call

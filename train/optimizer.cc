@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/ops/adamw.h"
+#include "core/profiler.h"
 
 namespace photon {
 
@@ -15,6 +16,7 @@ Optimizer::Optimizer(const Context& context, ParameterSet& parameters, const Opt
       square_sum_(context.Empty({1}, DType::kF64)) {}
 
 double Optimizer::GradientNorm() const {
+  const Scope scope(context_, "gradient norm");
   ops::SumSquares(context_, parameters_.gradient(), square_sum_);
   double sum = 0;
   context_.ToHost(square_sum_, &sum);
@@ -22,6 +24,7 @@ double Optimizer::GradientNorm() const {
 }
 
 void Optimizer::Step(double lr, double gradient_norm) {
+  const Scope scope(context_, "optimizer");
   ++updates_;
   ops::AdamWStep step{.lr = lr,
                       .beta1 = config_.beta1(),

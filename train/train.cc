@@ -11,6 +11,7 @@
 #include "core/backend.h"
 #include "core/file.h"
 #include "core/matrix_peak.h"
+#include "core/profiler.h"
 #include "core/time.h"
 #include "data/loader.h"
 #include "data/open.h"
@@ -18,6 +19,7 @@
 #include "parallel/watchdog.h"
 #include "train/run_checkpoints.h"
 #include "train/signals.h"
+#include "train/step_profile.h"
 #include "train/trainer.h"
 #include "train/validation.h"
 
@@ -33,7 +35,8 @@ class TrainingRun {
         saved_config_(saved),
         mesh_(mesh),
         data_(std::move(data)),
-        context_(Device{}, CpuBackend(), arena_),
+        profile_(config_.training().profile_steps()),
+        context_(Device{}, CpuBackend(), arena_, /*stream=*/nullptr, profile_.profiler()),
         trainer_(config_, mesh_, context_, arena_),
         checkpoints_(context_, mesh_, saved_config_, trainer_.model().parameters(), trainer_.optimizer(),
                      data_.tokenizer == nullptr ? "" : data_.tokenizer->bytes()),
@@ -50,6 +53,7 @@ class TrainingRun {
   absl::Status Loop();
   absl::StatusOr<StepMetrics> OneStep(Loader& loader);
   void Report(const StepMetrics& metrics);
+  void EndProfiledStep();
   absl::Status ValidateNow();
   absl::Status Save();
   // What any rank was asked by a signal, agreed on by all.
@@ -60,6 +64,7 @@ class TrainingRun {
   const Mesh& mesh_;
   OpenedData data_;
   Arena arena_;
+  StepProfile profile_;
   Context context_;
   Trainer trainer_;
   RunCheckpoints checkpoints_;
@@ -175,15 +180,28 @@ absl::Status TrainingRun::Loop() {
 
 absl::StatusOr<StepMetrics> TrainingRun::OneStep(Loader& loader) {
   const double started = Now();
-  absl::StatusOr<StepData> data = loader.Next();
+  profile_.BeginStep(arena_);
+  absl::StatusOr<StepData> data = [&] {
+    const Scope scope(context_, "data");
+    return loader.Next();
+  }();
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "training data", data.status()));
   const double waited = Now() - started;
   PHOTON_ASSIGN_OR_RETURN(StepMetrics metrics, trainer_.Step(std::move(data->microbatches)));
+  EndProfiledStep();
   metrics.data_s = waited;
   metrics.step_s = Now() - started;
   metrics.tokens_per_s = metrics.tokens / metrics.step_s;
   metrics.mfu = trainer_.step_flops() / metrics.step_s / peak_flops_;
   return metrics;
+}
+
+void TrainingRun::EndProfiledStep() {
+  for (const GradientReducer::Busy& busy : trainer_.reducer().busy()) profile_.AddReduction(busy.begin, busy.end);
+  if (!profile_.EndStep(arena_)) return;
+  const absl::Status written = profile_.Write(config_.run_dir(), mesh_.world().rank());
+  if (!written.ok()) spdlog::warn("{}", std::string(written.message()));
+  if (leads()) spdlog::info("{}", profile_.Table());
 }
 
 void TrainingRun::Report(const StepMetrics& metrics) {
@@ -247,6 +265,7 @@ absl::Status Train(const RunConfig& requested, const TrainOptions& options) {
   PHOTON_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(*world, config.parallel()));
   std::vector<Communicator*> watched = {world.get()};
   for (int axis = 0; axis < kMeshAxes; ++axis) watched.push_back(&mesh.axis(static_cast<MeshAxis>(axis)));
+  if (mesh.gradients() != nullptr) watched.push_back(mesh.gradients());
   const Watchdog watchdog(watched, config.parallel().collective_timeout_s());
   absl::StatusOr<OpenedData> data = OpenData(config.data(), config.model().vocab_size(), ChunkProduct(config.model()));
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "open data", data.status()));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "core/profiler.h"
 #include "core/time.h"
 #include "model/flops.h"
 #include "train/schedule.h"
@@ -37,12 +38,15 @@ Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& conte
       model_(BuildModel(config, mesh, context)),
       optimizer_(context, model_->parameters(), config.training().optimizer()),
       stage_(*model_, context, config.training().objective(), ForwardOf(config.training())),
+      reducer_(model_->parameters(), mesh.axis(MeshAxis::kDp), mesh.gradients(),
+               static_cast<int64_t>(1e6 * config.parallel().bucket_mb())),
       health_(config.training().health(), state_),
       step_flops_(TrainingFlops(config.model(), config.data().sequence_length()) *
                   config.training().batch_sequences()) {}
 
 absl::StatusOr<LossCounts> Trainer::GlobalCounts(const std::vector<TokenBatch>& microbatches,
                                                  int64_t* real_tokens) const {
+  const Scope scope(context_, "loss counts");
   LossCounts counts{.tokens = 0, .units = std::vector<int64_t>(config_.model().levels_size())};
   int64_t real = 0;
   for (const TokenBatch& batch : microbatches) {
@@ -59,19 +63,18 @@ absl::StatusOr<LossCounts> Trainer::GlobalCounts(const std::vector<TokenBatch>& 
   return counts;
 }
 
-absl::Status Trainer::ReduceGradients() {
-  return mesh_.axis(MeshAxis::kDp).AllReduce("gradients", model_->parameters().gradient(), Reduction::kSum);
-}
-
 absl::StatusOr<StepMetrics> Trainer::Step(std::vector<TokenBatch> microbatches) {
   const TrainingConfig& training = config_.training();
   StepMetrics m;
   const double started = Now();
   int64_t real_tokens = 0;
   PHOTON_ASSIGN_OR_RETURN(const LossCounts counts, GlobalCounts(microbatches, &real_tokens));
-  model_->parameters().ZeroGradients(context_);
+  {
+    const Scope scope(context_, "zero gradients");
+    model_->parameters().ZeroGradients(context_);
+  }
   const int count = static_cast<int>(microbatches.size());
-  stage_.BeginStep(std::move(microbatches), counts, /*hook=*/{});
+  stage_.BeginStep(std::move(microbatches), counts, reducer_.Begin());
   for (int i = 0; i < count; ++i) {
     stage_.Forward(i, {}, i == count - 1);
     stage_.Backward(i, {}, /*split_weights=*/false);
@@ -81,8 +84,11 @@ absl::StatusOr<StepMetrics> Trainer::Step(std::vector<TokenBatch> microbatches) 
 
   std::vector<double> totals = {sums.nll};
   totals.insert(totals.end(), sums.distances.begin(), sums.distances.end());
-  PHOTON_RETURN_IF_ERROR(mesh_.axis(MeshAxis::kDp).AllReduce("loss", View(totals), Reduction::kSum));
-  PHOTON_RETURN_IF_ERROR(ReduceGradients());
+  {
+    const Scope scope(context_, "reduction");
+    PHOTON_RETURN_IF_ERROR(mesh_.axis(MeshAxis::kDp).AllReduce("loss", View(totals), Reduction::kSum));
+    PHOTON_RETURN_IF_ERROR(reducer_.Finish());
+  }
   const double reduced = Now();
 
   state_.set_step(state_.step() + 1);

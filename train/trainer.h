@@ -8,6 +8,7 @@
 #include "core/allocator.h"
 #include "model/training_stage.h"
 #include "parallel/mesh.h"
+#include "train/gradient_reducer.h"
 #include "train/health.h"
 #include "train/metrics.h"
 #include "train/optimizer.h"
@@ -39,10 +40,10 @@ class Trainer {
 
   // Forward and backward matrix work of one step over all ranks, FLOPs.
   double step_flops() const { return step_flops_; }
+  const GradientReducer& reducer() const { return reducer_; }
 
  private:
   absl::StatusOr<LossCounts> GlobalCounts(const std::vector<TokenBatch>& microbatches, int64_t* real_tokens) const;
-  absl::Status ReduceGradients();
 
   RunConfig config_;
   const Mesh& mesh_;
@@ -51,6 +52,7 @@ class Trainer {
   std::unique_ptr<LanguageModel> model_;
   Optimizer optimizer_;
   TrainingStage stage_;
+  GradientReducer reducer_;
   RunState state_;  // before health_, which begins from it
   HealthMonitor health_;
   double step_flops_;

@@ -115,6 +115,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{{"checkpoint.keep_last=-1"}, "checkpoint.keep_last", "use 0 or more"},
         Bad{{"parallel.dp=3"}, "parallel.dp = 3 does not match the 2 ranks", "start 3 ranks"},
         Bad{{"parallel.collective_timeout_s=0"}, "parallel.collective_timeout_s", "above 0"},
+        Bad{{"parallel.bucket_mb=0"}, "parallel.bucket_mb", "above 0"},
         Bad{{"run_dir=\"\""}, "run_dir is empty", "name the folder"}));
 
 TEST(ValidateRun, AcceptsPossibleConfigs) {

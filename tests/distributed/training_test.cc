@@ -28,6 +28,15 @@ TEST_F(MpiTraining, IsThatOfThreads) {
   ExpectSameBits(run.Result(), TrainSteps(World().size(), config_, tokens_, 4));
 }
 
+TEST_F(MpiTraining, OverlappedIsThatOfThreads) {
+  const Outcome plain = TrainSteps(World().size(), config_, tokens_, 4);
+  config_.mutable_parallel()->set_overlap_reduction(true);
+  config_.mutable_parallel()->set_bucket_mb(0.02);
+  RankRun run(config_, World(), tokens_);
+  ASSERT_TRUE(run.TrainTo(4).ok());
+  ExpectSameBits(run.Result(), plain);
+}
+
 TEST_F(MpiTraining, ResumesToTheBit) {
   const Outcome straight = TrainSteps(World().size(), config_, tokens_, 4);
   {
