@@ -12,8 +12,8 @@ Prints a line for each quantity; exit code 1 where one is off, 77 where this Pyt
 Tolerances. Both sides sum the same terms in f32, in different orders. A product over n = 72 terms (the longest inner
 dimension but the head's) is off by about sqrt(n) u = 5e-7, u = 2^-24, relative to the size of its terms; some twenty
 products follow each other, errors are independent and add as sqrt(20): 2e-6 for one row's log-probability, 1e-5 with a
-margin of five. A mean over rows is better, not worse; losses get the same 1e-5, which is what "equal" was to mean. The
-gradient's norm goes through all products twice and once more for the weights: 2e-5. Measured: below 1e-6, all of them.
+margin of five. Losses are means over hundreds of rows, whose errors mostly cancel: 3e-6. The gradient's norm goes
+through all products twice and once more for the weights: 2e-5. Measured: log-probabilities 3e-6, all others below 1e-6.
 """
 
 import argparse
@@ -36,7 +36,7 @@ except ImportError as error:
 
 import torch_models
 
-LOSS, GRADIENT, LOG_PROBABILITY = 1e-5, 2e-5, 1e-5
+LOSS, GRADIENT, LOG_PROBABILITY = 3e-6, 2e-5, 1e-5
 VOCABULARY, LENGTH, SEQUENCES = 61, 96, 6
 
 LEVEL = "levels { chunk: %d prefix: %d encoder_layers: %d decoder_layers: %d }"
@@ -186,7 +186,7 @@ def losses(model, batch, objective):
 
 def check_step(build, folder, case, check, texts):
     """Loss and gradient of a step at weights that were trained a little."""
-    trained = 8
+    trained = 40
     metrics = train(build, folder, case, {
         "training.steps": trained + 1, "checkpoint.every": trained,
         "training.optimizer.peak_lr": 0.01, "training.optimizer.warmup_steps": 2})[trained + 1]
@@ -245,7 +245,7 @@ def check_updates(build, folder, case, check, texts):
     ours, start = export(build, other, steps), export(build, folder, 1)
     flat = [torch.cat([p.detach().flatten() for p in m.parameters()]) for m in (model, ours, start)]
     parted = (flat[0] - flat[1]).norm() / (flat[1] - flat[2]).norm()
-    check.close(case, "weights parted by", 0.0, parted.item(), 1e-2)
+    check.close(case, "weights parted by", 0.0, parted.item(), 1e-4)
 
 
 def optimizer_of(model):

@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence, Union
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -55,18 +55,20 @@ def interleave(sides: Sequence[Side], rounds: int) -> List[List[Sample]]:
     return samples
 
 
-def compare(title: str, sides: Sequence[Side], *, unit: str, scale: float = 1.0, limit: Optional[float] = None,
-            limit_name: str = "limit", rounds: int = 5, settings: Optional[dict] = None) -> dict:
+def compare(title: str, sides: Sequence[Side], *, unit: str, scale: float = 1.0,
+            limit: Union[float, Callable[[], float], None] = None, limit_name: str = "limit", rounds: int = 5, settings: Optional[dict] = None) -> dict:
     """Runs `sides` (this project first) and prints a table and a JSON line; returns what the line says.
 
     unit       what a rate of work / seconds / scale is printed in, e.g. "MB/s" with scale=1e6
-    limit      the machine's bound of that rate, in units of work a second (not scaled); the table shows the share
+    limit      the machine's bound of that rate, in units of work a second (not scaled); the table shows the share. A
+               function is asked after the runs, for bounds that are measured in them
     settings   what was run: shapes, types, threads, versions. Goes into the JSON line
 
     The column `ours/it` is above 1 where this project is faster.
     """
     load = os.getloadavg()
     samples = interleave(sides, rounds)
+    limit = limit() if callable(limit) else limit
     rows = []
     for side, own in zip(sides, samples):
         rates = [s.rate for s in own]

@@ -1,0 +1,237 @@
+"""A training step (forward, backward, clipping, AdamW) of this project against PyTorch: the same model, shapes, number
+of threads and compute type, in turns.
+
+  python3 bench/peers/train_step.py [--model photon|block|flat ..] [--dtype f32|bf16 ..] [--threads N ..] [--rounds N]
+
+The models are those of build/bench/train_step: 34 to 37 M parameters, T = 1024, 8 sequences a step by default; it also
+counts the step's FLOPs and measures the matrix peak that shares are given of, for both sides. PyTorch runs in processes
+that live through all rounds, warmed up and compiled before the first. Contestants:
+
+  eager, compile, autotune           PyTorch as it is; torch.compile; torch.compile with mode max-autotune
+  .. autocast                        bf16 products by torch.autocast: f32 weights and residual stream, as this project
+  .. bf16 weights                    model and activations in bf16, f32 masters in the optimizer: faster, rounds more
+
+PyTorch gets what its users get from its tuning guide: fused attention, fused AdamW, head and loss in chunks
+(linear_cross_entropy), and an allocator that keeps memory instead of returning it to the system after every tensor.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+
+import common
+
+try:
+    import numpy  # noqa: F401 (torch_models needs it)
+    import torch
+except ImportError as error:
+    common.missing(error.name)
+
+import torch_models
+
+MODELS = ("photon", "block", "flat")
+PEERS = {"f32": ["eager", "compile", "autotune"],
+         "bf16": [f"{mode} {how}" for mode in ("eager", "compile", "autotune") for how in ("autocast", "bf16 weights")]}
+# glibc gives large blocks back to the system when they are freed, and gets them anew, page by page and zeroed, for the
+# next tensor. With these it keeps them. (jemalloc, which PyTorch's guide names, does the same.)
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 40), "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+
+
+def shape(kind):
+    """As AddLayers() of bench/train_step.cc: eight layers in all."""
+    config = {"vocab_size": 8192, "width": 512, "ffn": 1408, "heads": 8, "levels": []}
+    if kind == "flat":
+        return {**config, "layers": 8}
+    levels = 2 if kind == "photon" else 1
+    level = {"chunk": 4, "prefix": 2, "encoder_layers": 4 // levels, "decoder_layers": 4 // levels}
+    return {**config, "levels": [level] * levels}
+
+
+class Trainer:
+    """PyTorch's side: a model, its optimizer, one batch of random tokens."""
+
+    def __init__(self, kind, peer, sequences, length):
+        mode, _, how = peer.partition(" ")
+        model = torch_models.initialize(torch_models.create(shape(kind)))
+        self.autocast = how == "autocast"
+        self.masters = None
+        if how == "bf16 weights":
+            self.masters = [p.detach().clone().requires_grad_() for p in model.parameters()]
+            model = model.bfloat16()
+        self.model, self.parameters = model, list(model.parameters())
+        updated = self.masters or self.parameters
+        decay = [torch_models.decays(name) for name, _ in model.named_parameters()]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": [p for p, d in zip(updated, decay) if d], "weight_decay": 0.1},
+             {"params": [p for p, d in zip(updated, decay) if not d], "weight_decay": 0.0}],
+            lr=3e-4, betas=(0.9, 0.95), eps=1e-8, fused=True)
+        self.tokens = torch.randint(0, model.config["vocab_size"], (sequences, length),
+                                    generator=torch.Generator().manual_seed(1))
+        self.loss = self.eager_loss
+        if mode != "eager":
+            with torch.no_grad():  # makes the tables of the rotation, so that they are constants to the compiler
+                self.eager_loss(self.tokens[:1])
+            options = {"mode": "max-autotune"} if mode == "autotune" else {}
+            self.loss = torch.compile(self.eager_loss, dynamic=False, **options)
+
+    def eager_loss(self, tokens):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+            hidden, _ = self.model(tokens)
+            return torch_models.cross_entropy(self.model, hidden, tokens, fused=True)
+
+    def step(self):
+        loss = self.loss(self.tokens)
+        loss.backward()
+        updated = self.parameters
+        if self.masters:
+            updated = self.masters
+            for master, p in zip(self.masters, self.parameters):
+                master.grad = p.grad.float()
+        torch.nn.utils.clip_grad_norm_(updated, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
+        if self.masters:
+            with torch.no_grad():
+                torch._foreach_copy_(self.parameters, self.masters)
+        return loss.item()
+
+
+def serve(job):
+    """A worker: prepares, then runs as many steps as each line of its input says and answers with JSON."""
+    warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")  # RMSNorm under autocast
+    torch.set_num_threads(job["threads"])
+    trainer = Trainer(job["model"], job["peer"], job["sequences"], job["length"])
+    start = time.perf_counter()
+    loss = [trainer.step() for _ in range(2)][-1]
+    count = sum(p.numel() for p in trainer.parameters)
+    answer({"ready_s": time.perf_counter() - start, "loss": loss, "parameters": count})
+    for line in sys.stdin:
+        seconds = []
+        for _ in range(int(line)):
+            start = time.perf_counter()
+            trainer.step()
+            seconds.append(time.perf_counter() - start)
+        answer({"seconds": statistics.median(seconds), "peak_rss": peak_rss()})
+
+
+def answer(message):
+    print(json.dumps(message), flush=True)
+
+
+def peak_rss():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class Worker:
+    """A process with one PyTorch contestant."""
+
+    def __init__(self, job):
+        self.tokens = job["sequences"] * job["length"]
+        command = [sys.executable, __file__, "--worker", json.dumps(job)]
+        environment = dict(os.environ, OMP_NUM_THREADS=str(job["threads"]), **KEEP_MEMORY)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env=environment)
+        self.ready = self.read()
+
+    def read(self):
+        for line in self.process.stdout:  # a compiler may have printed something of its own
+            if line.startswith("{"):
+                return json.loads(line)
+        raise common.ProgramFailed(f"the PyTorch process ended with {self.process.wait()}; its errors stand above")
+
+    def run(self, steps):
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        said = self.read()
+        return common.Sample(self.tokens, said["seconds"], {"peak MiB": said["peak_rss"] / 2**20})
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Ours:
+    """This project's side: build/bench/train_step, a process for every round. Its first step is not timed."""
+
+    def __init__(self, build, job, steps):
+        self.command = [build / "bench" / "train_step", "--steps", steps]
+        for field in ("model", "dtype", "sequences", "length"):
+            self.command += [f"--{field}", job[field]]
+        self.threads = job["threads"]
+        self.peaks, self.said = [], None
+
+    def run(self):
+        finished = common.run_program(self.command, threads=self.threads)
+        self.said = finished.json
+        self.peaks.append(self.said["peak_flops_per_s"])
+        return common.Sample(self.said["tokens"], self.said["step_s"], {"peak MiB": finished.peak_rss / 2**20})
+
+    def tokens_limit(self):
+        """Tokens a second at the matrix peak: the best measurement, others were disturbed."""
+        return max(self.peaks) / (self.said["flops"] / self.said["tokens"])
+
+
+def measure(arguments, model, dtype, threads):
+    job = {"model": model, "dtype": dtype, "threads": threads, "sequences": arguments.sequences,
+           "length": arguments.length}
+    ours = Ours(arguments.build, job, arguments.steps)
+    sides, workers, failed = [common.Side("photon", ours.run)], [], {}
+    try:
+        for peer in PEERS[dtype]:
+            if arguments.peer and peer.split(" ")[0] not in arguments.peer:
+                continue
+            try:
+                worker = Worker({**job, "peer": peer})
+            except common.ProgramFailed as error:  # max-autotune and compilers come and go with PyTorch's versions
+                failed[peer] = str(error)
+                continue
+            workers.append(worker)
+            ready = worker.ready
+            print(f"torch {peer}: ready after {ready['ready_s']:.0f} s, loss {ready['loss']:.4f}", flush=True)
+            sides.append(common.Side(f"torch {peer}", lambda worker=worker: worker.run(arguments.steps)))
+        for peer in failed:
+            print(f"torch {peer} did not start", flush=True)
+        settings = {**job, "torch": torch.__version__, "steps a round": arguments.steps}
+        if workers:
+            settings["parameters"] = workers[0].ready["parameters"]
+        if failed:
+            settings["did not start"] = failed
+        return common.compare(f"train_step {model}", sides, unit="tokens/s", limit=ours.tokens_limit,
+                              limit_name="at the matrix peak", rounds=arguments.rounds, settings=settings)
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common.add_build_option(parser)
+    parser.add_argument("--model", nargs="+", choices=MODELS, default=["photon"])
+    parser.add_argument("--dtype", nargs="+", choices=list(PEERS), default=list(PEERS))
+    parser.add_argument("--threads", nargs="+", type=int, default=[os.cpu_count()])
+    parser.add_argument("--peer", nargs="+", choices=["eager", "compile", "autotune"], help="only these")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=3, help="steps a round (default: 3)")
+    parser.add_argument("--sequences", type=int, default=8)
+    parser.add_argument("--length", type=int, default=1024, help="tokens of a sequence, T")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        return serve(json.loads(arguments.worker))
+    for combination in itertools.product(arguments.model, arguments.dtype, arguments.threads):
+        measure(arguments, *combination)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except common.ProgramFailed as error:
+        sys.exit(str(error))
