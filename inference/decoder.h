@@ -15,6 +15,10 @@ namespace photon {
 
 using States = absl::Span<DecodingState* const>;
 
+// Prompts are read in parts of about so many tokens, so that only caches grow with their length: the activations of
+// 2048 tokens (tens of MB in a model of 100 M parameters), and products large enough to run at full speed.
+inline constexpr int64_t kPrefillTokens = 2048;
+
 class Decoder {
  public:
   virtual ~Decoder() = default;

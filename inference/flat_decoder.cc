@@ -17,27 +17,34 @@ void FlatDecoder::Prefill(DecodingState& state, absl::Span<const int32_t> prompt
   if (prompt.empty()) return;
   state.tokens = static_cast<int64_t>(prompt.size());
   state.chunk = {prompt.back()};  // read by the next NextLogits, whose hidden vector it yields
-  if (prompt.size() == 1) return;
-  Tape tape(context_, Tape::Mode::kEvaluate);
   const absl::Span<const int32_t> read = prompt.first(prompt.size() - 1);
-  const Var embedded = model_.EmbedTokens(tape, UploadIds(context_, read));
-  model_.stack().Extend(context_, embedded.value, {&*state.encoders[0]}, model_.RopeTable(context_, read.size()));
+  DecodingState* const states[] = {&state};
+  for (size_t begin = 0; begin < read.size(); begin += kPrefillTokens)
+    Read(states, read.subspan(begin, kPrefillTokens));
+}
+
+Tensor FlatDecoder::Read(States states, absl::Span<const int32_t> tokens) const {
+  const int64_t each = static_cast<int64_t>(tokens.size() / states.size());
+  std::vector<KvCache*> caches;
+  int64_t positions = 0;
+  for (DecodingState* state : states) {
+    caches.push_back(&*state->encoders[0]);
+    positions = std::max(positions, caches.back()->length() + each);
+  }
+  Tape tape(context_, Tape::Mode::kEvaluate);
+  const Var embedded = model_.EmbedTokens(tape, UploadIds(context_, tokens));
+  return model_.stack().Extend(context_, embedded.value, caches, model_.RopeTable(context_, positions));
 }
 
 Tensor FlatDecoder::NextLogits(States states) const {
   std::vector<int32_t> ids;
-  std::vector<KvCache*> caches;
-  int64_t positions = 0;
   for (DecodingState* state : states) {
     PHOTON_CHECK_EQ(state->chunk.size(), 1u) << "unread tokens of a flat sequence";
     ids.push_back(state->chunk[0]);
     state->chunk.clear();
-    caches.push_back(&*state->encoders[0]);
-    positions = std::max(positions, state->tokens);
   }
+  const Tensor hidden = Read(states, ids);
   Tape tape(context_, Tape::Mode::kEvaluate);
-  const Var embedded = model_.EmbedTokens(tape, UploadIds(context_, ids));
-  const Tensor hidden = model_.stack().Extend(context_, embedded.value, caches, model_.RopeTable(context_, positions));
   return model_.Head(tape, Var(hidden)).value;
 }
 

@@ -15,6 +15,10 @@ class FlatDecoder final : public Decoder {
   Tensor NextLogits(States states) const override;
   void Accept(States states, absl::Span<const int32_t> tokens) const override;
 
+  // The next tokens of every sequence, `tokens` [states * n], through the stack alone (nothing is accepted): the final
+  // norm's outputs, [states * n, D].
+  Tensor Read(States states, absl::Span<const int32_t> tokens) const;
+
  private:
   const Context& context_;
   const VanillaModel& model_;

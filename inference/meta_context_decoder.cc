@@ -68,24 +68,35 @@ std::vector<int32_t> MetaContextDecoder::DecodeChunks(const Tensor& sources, int
   return tokens;
 }
 
-std::vector<int32_t> MetaContextDecoder::Decode(States states, const Choose& choose) {
-  const PhotonModel& model = decoder_.model();
-  const int top = model.levels();
+// All decoders above the tokens: S^1 of the next meta-context's level-1 units. `reconstructed`: Xh^(L-1), [states *
+// C_L, D].
+Tensor MetaContextDecoder::RollDown(States states, Tensor* reconstructed) {
   Tensor sources = decoder_.TopSources(states);
-  Tensor reconstructed;  // Xh^(L-1), [states * C_L, D]
-  for (int l = top; l >= 2; --l) {
+  for (int l = decoder_.model().levels(); l >= 2; --l) {
     sources = RollOut(l, sources);
-    if (l == top) reconstructed = sources;
+    if (l == decoder_.model().levels()) *reconstructed = sources;
   }
-  const std::vector<int32_t> tokens = DecodeChunks(sources, static_cast<int64_t>(states.size()), choose);
-  if (feedback_ == Feedback::kTokens) {
-    decoder_.EncodeMetaContexts(states, tokens);
-    return tokens;
-  }
+  return sources;
+}
+
+Tensor MetaContextDecoder::Advance(States states) {
+  PHOTON_CHECK(feedback_ == Feedback::kReconstruction);
+  const int top = decoder_.model().levels();
+  Tensor reconstructed;
+  const Tensor sources = RollDown(states, &reconstructed);
   Tape tape(context_, Tape::Mode::kEvaluate);
-  const Tensor chunks = model.level(top).chunker.Forward(tape, Var(reconstructed)).value;
+  const Tensor chunks = decoder_.model().level(top).chunker.Forward(tape, Var(reconstructed)).value;
   decoder_.SetTops(states, decoder_.StepEncoder(top, chunks, states));
   for (DecodingState* state : states) state->tokens += decoder_.meta_context();
+  return sources;
+}
+
+std::vector<int32_t> MetaContextDecoder::Decode(States states, const Choose& choose) {
+  const int64_t sequences = static_cast<int64_t>(states.size());
+  if (feedback_ == Feedback::kReconstruction) return DecodeChunks(Advance(states), sequences, choose);
+  Tensor reconstructed;
+  const std::vector<int32_t> tokens = DecodeChunks(RollDown(states, &reconstructed), sequences, choose);
+  decoder_.EncodeMetaContexts(states, tokens);
   return tokens;
 }
 

@@ -32,6 +32,9 @@ class MetaContextDecoder {
   void TakeOver(States states) const;
   // Decodes the next meta-context of every sequence: [states * C_<=L] tokens, one sequence after the other.
   std::vector<int32_t> Decode(States states, const Choose& choose);
+  // rec only: goes on by one meta-context, whatever its tokens are. Returns the sources S^1 of its level-1 units,
+  // [states * units, D].
+  Tensor Advance(States states);
 
   int64_t tokens() const { return decoder_.meta_context(); }         // in a meta-context
   int64_t chunk() const { return decoder_.model().level(1).chunk; }  // tokens chosen one after the other: C_1
@@ -40,6 +43,7 @@ class MetaContextDecoder {
  private:
   std::vector<KvCache*> EmptyWindows(int l, int64_t count);
   Tensor RollOut(int l, const Tensor& sources);
+  Tensor RollDown(States states, Tensor* reconstructed);
   std::vector<int32_t> DecodeChunks(const Tensor& sources, int64_t sequences, const Choose& choose);
 
   const Context& context_;

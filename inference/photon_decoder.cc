@@ -79,7 +79,10 @@ void PhotonDecoder::Prefill(DecodingState& state, absl::Span<const int32_t> prom
   const int64_t whole = static_cast<int64_t>(prompt.size()) / meta_context();
   const int64_t bulk = std::max<int64_t>(whole - decoded, 0) * meta_context();
   DecodingState* const states[] = {&state};
-  EncodeMetaContexts(states, prompt.first(bulk));
+  const int64_t slice = (kPrefillTokens + meta_context() - 1) / meta_context() * meta_context();
+  for (int64_t begin = 0; begin < bulk; begin += slice) {
+    EncodeMetaContexts(states, prompt.subspan(begin, std::min(slice, bulk - begin)));
+  }
 
   absl::Span<const int32_t> rest = prompt.subspan(bulk);
   const int64_t chunk = model_.level(1).chunk;
@@ -242,15 +245,16 @@ Tensor PhotonDecoder::EncodeGroups(int l, const Tensor& chunks, States states) c
   return model_.level(l).encoder.Forward(tape, Var(chunks), plan, rope, /*recompute=*/false).value;
 }
 
-void PhotonDecoder::EncodeMetaContexts(States states, absl::Span<const int32_t> tokens) const {
-  if (tokens.empty()) return;
+std::vector<Tensor> PhotonDecoder::EncodeMetaContexts(States states, absl::Span<const int32_t> tokens) const {
   const int64_t each = static_cast<int64_t>(tokens.size() / states.size());
-  PHOTON_CHECK_EQ(each % meta_context(), 0);
+  PHOTON_CHECK(each > 0 && each % meta_context() == 0) << each << " tokens";
   Tape tape(context_, Tape::Mode::kEvaluate);
-  Var x = model_.EmbedForEncoder(tape, UploadIds(context_, tokens));
+  Var below = model_.EmbedForEncoder(tape, UploadIds(context_, tokens));
+  std::vector<Tensor> encoded;
   for (int l = 1; l <= model_.levels(); ++l) {
-    const Tensor chunks = model_.level(l).chunker.Forward(tape, x).value;
-    x = Var(grouped(l) ? EncodeGroups(l, chunks, states) : EncodeOn(l, chunks, states));
+    const Tensor chunks = model_.level(l).chunker.Forward(tape, below).value;
+    encoded.push_back(grouped(l) ? EncodeGroups(l, chunks, states) : EncodeOn(l, chunks, states));
+    below = Var(encoded.back());
   }
   std::vector<int32_t> last;
   for (size_t i = 0; i < states.size(); ++i) {
@@ -258,7 +262,8 @@ void PhotonDecoder::EncodeMetaContexts(States states, absl::Span<const int32_t> 
     states[i]->tokens += each;
     last.push_back(static_cast<int32_t>((i + 1) * each / meta_context() - 1));
   }
-  SetTops(states, PickRows(context_, x.value, last));
+  SetTops(states, PickRows(context_, encoded.back(), last));
+  return encoded;
 }
 
 }  // namespace photon

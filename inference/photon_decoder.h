@@ -14,14 +14,15 @@ class PhotonDecoder final : public Decoder {
   PhotonDecoder(const Context& context, const PhotonModel& model);
 
   DecodingState NewState(int64_t expected_tokens) const override;
-  // Whole meta-contexts go through the encoders in bulk, the rest chunk by chunk.
+  // Whole meta-contexts go through the encoders in bulk, kPrefillTokens at a time, the rest chunk by chunk.
   void Prefill(DecodingState& state, absl::Span<const int32_t> prompt) const override;
   Tensor NextLogits(States states) const override;
   void Accept(States states, absl::Span<const int32_t> tokens) const override;
 
   // Pieces that the other modes share. States at a meta-context boundary, each given the same number of whole
-  // meta-contexts, `tokens` [states * n]: encoders, bottom-up, nothing decoded.
-  void EncodeMetaContexts(States states, absl::Span<const int32_t> tokens) const;
+  // meta-contexts (one at least), `tokens` [states * n]: encoders, bottom-up, nothing decoded. Returns X^l [M_l, D] of
+  // the new units, [l - 1].
+  std::vector<Tensor> EncodeMetaContexts(States states, absl::Span<const int32_t> tokens) const;
   // One new position per sequence, A^l [n, D], through encoder l: X^l [n, D].
   Tensor StepEncoder(int l, const Tensor& chunks, States states) const;
   // S^L of each sequence's next meta-context, [n, D].

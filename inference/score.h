@@ -1,18 +1,41 @@
 // Log-likelihood of given tokens.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "inference/generate_options.h"
 #include "model/language_model.h"
 
 namespace photon {
 
-// Natural-log probabilities of tokens 2..T, each given all before it: T - 1 values, by the training forward. Any
-// length, beyond the training length too. Logits exist for a slice of the tokens at a time. kInvalidArgument for no
-// tokens and for ids outside the vocabulary.
+struct ScoreOptions {
+  // kHier: the training forward. kRec: the first `exact_prefix` tokens are read exactly, then the states advance by rec
+  // and the tokens are forced. At L <= 1 both are the training forward.
+  GenerationMode mode = GenerationMode::kHier;
+  int64_t exact_prefix = 0;       // a multiple of C_<=L
+  int64_t segment_tokens = 2048;  // read at a time, of all sequences together; rounded up to meta-contexts
+};
+
+// kInvalidArgument naming the option: mode hier-parallel, rec where the model has shift ALL, a prefix that is no
+// multiple of C_<=L (with the nearest ones).
+absl::Status ValidateScoring(const ScoreOptions& options, const ModelConfig& config);
+
+// Natural-log probabilities of tokens 2..T of a sequence, each given all before it: T - 1 values. Any length, beyond
+// the training length too: what grows with it is the caches (docs/generation.md, memory). `progress` is told how many
+// tokens have been read. kInvalidArgument for no tokens, ids outside the vocabulary, and as ValidateScoring.
+using ScoreProgress = std::function<void(int64_t tokens)>;
 absl::StatusOr<std::vector<double>> ScoreTokens(const Context& context, const LanguageModel& model,
-                                                absl::Span<const int32_t> tokens);
+                                                absl::Span<const int32_t> tokens, const ScoreOptions& options = {},
+                                                const ScoreProgress& progress = nullptr);
+
+// Several sequences at once, each padded to the longest: their results, in order. They differ from those of a sequence
+// alone by rounding at most.
+absl::StatusOr<std::vector<std::vector<double>>> ScoreBatch(const Context& context, const LanguageModel& model,
+                                                            absl::Span<const std::vector<int32_t>> sequences,
+                                                            const ScoreOptions& options = {},
+                                                            const ScoreProgress& progress = nullptr);
 
 }  // namespace photon

@@ -1,0 +1,189 @@
+#include "inference/segment_scorer.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "core/ops/cross_entropy.h"
+#include "core/ops/elementwise.h"
+#include "core/ops/rows.h"
+#include "inference/flat_decoder.h"
+#include "inference/meta_context_decoder.h"
+#include "inference/rows.h"
+
+namespace photon {
+namespace {
+
+constexpr int64_t kSliceTokens = 256;  // logits of a slice at V = 32,000: 33 MB in fp32
+
+class SequenceStates {
+ public:
+  SequenceStates(const Decoder& decoder, int64_t sequences, int64_t expected_tokens) {
+    for (int64_t i = 0; i < sequences; ++i) states_.push_back(decoder.NewState(expected_tokens));
+    for (DecodingState& state : states_) pointers_.push_back(&state);
+  }
+  States all() const { return pointers_; }
+  StateBytes bytes() const {
+    StateBytes sum;
+    for (const DecodingState& state : states_) {
+      sum.context += state.bytes().context;
+      sum.windows += state.bytes().windows;
+    }
+    return sum;
+  }
+
+ private:
+  std::vector<DecodingState> states_;
+  std::vector<DecodingState*> pointers_;
+};
+
+// log p of the targets under `logits` [n, V]; adds to `out`.
+void AppendLogProbabilities(const Context& context, Tape& tape, const Tensor& logits, absl::Span<const int32_t> targets,
+                            DType dtype, std::vector<double>& out) {
+  const Tensor nll = context.Empty({logits.dim(0)}, dtype);
+  ops::CrossEntropy(tape, Var(logits), UploadIds(context, targets), Tensor(), nll);
+  for (const double value : ToHostDoubles(context, nll)) out.push_back(value == 0 ? 0 : -value);
+}
+
+class FlatSegmentScorer final : public SegmentScorer {
+ public:
+  FlatSegmentScorer(const Context& context, const VanillaModel& model, int64_t sequences, int64_t expected_tokens)
+      : context_(context), model_(model), decoder_(context, model), states_(decoder_, sequences, expected_tokens) {}
+
+  std::vector<double> Read(absl::Span<const int32_t> tokens, absl::Span<const int32_t> targets) override {
+    const Tensor hidden = decoder_.Read(states_.all(), tokens);
+    std::vector<double> log_probabilities;
+    Tape tape(context_, Tape::Mode::kEvaluate);
+    for (int64_t begin = 0; begin < hidden.dim(0); begin += kSliceTokens) {
+      const Tensor rows = hidden.Rows(begin, std::min(begin + kSliceTokens, hidden.dim(0)));
+      AppendLogProbabilities(context_, tape, model_.Head(tape, Var(rows)).value, targets.subspan(begin, rows.dim(0)),
+                             model_.master_type(), log_probabilities);
+    }
+    return log_probabilities;
+  }
+  void BeginRec() override { PHOTON_CHECK(false) << "a flat model has no rec"; }
+  StateBytes bytes() const override { return states_.bytes(); }
+
+ private:
+  const Context& context_;
+  const VanillaModel& model_;
+  FlatDecoder decoder_;
+  SequenceStates states_;
+};
+
+class PhotonSegmentScorer final : public SegmentScorer {
+ public:
+  PhotonSegmentScorer(const Context& context, const PhotonModel& model, int64_t sequences, int64_t expected_tokens)
+      : context_(context), model_(model), decoder_(context, model), states_(decoder_, sequences, expected_tokens) {}
+
+  std::vector<double> Read(absl::Span<const int32_t> tokens, absl::Span<const int32_t> targets) override {
+    return ScoreChunks(rec_ ? RecSources(static_cast<int64_t>(tokens.size())) : ExactSources(tokens), tokens, targets);
+  }
+  void BeginRec() override {
+    rec_.emplace(context_, decoder_, MetaContextDecoder::Feedback::kReconstruction);
+    rec_->TakeOver(states_.all());
+  }
+  StateBytes bytes() const override { return states_.bytes(); }
+
+ private:
+  int64_t sequences() const { return static_cast<int64_t>(states_.all().size()); }
+  Tensor ExactSources(absl::Span<const int32_t> tokens) const;
+  Tensor ShiftOn(const Tensor& x, const Tensor& before) const;
+  Tensor ShiftAt(int l, const Tensor& x) const;
+  Tensor RecSources(int64_t tokens);
+  std::vector<double> ScoreChunks(const Tensor& sources, absl::Span<const int32_t> tokens,
+                                  absl::Span<const int32_t> targets) const;
+
+  const Context& context_;
+  const PhotonModel& model_;
+  PhotonDecoder decoder_;
+  SequenceStates states_;
+  std::optional<MetaContextDecoder> rec_;
+};
+
+// S^1 of the segment's level-1 units, [M_1, D], as the training forward has it.
+Tensor PhotonSegmentScorer::ExactSources(absl::Span<const int32_t> tokens) const {
+  const Tensor before = decoder_.TopSources(states_.all());
+  const Tensor tops = context_.Empty(before.shape(), before.dtype());
+  ops::Cast(context_, before, tops);  // encoding overwrites what a single state lends
+  const std::vector<Tensor> encoded = decoder_.EncodeMetaContexts(states_.all(), tokens);
+  Tape tape(context_, Tape::Mode::kEvaluate);
+  Tensor sources = ShiftOn(encoded.back(), tops);
+  const bool given = model_.config().contents() == ModelConfig::ENCODED;
+  for (int l = model_.levels(); l >= 2; --l) {
+    sources = model_.DecodeLevel(tape, l, Var(sources), given ? Var(encoded[l - 2]) : Var()).value;
+    if (model_.shifts(l - 1)) sources = ShiftAt(l - 1, sources);
+  }
+  return sources;
+}
+
+// Every sequence's rows of x [sequences * n, D] one place later, behind its row of `before` [sequences, D].
+Tensor PhotonSegmentScorer::ShiftOn(const Tensor& x, const Tensor& before) const {
+  const int64_t each = x.dim(0) / sequences();
+  std::vector<int32_t> index;
+  for (int64_t row = 0; row < x.dim(0); ++row) {
+    index.push_back(static_cast<int32_t>(row % each == 0 ? -1 - row / each : row - 1));
+  }
+  const Tensor shifted = context_.Empty(x.shape(), x.dtype());
+  ops::SelectRows(context_, x, before, UploadIds(context_, index), shifted);
+  return shifted;
+}
+
+// The same for Xh^l with shift ALL; the states remember the last rows.
+Tensor PhotonSegmentScorer::ShiftAt(int l, const Tensor& x) const {
+  const int64_t each = x.dim(0) / sequences();
+  std::vector<Tensor> before;
+  for (int64_t i = 0; i < sequences(); ++i) {
+    Tensor& last = states_.all()[i]->shifted[l - 1];
+    before.push_back(last);
+    last = context_.Empty({1, x.dim(1)}, x.dtype());
+    ops::Cast(context_, x.Rows((i + 1) * each - 1, (i + 1) * each), last);
+  }
+  return ShiftOn(x, JoinRows(context_, before));
+}
+
+// S^1 of the segment's level-1 units by rec: meta-context after meta-context, which is all that rec needs in order.
+Tensor PhotonSegmentScorer::RecSources(int64_t tokens) {
+  const int64_t steps = tokens / sequences() / decoder_.meta_context();
+  const int64_t units = decoder_.meta_context() / model_.level(1).chunk;
+  Tensor sources;
+  for (int64_t step = 0; step < steps; ++step) {
+    const Tensor next = rec_->Advance(states_.all());
+    if (step == 0) sources = context_.Empty({sequences() * steps * units, next.dim(1)}, next.dtype());
+    for (int64_t i = 0; i < sequences(); ++i) {
+      const int64_t row = (i * steps + step) * units;
+      ops::Cast(context_, next.Rows(i * units, (i + 1) * units), sources.Rows(row, row + units));
+    }
+  }
+  return sources;
+}
+
+std::vector<double> PhotonSegmentScorer::ScoreChunks(const Tensor& sources, absl::Span<const int32_t> tokens,
+                                                     absl::Span<const int32_t> targets) const {
+  const int64_t chunk = model_.level(1).chunk, slice = std::max<int64_t>(kSliceTokens / chunk, 1);
+  std::vector<double> log_probabilities;
+  Tape tape(context_, Tape::Mode::kEvaluate);
+  for (int64_t begin = 0; begin < sources.dim(0); begin += slice) {
+    const int64_t end = std::min(begin + slice, sources.dim(0));
+    const Var contents =
+        model_.EmbedTokens(tape, UploadIds(context_, tokens.subspan(begin * chunk, (end - begin) * chunk)));
+    const Var hidden = model_.DecodeLevel(tape, 1, Var(sources.Rows(begin, end)), contents);
+    AppendLogProbabilities(context_, tape, model_.Head(tape, hidden).value,
+                           targets.subspan(begin * chunk, (end - begin) * chunk), model_.master_type(),
+                           log_probabilities);
+  }
+  return log_probabilities;
+}
+
+}  // namespace
+
+std::unique_ptr<SegmentScorer> SegmentScorer::Create(const Context& context, const LanguageModel& model,
+                                                     int64_t sequences, int64_t expected_tokens) {
+  if (model.levels() == 0) {
+    return std::make_unique<FlatSegmentScorer>(context, static_cast<const VanillaModel&>(model), sequences,
+                                               expected_tokens);
+  }
+  return std::make_unique<PhotonSegmentScorer>(context, static_cast<const PhotonModel&>(model), sequences,
+                                               expected_tokens);
+}
+
+}  // namespace photon

@@ -1,0 +1,69 @@
+#include "launch/json_lines.h"
+
+#include <cerrno>
+#include <filesystem>
+#include <iostream>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "core/file.h"
+#include "launch/token_json.h"
+
+namespace photon {
+
+absl::StatusOr<JsonLines> JsonLines::Open(const std::string& path) {
+  JsonLines lines;
+  lines.name_ = path == "-" ? "stdin" : path;
+  if (path == "-") return lines;
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return absl::InvalidArgumentError(absl::StrCat("input ", path, ": is a folder; name a file of JSON lines"));
+  }
+  errno = 0;
+  lines.file_ = std::make_unique<std::ifstream>(path, std::ios::binary);
+  if (!*lines.file_) return FileError(errno, "input", path);
+  const uintmax_t size = std::filesystem::file_size(path, error);
+  if (!error) lines.bytes_ = static_cast<int64_t>(size);
+  return lines;
+}
+
+std::string JsonLines::At(int64_t number) const { return absl::StrCat(name_, ", line ", number); }
+
+absl::StatusOr<bool> JsonLines::Next(JsonLine* line) {
+  std::istream& stream = file_ != nullptr ? *file_ : std::cin;
+  std::string text;
+  do {
+    if (!std::getline(stream, text)) {
+      if (stream.bad()) return absl::DataLossError(absl::StrCat(At(number_ + 1), ": cannot be read"));
+      return false;
+    }
+    ++number_;
+    bytes_read_ += static_cast<int64_t>(text.size()) + 1;
+  } while (absl::StripAsciiWhitespace(text).empty());
+
+  *line = JsonLine();
+  line->number = number_;
+  const std::string at = At(number_);
+  const auto json = nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) return absl::InvalidArgumentError(absl::StrCat(at, ": not valid JSON"));
+  if (!json.is_object()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(at, ": holds ", json.type_name(), ", not an object with \"text\" or \"tokens\""));
+  }
+  if (json.contains("id")) line->id = json["id"];
+  if (json.contains("text") == json.contains("tokens")) {
+    return absl::InvalidArgumentError(absl::StrCat(at, ": give either \"text\" or \"tokens\""));
+  }
+  line->is_text = json.contains("text");
+  if (!line->is_text) {
+    PHOTON_ASSIGN_OR_RETURN(line->tokens, ParseTokenJson(json["tokens"].dump(), absl::StrCat(at, ": \"tokens\"")));
+    return true;
+  }
+  if (!json["text"].is_string()) {
+    return absl::InvalidArgumentError(absl::StrCat(at, ": \"text\" is ", json["text"].type_name(), ", not a string"));
+  }
+  line->text = json["text"].get<std::string>();
+  return true;
+}
+
+}  // namespace photon
