@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "configs/checks.h"
 #include "configs/config.h"
+#include "configs/data_weights.h"
 #include "configs/model_config.h"
 
 namespace photon {
@@ -16,10 +17,7 @@ absl::Status FirstFailure(std::initializer_list<absl::Status> checks) {
 }
 
 absl::Status ValidateData(const DataConfig& data, const ModelConfig& model) {
-  if (data.train().empty()) {
-    return absl::InvalidArgumentError(
-        "data.train is missing: give the PREFIX of PREFIX.bin and PREFIX.idx that `photon prepare --out PREFIX` wrote");
-  }
+  if (absl::Status s = ValidateSources(data); !s.ok()) return s;
   if (absl::Status s = FirstFailure({AtLeast("data.sequence_length", data.sequence_length(), 1),
                                      InRange("data.valid_fraction", data.valid_fraction(), 0, 1)});
       !s.ok()) {
@@ -118,6 +116,8 @@ absl::Status ValidateTraining(const TrainingConfig& training, int world_size) {
                        AtLeast(at + "health.max_skipped_in_row", training.health().max_skipped_in_row(), 0),
                        AtLeast(at + "valid_every", training.valid_every(), 0),
                        AtLeast(at + "valid_sequences", training.valid_sequences(), 0),
+                       AtLeast(at + "early_stop.patience", training.early_stop().patience(), 0),
+                       AtLeast(at + "early_stop.min_delta", training.early_stop().min_delta(), 0),
                        AtLeast(at + "log_every", training.log_every(), 1),
                        AtLeast(at + "profile_steps", training.profile_steps(), 0)});
 }

@@ -3,23 +3,24 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "configs/data.pb.h"
 #include "core/status.h"
-#include "data/dataset.h"
 #include "data/tokenizer.h"
+#include "data/training_data.h"
 
 namespace photon {
 
 struct OpenedData {
-  std::shared_ptr<const Dataset> train;
-  std::shared_ptr<const Dataset> valid;        // null where data.valid is unset and data.valid_fraction is 0
+  std::shared_ptr<const TrainingData> train;
+  std::vector<NamedDataset> valid;             // one a source; that of data.valid; or none (data.valid_fraction is 0)
   std::shared_ptr<const Tokenizer> tokenizer;  // null where the config names none and none lies beside the token file
 };
 
 // `vocab_size`: the model's. `default_align`: C_<=L, where data.align is unset. Refuses, naming field or file: token
 // files of another tokenizer than data.tokenizer, ids or a tokenizer beyond the model's vocabulary, a split that leaves
-// nothing.
+// nothing, and what FindSources refuses.
 absl::StatusOr<OpenedData> OpenData(const DataConfig& config, int64_t vocab_size, int64_t default_align);
 
 }  // namespace photon

@@ -34,8 +34,7 @@ double UnigramCounts::Entropy() const {
   return entropy;
 }
 
-absl::StatusOr<double> UnigramEntropy(const Dataset& dataset, int64_t samples) {
-  UnigramCounts counts;
+absl::Status AddScoredTokens(const Dataset& dataset, int64_t samples, UnigramCounts* counts) {
   std::vector<int32_t> scored;
   const int64_t last = samples > 0 ? std::min(samples, dataset.samples()) : dataset.samples();
   for (int64_t k = 0; k < last; ++k) {
@@ -44,8 +43,14 @@ absl::StatusOr<double> UnigramEntropy(const Dataset& dataset, int64_t samples) {
     for (size_t i = 0; i < batch.tokens.size(); ++i) {
       if (batch.scored[i]) scored.push_back(batch.tokens[i]);
     }
-    counts.Add(scored);
+    counts->Add(scored);
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<double> UnigramEntropy(const Dataset& dataset, int64_t samples) {
+  UnigramCounts counts;
+  PHOTON_RETURN_IF_ERROR(AddScoredTokens(dataset, samples, &counts));
   return counts.Entropy();
 }
 

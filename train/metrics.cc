@@ -67,8 +67,10 @@ void MetricsLog::WriteStep(const StepMetrics& m) {
   WriteLine(entry.dump());
 }
 
-void MetricsLog::WriteValidation(int64_t step, double loss, int64_t tokens) {
-  WriteLine(Json({{"step", step}, {"valid_loss", Number(loss)}, {"valid_tokens", tokens}}).dump());
+void MetricsLog::WriteValidation(int64_t step, double loss, int64_t tokens, const std::vector<SourceLoss>& sources) {
+  Json entry = {{"step", step}, {"valid_loss", Number(loss)}, {"valid_tokens", tokens}};
+  for (const SourceLoss& source : sources) entry["valid_loss_by_source"][source.name] = Number(source.loss);
+  WriteLine(entry.dump());
 }
 
 void MetricsLog::WriteLine(const std::string& json) {

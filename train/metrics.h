@@ -30,6 +30,12 @@ struct StepMetrics {
   std::string skipped = "";  // reason; empty: the update was applied
 };
 
+// The validation loss of one source of several.
+struct SourceLoss {
+  std::string name;
+  double loss = 0;
+};
+
 // Writes from rank 0 only.
 class MetricsLog {
  public:
@@ -39,7 +45,8 @@ class MetricsLog {
 
   // A line that can't be written (disk full) is lost and told; the file stays readable and later lines go on.
   void WriteStep(const StepMetrics& metrics);
-  void WriteValidation(int64_t step, double loss, int64_t tokens);
+  // `sources`: where there are several.
+  void WriteValidation(int64_t step, double loss, int64_t tokens, const std::vector<SourceLoss>& sources = {});
 
  private:
   void WriteLine(const std::string& json);

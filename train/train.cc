@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 
@@ -15,8 +16,9 @@
 #include "core/time.h"
 #include "data/loader.h"
 #include "data/open.h"
-#include "data/unigram.h"
 #include "parallel/watchdog.h"
+#include "train/data_progress.h"
+#include "train/early_stop.h"
 #include "train/run_checkpoints.h"
 #include "train/signals.h"
 #include "train/step_profile.h"
@@ -40,7 +42,8 @@ class TrainingRun {
         trainer_(config_, mesh_, context_, arena_),
         checkpoints_(context_, mesh_, saved_config_, trainer_.model().parameters(), trainer_.optimizer(),
                      data_.tokenizer == nullptr ? "" : data_.tokenizer->bytes()),
-        dp_(mesh_.axis(MeshAxis::kDp)) {}
+        dp_(mesh_.axis(MeshAxis::kDp)),
+        early_stop_(config_.training().early_stop()) {}
 
   absl::Status Run(bool resume);
 
@@ -48,13 +51,18 @@ class TrainingRun {
   bool leads() const { return mesh_.world().rank() == 0; }
   int64_t step() const { return trainer_.state().step(); }
   absl::Status Start(bool resume);
-  absl::Status OpenValidation();
+  absl::Status PrepareData();
+  absl::Status CheckResumed(const RunState& state);
+  RunState State() const;  // to be saved
   absl::Status MeasurePeak();
   absl::Status Loop();
   absl::StatusOr<StepMetrics> OneStep(Loader& loader);
   void Report(const StepMetrics& metrics);
   void EndProfiledStep();
-  absl::Status ValidateNow();
+  // Whether this validation is the best so far, where early stop is on.
+  absl::StatusOr<bool> ValidateNow();
+  absl::Status SaveAfter(const absl::Status& data_error);
+  void ReportEnd(bool stopped);
   absl::Status Save();
   // What any rank was asked by a signal, agreed on by all.
   absl::StatusOr<bool> AnyRank(const char* what, bool mine);
@@ -71,8 +79,10 @@ class TrainingRun {
   Communicator& dp_;
   SignalWatch signals_;
   std::optional<MetricsLog> log_;
-  std::vector<TokenBatch> validation_;
-  double unigram_entropy_ = 0;  // of the validation tokens
+  std::optional<DataProgress> progress_;
+  std::vector<DataFile> trained_on_;
+  ValidationSet validation_;
+  EarlyStop early_stop_;
   double peak_flops_ = 0;       // matrix peak of all ranks together
   double loop_started_ = 0;
   int64_t first_step_ = 0;
@@ -83,7 +93,7 @@ absl::Status TrainingRun::Run(bool resume) {
   PHOTON_RETURN_IF_ERROR(Start(resume));
   absl::Status status = Loop();
   if (leads()) {
-    if (const absl::Status plotted = PlotLoss(config_.run_dir(), unigram_entropy_); !plotted.ok()) {
+    if (const absl::Status plotted = PlotLoss(config_.run_dir(), validation_.unigram_entropy); !plotted.ok()) {
       spdlog::warn("{}", std::string(plotted.message()));
     }
   }
@@ -91,7 +101,7 @@ absl::Status TrainingRun::Run(bool resume) {
 }
 
 absl::Status TrainingRun::Start(bool resume) {
-  PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "validation data", OpenValidation()));
+  PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "data", PrepareData()));
   const bool has_checkpoints = leads() && !ListCheckpoints(config_.run_dir()).empty();
   absl::Status fresh;
   if (has_checkpoints && !resume) {
@@ -106,6 +116,7 @@ absl::Status TrainingRun::Start(bool resume) {
     if (state.has_value()) {
       trainer_.Restore(*state);
       last_saved_ = state->step();
+      PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "same data", CheckResumed(*state)));
     }
     if (leads()) {
       if (state.has_value()) spdlog::info("resumed at step {}", state->step());
@@ -128,12 +139,27 @@ absl::Status TrainingRun::Start(bool resume) {
   return MeasurePeak();
 }
 
-absl::Status TrainingRun::OpenValidation() {
-  if (data_.valid == nullptr) return absl::OkStatus();
-  PHOTON_ASSIGN_OR_RETURN(validation_, ValidationBatches(*data_.valid, config_.training(), dp_.rank(), dp_.size()));
-  PHOTON_ASSIGN_OR_RETURN(unigram_entropy_,
-                          UnigramEntropy(*data_.valid, ValidationSequences(*data_.valid, config_.training())));
+absl::Status TrainingRun::PrepareData() {
+  PHOTON_ASSIGN_OR_RETURN(
+      validation_, OpenValidation(data_.valid, data_.train->blend(), config_.training(), dp_.rank(), dp_.size()));
+  PHOTON_ASSIGN_OR_RETURN(progress_, DataProgress::Create(config_, data_.train));
+  PHOTON_ASSIGN_OR_RETURN(trained_on_, progress_->Identify());
   return absl::OkStatus();
+}
+
+absl::Status TrainingRun::CheckResumed(const RunState& state) {
+  early_stop_.Restore(state);
+  const absl::Status same = CheckSameData({state.data().begin(), state.data().end()}, trained_on_);
+  if (!config_.data().accept_changed()) return same;
+  if (!same.ok() && leads()) spdlog::warn("data.accept_changed: {}", std::string(same.message()));
+  return absl::OkStatus();
+}
+
+RunState TrainingRun::State() const {
+  RunState state = trainer_.state();
+  state.mutable_data()->Assign(trained_on_.begin(), trained_on_.end());
+  early_stop_.Save(&state);
+  return state;
 }
 
 absl::Status TrainingRun::MeasurePeak() {
@@ -157,25 +183,52 @@ absl::Status TrainingRun::Loop() {
                                                        .rank = dp_.rank(),
                                                        .ranks = dp_.size()}));
   loader->Seek(step());
+  if (leads()) {
+    for (const std::string& line : progress_->Plan()) spdlog::info("{}", line);
+  }
   first_step_ = step();
   loop_started_ = Now();
   bool stop = false;
-  while (step() < training.steps() && !stop) {
-    PHOTON_ASSIGN_OR_RETURN(const StepMetrics metrics, OneStep(*loader));
-    Report(metrics);
+  while (step() < progress_->last_step() && !stop && !early_stop_.due()) {
+    const absl::StatusOr<StepMetrics> metrics = OneStep(*loader);
+    if (!metrics.ok()) return SaveAfter(metrics.status());
+    Report(*metrics);
     PHOTON_RETURN_IF_ERROR(trainer_.Verdict());
-    const bool last = step() == training.steps();
-    if (last || (training.valid_every() > 0 && step() % training.valid_every() == 0))
-      PHOTON_RETURN_IF_ERROR(ValidateNow());
+    bool last = step() == progress_->last_step(), best = false;
+    if (last || (training.valid_every() > 0 && step() % training.valid_every() == 0)) {
+      PHOTON_ASSIGN_OR_RETURN(best, ValidateNow());
+      last = last || early_stop_.due();
+    }
     PHOTON_ASSIGN_OR_RETURN(stop, AnyRank("stop", signals_.stop_wanted()));
     PHOTON_ASSIGN_OR_RETURN(const bool asked, AnyRank("save", signals_.TakeSaveWanted()));
     const int64_t every = config_.checkpoint().every();
-    if (last || stop || asked || (every > 0 && step() % every == 0)) PHOTON_RETURN_IF_ERROR(Save());
+    if (last || stop || best || asked || (every > 0 && step() % every == 0)) PHOTON_RETURN_IF_ERROR(Save());
   }
-  if (stop && leads()) spdlog::info("stopped by SIGTERM at step {}; --resume goes on from there", step());
+  ReportEnd(stop);
   // A run that could not save its end has not done its job, however well it trained.
   if (last_saved_ != step()) return absl::ResourceExhaustedError("the last checkpoint could not be saved; see above");
   return absl::OkStatus();
+}
+
+void TrainingRun::ReportEnd(bool stopped) {
+  if (!leads()) return;
+  if (early_stop_.due()) {
+    spdlog::info("{}", early_stop_.Message());
+  } else if (step() >= progress_->last_step() && progress_->ends_early()) {
+    spdlog::info("the data end after step {} (data.at_end: STOP), before training.steps = {}", step(),
+                 config_.training().steps());
+  } else if (stopped) {
+    spdlog::info("stopped by SIGTERM at step {}; --resume goes on from there", step());
+  }
+}
+
+// Data that can't be read end the run, but cost none of what it has learnt. All ranks have the same error, of the data;
+// others (of ranks that can't reach each other) leave nobody to save with.
+absl::Status TrainingRun::SaveAfter(const absl::Status& data_error) {
+  const bool of_data = absl::IsFailedPrecondition(data_error) || absl::IsInvalidArgument(data_error) ||
+                       absl::IsDataLoss(data_error) || absl::IsNotFound(data_error);
+  if (of_data && step() > 0) PHOTON_RETURN_IF_ERROR(Save());
+  return data_error;
 }
 
 absl::StatusOr<StepMetrics> TrainingRun::OneStep(Loader& loader) {
@@ -207,27 +260,38 @@ void TrainingRun::EndProfiledStep() {
 void TrainingRun::Report(const StepMetrics& metrics) {
   if (!leads()) return;
   log_->WriteStep(metrics);
-  const int64_t steps = config_.training().steps();
+  for (const std::string& line : progress_->EpochsBegun(metrics.step)) spdlog::info("{}", line);
+  const int64_t steps = progress_->last_step();
   const bool due = config_.training().log_every() > 0 && metrics.step % config_.training().log_every() == 0;
   if (!due && metrics.skipped.empty() && metrics.step != steps) return;
   const double per_step = (Now() - loop_started_) / static_cast<double>(metrics.step - first_step_);
   spdlog::info("{}", StepLine(metrics, steps, per_step * static_cast<double>(steps - metrics.step)));
 }
 
-absl::Status TrainingRun::ValidateNow() {
-  if (data_.valid == nullptr) return absl::OkStatus();
-  PHOTON_ASSIGN_OR_RETURN(const Trainer::Validation result, trainer_.Validate(validation_));
-  if (leads()) {
-    log_->WriteValidation(step(), result.loss, result.tokens);
-    spdlog::info("{}", ValidationLine(step(), result.loss, result.tokens, unigram_entropy_));
+absl::StatusOr<bool> TrainingRun::ValidateNow() {
+  if (validation_.names.empty()) return false;
+  std::vector<SourceLoss> sources;
+  double loss = 0;
+  int64_t tokens = 0;
+  for (size_t s = 0; s < validation_.names.size(); ++s) {
+    PHOTON_ASSIGN_OR_RETURN(const Trainer::Validation result, trainer_.Validate(validation_.batches[s]));
+    sources.push_back({validation_.names[s], result.loss});
+    loss += result.loss * static_cast<double>(result.tokens);
+    tokens += result.tokens;
   }
-  return absl::OkStatus();
+  loss /= static_cast<double>(std::max<int64_t>(tokens, 1));
+  if (sources.size() == 1) loss = sources[0].loss, sources.clear();  // as it was computed, to the last bit
+  if (leads()) {
+    log_->WriteValidation(step(), loss, tokens, sources);
+    spdlog::info("{}", ValidationLine(step(), loss, tokens, validation_.unigram_entropy));
+  }
+  return early_stop_.Add(step(), loss);
 }
 
 absl::Status TrainingRun::Save() {
   if (last_saved_ == step()) return absl::OkStatus();
   const double started = Now();
-  const absl::Status saved = checkpoints_.Save(trainer_.state());
+  const absl::Status saved = checkpoints_.Save(State());
   if (saved.ok()) {
     last_saved_ = step();
     if (leads()) spdlog::info("saved {} in {:.2f} s", CheckpointDir(config_.run_dir(), step()), Now() - started);

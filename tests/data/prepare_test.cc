@@ -207,9 +207,9 @@ TEST_F(OpenDataTest, OpensWhatPrepareWrote) {
   EXPECT_EQ(data->train->options().align, 16);
   EXPECT_EQ(data->train->options().padding, tokenizer_->eos());
   const auto file = TokenFile::Open(options_.out);
-  EXPECT_EQ(data->train->tokens() + data->valid->tokens(), (*file)->tokens());
-  EXPECT_EQ(data->valid->tokens(), (*file)->tokens() / 50) << "2 % of 50 equal documents";
-  EXPECT_TRUE(data->valid->Samples(0, 1).ok());
+  EXPECT_EQ(data->train->sources()[0].dataset->tokens() + data->valid.at(0).dataset->tokens(), (*file)->tokens());
+  EXPECT_EQ(data->valid.at(0).dataset->tokens(), (*file)->tokens() / 50) << "2 % of 50 equal documents";
+  EXPECT_TRUE(data->valid.at(0).dataset->Samples(0, 1).ok());
 }
 
 TEST_F(OpenDataTest, PadsWithEndOfTextWithOrWithoutTheTokenizer) {
@@ -226,8 +226,8 @@ TEST_F(OpenDataTest, AValidationFileOfItsOwn) {
   config_.set_valid(folder_ / "first");
   const auto data = OpenData(config_, 300, 16);
   ASSERT_TRUE(data.ok()) << data.status();
-  EXPECT_EQ(data->train->tokens(), (*TokenFile::Open(options_.out))->tokens());
-  EXPECT_EQ(data->valid->tokens(), (*TokenFile::Open(folder_ / "first"))->tokens());
+  EXPECT_EQ(data->train->sources()[0].dataset->tokens(), (*TokenFile::Open(options_.out))->tokens());
+  EXPECT_EQ(data->valid.at(0).dataset->tokens(), (*TokenFile::Open(folder_ / "first"))->tokens());
 }
 
 TEST_F(OpenDataTest, MismatchesAreRefused) {
@@ -253,7 +253,7 @@ TEST_F(OpenDataTest, FilesOfOtherToolsNeedNoJson) {
   const auto data = OpenData(config_, 300, 16);
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ(data->tokenizer, nullptr);
-  EXPECT_THAT(data->train->Samples(0, 1)->tokens, ::testing::Contains(8));
+  EXPECT_THAT(data->train->sources()[0].dataset->Samples(0, 1)->tokens, ::testing::Contains(8));
 }
 
 TEST_F(OpenDataTest, ABrokenJsonIsNamed) {
