@@ -273,7 +273,7 @@ def read_safetensors(path):
 
 def cross_entropy(model, hidden, tokens, scored=None, fused=False):
     """Mean -log p over the tokens that `scored` [B, T] (None: all that the model can predict) marks. `fused`: head and
-    loss in chunks of rows, never all logits at once (PyTorch 2.10 and later)."""
+    loss in chunks of rows, never all logits at once."""
     targets = tokens if scored is None else torch.where(scored, tokens, -100)
     if model.target_offset:
         targets = torch.cat((targets[:, 1:], torch.full_like(targets[:, :1], -100)), 1)

