@@ -27,7 +27,7 @@ enum class OnError {
 
 struct CorpusOptions {
   std::vector<std::string> files;  // names and patterns: FindInputFiles
-  std::string separator;           // of plain text: empty (a file is a document), kBlankLine, or a whole line
+  std::string separator = "";      // of plain text: empty (a file is a document), kBlankLine, or a whole line
   int64_t part_bytes = 0;          // cut longer ones of plain text before newlines, into about this size; 0: never
   CutAllowed cut_allowed = {};     // ... at newlines that it allows
   std::string text_key = "text";

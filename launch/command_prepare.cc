@@ -32,8 +32,11 @@ void PrintReport(const TokenFileInfo& info) {
   std::cout << absl::StreamFormat("%-*s %14s %17s %10s %10s %8s\n", width, "source", "documents", "tokens", "text",
                                   "tokens/doc", "share");
   for (const auto& [name, count] : rows) PrintRow(name, count, info.tokens, static_cast<int>(width));
-  PrintRow("all", {.documents = info.documents, .tokens = info.tokens, .bytes = info.text_bytes}, info.tokens,
-           static_cast<int>(width));
+  SourceCount all;
+  all.documents = info.documents;
+  all.tokens = info.tokens;
+  all.bytes = info.text_bytes;
+  PrintRow("all", all, info.tokens, static_cast<int>(width));
 }
 
 void PrintResult(const PrepareOptions& options, const TokenFileInfo& info) {
