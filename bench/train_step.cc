@@ -1,6 +1,8 @@
 // A training step of a 37 M PHOTON on random tokens (or of a Block Transformer or flat model of as many layers): time,
-// share of the measured matrix peak, where the time goes, and what depth-first slices do to its memory.
+// share of the measured matrix peak, where the time goes by operation and by module, and what depth-first slices do to
+// its memory.
 //   train_step [--model photon|block|flat] [--dtype f32|bf16] [--length T] [--sequences N] [--slice TOKENS] [--steps N]
+//              [--trace FILE]
 //   train_step --memory [--dtype f32|bf16]
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -9,75 +11,46 @@
 #include <vector>
 
 #include "bench/timed_backend.h"
-#include "configs/config.h"
+#include "bench/train_model.h"
+#include "core/file.h"
 #include "core/matrix_peak.h"
-#include "core/random.h"
 #include "model/flops.h"
 #include "parallel/mesh.h"
+#include "train/profile_report.h"
 #include "train/trainer.h"
 
 namespace photon::bench {
 namespace {
 
-// Eight layers in all, whatever their arrangement. bench/peers/train_step.py has the same shapes.
-void AddLayers(ModelConfig& model, const std::string& kind) {
-  if (kind == "flat") return model.set_layers(8);
-  const int levels = kind == "photon" ? 2 : 1;
-  for (int l = 0; l < levels; ++l) {
-    LevelConfig& level = *model.add_levels();
-    level.set_encoder_layers(4 / levels);
-    level.set_decoder_layers(4 / levels);
-  }
-}
-
-RunConfig Config(const std::string& kind, const std::string& dtype, int64_t length, int sequences, int slice) {
-  RunConfig config;
-  ModelConfig& model = *config.mutable_model();
-  model.set_vocab_size(8192);
-  model.set_width(512);
-  model.set_ffn(1408);
-  model.set_heads(8);
-  AddLayers(model, kind);
-  config.mutable_data()->set_sequence_length(static_cast<int32_t>(length));
-  config.mutable_training()->set_dtype(dtype);
-  config.mutable_training()->set_batch_sequences(sequences);
-  config.mutable_training()->set_slice_tokens(slice);
-  return Resolved(config, 1);
-}
-
-TokenBatch RandomBatch(const RunConfig& config) {
-  const Philox philox(1, 2);
-  std::vector<int32_t> ids(config.training().batch_sequences() * config.data().sequence_length());
-  for (size_t i = 0; i < ids.size(); ++i)
-    ids[i] = static_cast<int32_t>(philox.Block(i)[0] % config.model().vocab_size());
-  TokenBatch batch = TokenBatch::FromIds(ids, 1, true);
-  batch.sequences = config.training().batch_sequences();
-  batch.length = config.data().sequence_length();
-  return batch;
-}
-
-// Seconds of each step after the first; `peak` gets the bytes of activations and temporaries at the worst moment.
-std::vector<double> RunSteps(const RunConfig& config, int steps, const Backend& backend, size_t* peak) {
+// Seconds of each step after the first; `peak` gets the bytes of activations and temporaries at the worst moment, and
+// `profiler` (may be null) the time by module.
+std::vector<double> RunSteps(const RunConfig& config, int steps, const Backend& backend, Profiler* profiler,
+                             size_t* peak, int64_t* grown) {
   const std::unique_ptr<Communicator> self = SelfCommunicator();
   absl::StatusOr<Mesh> mesh = Mesh::Create(*self, config.parallel());
   PHOTON_CHECK(mesh.ok()) << mesh.status().message();
   Arena arena;
-  const Context context(Device{}, backend, arena);
+  const Context context(Device{}, backend, arena, /*stream=*/nullptr, profiler);
   Trainer trainer(config, *mesh, context, arena);
   const size_t standing = arena.in_use();
-  const TokenBatch batch = RandomBatch(config);
+  const TokenBatch batch = RandomBatch(config, config.training().batch_sequences());
   std::vector<double> seconds;
   for (int i = 0; i <= steps; ++i) {
-    if (i == 1) TimedBackend::times().clear();  // the first step warms up: arena, kernels made for these shapes
+    if (i == 1) {  // the first step warms up: arena, kernels made for these shapes
+      TimedBackend::times().clear();
+      if (profiler != nullptr) profiler->SetActive(true);
+      *grown = arena.grown();
+    }
     const absl::StatusOr<StepMetrics> metrics = trainer.Step({batch});
     PHOTON_CHECK(metrics.ok()) << metrics.status().message();
     if (i > 0) seconds.push_back(metrics->step_s);
   }
+  *grown = arena.grown() - *grown;
   *peak = arena.peak() - standing;
   return seconds;
 }
 
-void Speed(const RunConfig& config, int steps) {
+void Speed(const RunConfig& config, int steps, const std::string& trace) {
   Arena arena;
   DType dtype;
   PHOTON_CHECK(ParseDType(config.training().dtype(), &dtype));
@@ -86,7 +59,9 @@ void Speed(const RunConfig& config, int steps) {
   const double flops =
       TrainingFlops(config.model(), config.data().sequence_length()) * config.training().batch_sequences();
   size_t bytes = 0;
-  std::vector<double> seconds = RunSteps(config, steps, TimedBackend::Table(), &bytes);
+  int64_t grown = 0;
+  Profiler profiler;
+  std::vector<double> seconds = RunSteps(config, steps, TimedBackend::Table(), &profiler, &bytes, &grown);
   std::sort(seconds.begin(), seconds.end());
   const double median = seconds[seconds.size() / 2];
   const double total = [&] {
@@ -112,6 +87,12 @@ void Speed(const RunConfig& config, int steps) {
   for (const auto& [time, name] : parts) {
     std::printf("  %-24s %8.2f ms a step  %5.1f %%\n", name.c_str(), 1e3 * time / steps, 100 * time / total);
   }
+  const ProfiledSteps profiled = {.steps = steps, .seconds = total, .arena_grown = grown};
+  std::printf("\n%s\n", ProfileTable(profiler, profiled).c_str());
+  if (!trace.empty()) {
+    const absl::Status written = WriteFile(trace, TraceJson(profiler, /*rank=*/0));
+    PHOTON_CHECK(written.ok()) << written.message();
+  }
   std::printf("%s\n", nlohmann::json({{"benchmark", "train_step"},
                                       {"dtype", config.training().dtype()},
                                       {"parameters", model->parameters().count()},
@@ -121,7 +102,8 @@ void Speed(const RunConfig& config, int steps) {
                                       {"step_s", median},
                                       {"tokens_per_s", tokens / median},
                                       {"share_of_peak", flops / median / peak},
-                                      {"activation_bytes", bytes}})
+                                      {"activation_bytes", bytes},
+                                      {"profile", nlohmann::json::parse(ProfileJson(profiler, profiled))}})
                           .dump()
                           .c_str());
 }
@@ -133,8 +115,9 @@ void Memory(const std::string& dtype, int slice) {
   const std::vector<int64_t> lengths = {4096, 8192, 16384};
   for (int64_t length : lengths) {
     size_t without = 0, with = 0;
-    RunSteps(Config("photon", dtype, length, 1, 0), 0, CpuBackend(), &without);
-    RunSteps(Config("photon", dtype, length, 1, slice), 0, CpuBackend(), &with);
+    int64_t grown = 0;
+    RunSteps(Config("photon", dtype, length, 1, 0), 0, CpuBackend(), nullptr, &without, &grown);
+    RunSteps(Config("photon", dtype, length, 1, slice), 0, CpuBackend(), nullptr, &with, &grown);
     std::printf("%8ld %11.1f MiB %11.1f MiB\n", length, without / 1048576.0, with / 1048576.0);
     rows.emplace_back(without, with);
   }
@@ -148,7 +131,7 @@ void Memory(const std::string& dtype, int slice) {
 
 int main(int argc, char** argv) {
   CLI::App app("Training step benchmark");
-  std::string model = "photon", dtype = "bf16";
+  std::string model = "photon", dtype = "bf16", trace;
   int64_t length = 1024;
   int sequences = 8, slice = 4096, steps = 5;
   bool memory = false;
@@ -158,11 +141,12 @@ int main(int argc, char** argv) {
   app.add_option("--sequences", sequences);
   app.add_option("--slice", slice);
   app.add_option("--steps", steps);
+  app.add_option("--trace", trace, "file for a trace that Perfetto opens");
   app.add_flag("--memory", memory);
   CLI11_PARSE(app, argc, argv);
   if (memory) {
     photon::bench::Memory(dtype, 1024);
   } else {
-    photon::bench::Speed(photon::bench::Config(model, dtype, length, sequences, slice), steps);
+    photon::bench::Speed(photon::bench::Config(model, dtype, length, sequences, slice), steps, trace);
   }
 }
