@@ -17,14 +17,16 @@ struct TrainArguments {
   std::vector<std::string> overrides;
   std::string device;
   TrainOptions options;
+  bool profile = false;
 };
 
 absl::Status RunTrain(const TrainArguments& arguments) {
   PHOTON_RETURN_IF_ERROR(CheckDevice(arguments.device));
   // Ranks read the file for themselves; one that can't must not leave the others waiting.
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> world, MpiWorld());
-  const absl::StatusOr<RunConfig> config = LoadRunConfig(arguments.config, arguments.overrides);
+  absl::StatusOr<RunConfig> config = LoadRunConfig(arguments.config, arguments.overrides);
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the config", config.status()));
+  if (arguments.profile && config->training().profile_steps() == 0) config->mutable_training()->set_profile_steps(10);
   return Train(*config, arguments.options);
 }
 
@@ -40,6 +42,8 @@ void AddTrainCommand(CLI::App& app, Run* chosen) {
                    "FIELD=VALUE: overrides one field, as in --set model.levels.0.chunk=2 (repeatable)")
       ->allow_extra_args(false);
   command->add_flag("--resume", arguments->options.resume, "Go on from the newest good checkpoint of the run's folder");
+  command->add_flag("--profile", arguments->profile,
+                    "Print and write where the time of steps 3 to 12 goes (training.profile_steps: of how many)");
   AddDeviceOption(*command, &arguments->device);
 }
 

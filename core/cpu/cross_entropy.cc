@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "core/cpu/kernels.h"
 #include "core/cpu/parallel_for.h"
@@ -16,13 +17,23 @@ struct SoftmaxDenominator {
   A sum;
 };
 
+// The row's exponentials as they were computed, for the gradient: each block's against its own maxima, one a lane.
+template <typename A>
+struct Exponentials {
+  explicit Exponentials(int64_t width) : values(width), tops((width + kBlock - 1) / kBlock * kLanes<A>) {}
+  static constexpr int64_t kBlock = 64 * kLanes<A>;
+  std::vector<A> values;
+  std::vector<A> tops;
+  A* top(int64_t begin) { return tops.data() + begin / kBlock * kLanes<A>; }
+};
+
 // One pass over memory: blocks that fit the first-level cache are read for their maximum, then for their sum, which is
 // rescaled when the maximum grew. Each lane has a maximum of its own until the end. Sums of blocks are added up apart
-// from the sums within them, so that rounding errors grow with the square root of V, in effect.
+// from the sums within them, so that rounding errors grow with the square root of V, in effect. `keep` may be null.
 template <typename T, typename A = AccumulateType<T>>
-SoftmaxDenominator<A> Denominator(const T* row, int64_t width) {
+SoftmaxDenominator<A> Denominator(const T* row, int64_t width, Exponentials<A>* keep) {
   constexpr A kLowest = std::numeric_limits<A>::lowest();  // finite: -inf - -inf would be NaN
-  constexpr int64_t kBlock = 64 * kLanes<A>;
+  constexpr int64_t kBlock = Exponentials<A>::kBlock;
   Vec<A> max = Broadcast(kLowest);
   Vec<A> sum{};
   for (int64_t begin = 0; begin < width; begin += kBlock) {
@@ -32,8 +43,11 @@ SoftmaxDenominator<A> Denominator(const T* row, int64_t width) {
     ForEachVector<A>(n, [&](int64_t j, auto lanes) { grown = Maximum(grown, Load(block + j, lanes, kLowest)); });
     Vec<A> block_sum{};
     ForEachVector<A>(n, [&](int64_t j, auto lanes) {
-      block_sum += Exp(Load(block + j, lanes, -std::numeric_limits<A>::infinity()) - grown);
+      const Vec<A> e = Exp(Load(block + j, lanes, -std::numeric_limits<A>::infinity()) - grown);
+      if (keep != nullptr) Store(keep->values.data() + begin + j, e, lanes);
+      block_sum += e;
     });
+    if (keep != nullptr) Store(keep->top(begin), grown);
     sum = sum * Exp(max - grown) + block_sum;
     max = grown;
   }
@@ -43,14 +57,17 @@ SoftmaxDenominator<A> Denominator(const T* row, int64_t width) {
 
 // Returns -log softmax(row)[target]; with a scale, overwrites the row with scale * (softmax(row) - onehot(target)).
 template <typename T, typename A = AccumulateType<T>>
-A RunRow(T* row, int64_t width, int32_t target, const A* scale) {
-  const auto [max, sum] = Denominator(row, width);
+A RunRow(T* row, int64_t width, int32_t target, const A* scale, Exponentials<A>& exponentials) {
+  constexpr int64_t kBlock = Exponentials<A>::kBlock;
+  const auto [max, sum] = Denominator(row, width, scale != nullptr ? &exponentials : nullptr);
   const A nll = max - static_cast<A>(row[target]) + std::log(sum);
   if (scale == nullptr) return nll;
-  const A factor = *scale / sum;
-  ForEachVector<A>(width, [&, max = max](int64_t j, auto lanes) {
-    Store(row + j, Exp(Load(row + j, lanes) - max) * factor, lanes);
-  });
+  for (int64_t begin = 0; begin < width; begin += kBlock) {
+    const Vec<A> factor = Exp(Load(exponentials.top(begin)) - max) * (*scale / sum);
+    const A* kept = exponentials.values.data() + begin;
+    ForEachVector<A>(std::min(kBlock, width - begin),
+                     [&](int64_t j, auto lanes) { Store(row + begin + j, Load(kept + j, lanes) * factor, lanes); });
+  }
   row[target] = T(*scale * std::expm1(-nll));  // p - 1 without cancellation where p is near 1
   return nll;
 }
@@ -65,13 +82,14 @@ void CrossEntropyForward(const Context&, const Tensor& logits, const Tensor& tar
     const int64_t width = logits.dim(1);
     const A* scales = DataOrNull<A>(scale);
     ParallelFor(logits.dim(0), RowGrain(width), [&](int64_t begin, int64_t end) {
+      Exponentials<A> exponentials(scales != nullptr ? width : 0);
       for (int64_t i = begin; i < end; ++i) {
         T* row = logits.data<T>() + i * width;
         const int32_t t = target.data<int32_t>()[i];
         PHOTON_CHECK(t >= -1 && t < width)
             << "[cross_entropy] target " << t << " in row " << i << " of logits " << logits.ToString();
         if (t >= 0) {
-          nll.data<A>()[i] = RunRow<T>(row, width, t, scales != nullptr ? scales + i : nullptr);
+          nll.data<A>()[i] = RunRow<T>(row, width, t, scales != nullptr ? scales + i : nullptr, exponentials);
         } else {
           nll.data<A>()[i] = 0;
           if (scales != nullptr) std::fill(row, row + width, T(A{0}));
