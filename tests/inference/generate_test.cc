@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "configs/model_config.h"
+#include "inference/meta_context_decoder.h"
+#include "inference/score.h"
 #include "tests/support/models.h"
 #include "tests/support/tensors.h"
 
@@ -132,6 +135,137 @@ TEST_F(GenerateTest, RefusesWhatItCannotDo) {
   EXPECT_THAT(Refusal(*all, {-1}, {.max_new_tokens = 1}), HasSubstr("ids 0 to 18"));
   EXPECT_THAT(Refusal(*all, {1}, {.max_new_tokens = -1}), HasSubstr("max-new-tokens"));
   EXPECT_THAT(Refusal(*all, {1}, {.max_new_tokens = 1, .sampling = {.top_p = 2}}), HasSubstr("top-p"));
+}
+
+// Continuation c is the same whatever n is: exactly, in every mode, as its logits are computed with the same kernels.
+TEST_F(GenerateTest, ContinuationsAreIndependentOfTheirNumber) {
+  for (const TinyModel& tiny : {TinyModel{.chunks = {2, 3}, .width = 32}, TinyModel{.chunks = {4, 4}, .width = 32},
+                                TinyModel{.chunks = {}, .width = 32}}) {
+    SCOPED_TRACE(Describe(tiny));
+    for (const DType compute : {DType::kF32, DType::kBF16}) {
+      const auto model = MakeModel(context_, tiny, DType::kF32, compute);
+      for (const GenerationMode mode : kModes) {
+        GenerateOptions options{.mode = mode,
+                                .max_new_tokens = 25,
+                                .sampling = {.temperature = 1, .repetition_penalty = 1.2, .seed = 6},
+                                .stop = {.tokens = {3}},
+                                .log_probabilities = 0};
+        options.continuations = 20;
+        const auto many = Generate(context_, *model, {5, 1, 2}, options);
+        ASSERT_TRUE(many.ok()) << many.status();
+        ASSERT_EQ(many->continuations.size(), 20u);
+        EXPECT_NE(many->continuations[0].tokens, many->continuations[1].tokens);
+        for (const int64_t n : {1, 2, 7}) {
+          options.continuations = n;
+          const auto few = Generate(context_, *model, {5, 1, 2}, options);
+          ASSERT_TRUE(few.ok());
+          for (int64_t c = 0; c < n; ++c) {
+            EXPECT_EQ(few->continuations[c].tokens, many->continuations[c].tokens) << Name(mode) << ", n " << n;
+            for (size_t t = 0; t < few->continuations[c].choices.size(); ++t) {
+              EXPECT_EQ(few->continuations[c].choices[t].log_probability,
+                        many->continuations[c].choices[t].log_probability);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// log-probabilities of hier are those that scoring gives, whatever sampling did to the logits.
+TEST_F(GenerateTest, LogProbabilitiesAreTheScores) {
+  for (const TinyModel& tiny : {TinyModel{.chunks = {}}, TinyModel{.chunks = {2, 3}}}) {
+    const auto model = MakeModel(context_, tiny, DType::kF64, DType::kF64);
+    std::vector<int32_t> tokens = {1, 2, 3};
+    const auto result = Generate(context_, *model, tokens,
+                                 {.max_new_tokens = 20,
+                                  .sampling = {.temperature = 1.5, .top_k = 9, .presence_penalty = 1, .seed = 2},
+                                  .log_probabilities = 3});
+    ASSERT_TRUE(result.ok());
+    const Continuation& continuation = result->continuations[0];
+    tokens.insert(tokens.end(), continuation.tokens.begin(), continuation.tokens.end());
+    const auto scores = ScoreTokens(context_, *model, tokens);
+    std::vector<double> got;
+    for (const Choice& choice : continuation.choices) {
+      got.push_back(choice.log_probability);
+      EXPECT_EQ(choice.most_likely.size(), 3u);
+    }
+    ExpectNear(got, {scores->begin() + 2, scores->end()}, 1e-10, Describe(tiny));
+  }
+}
+
+// Chunks side by side: penalties count the tokens before the meta-context and those of the own chunk, and no others.
+TEST_F(GenerateTest, PenaltiesOfChunksSideBySide) {
+  const auto model = MakeModel(context_, {.chunks = {3, 2}}, DType::kF64, DType::kF64);
+  const std::vector<int32_t> prompt = RandomTokens(6, 19, 3);
+  GenerateOptions options{.max_new_tokens = 24};
+  options.sampling = {.repetition_penalty = 1.3, .presence_penalty = 1, .frequency_penalty = 0.5};
+  const PhotonDecoder decoder(context_, static_cast<const PhotonModel&>(*model));
+  for (const auto feedback : {MetaContextDecoder::Feedback::kTokens, MetaContextDecoder::Feedback::kReconstruction}) {
+    DecodingState state = decoder.NewState(0);
+    decoder.Prefill(state, prompt);
+    MetaContextDecoder meta(context_, decoder, feedback);
+    meta.TakeOver({&state});
+    std::vector<int32_t> generated;
+    for (int burst = 0; burst < 4; ++burst) {
+      std::vector<int32_t> own(6);
+      const auto choose = [&](const Tensor& logits, absl::Span<const MetaContextDecoder::Place> places) {
+        const std::vector<double> values = ToDoubles(context_, logits);
+        std::vector<int32_t> tokens;
+        for (size_t r = 0; r < places.size(); ++r) {
+          std::vector<int32_t> counted = generated;
+          for (int64_t i = places[r].offset / 3 * 3; i < places[r].offset; ++i) counted.push_back(own[i]);
+          std::vector<double> row(values.begin() + r * 19, values.begin() + (r + 1) * 19);
+          for (int32_t v = 0; v < 19; ++v) {
+            const auto times = std::count(counted.begin(), counted.end(), v);
+            if (times > 0 || std::count(prompt.begin(), prompt.end(), v) > 0) row[v] *= row[v] > 0 ? 1 / 1.3 : 1.3;
+            row[v] -= 0.5 * static_cast<double>(times) + (times > 0 ? 1 : 0);
+          }
+          tokens.push_back(static_cast<int32_t>(std::max_element(row.begin(), row.end()) - row.begin()));
+          own[places[r].offset] = tokens.back();
+        }
+        return tokens;
+      };
+      const std::vector<int32_t> burst_tokens = meta.Decode({&state}, choose);
+      generated.insert(generated.end(), burst_tokens.begin(), burst_tokens.end());
+    }
+    options.mode =
+        feedback == MetaContextDecoder::Feedback::kTokens ? GenerationMode::kHierParallel : GenerationMode::kRec;
+    EXPECT_EQ(Tokens(*model, prompt, options), generated) << Name(options.mode);
+  }
+}
+
+TEST_F(GenerateTest, StopTokensComeNoEarlierThanAsked) {
+  const auto model = MakeModel(context_, {.chunks = {2, 3}});
+  for (const GenerationMode mode : kModes) {
+    GenerateOptions options{.mode = mode, .max_new_tokens = 40, .sampling = {.temperature = 1, .seed = 2}};
+    for (int32_t token = 0; token < 12; ++token) options.stop.tokens.push_back(token);
+    EXPECT_LT(Tokens(*model, {1}, options).size(), 15u);
+    options.stop.min_new_tokens = 15;
+    const std::vector<int32_t> got = Tokens(*model, {1}, options);
+    EXPECT_GE(got.size(), 15u);
+    for (const int32_t token : got) EXPECT_GE(token, 12);
+  }
+}
+
+TEST_F(GenerateTest, RefusesOptions) {
+  const auto model = MakeModel(context_, {.chunks = {2}});
+  GenerateOptions options{.max_new_tokens = 3};
+  options.stop.strings = {"x"};
+  EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("stop strings need a tokenizer"));
+  options.stop = {.tokens = {19}};
+  EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("stop-token"));
+  options.stop = {.min_new_tokens = 4};
+  EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("min-new-tokens is 4, more than max-new-tokens"));
+  options.stop = {};
+  options.continuations = 0;
+  EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("n is 0"));
+  options.continuations = 1;
+  options.sampling.logit_bias = {{19, 1}};
+  EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("logit-bias"));
+  options.sampling.logit_bias.clear();
+  for (int32_t token = 0; token < 19; ++token) options.sampling.logit_bias.push_back({token, -INFINITY});
+  EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("leave one"));
 }
 
 TEST(GenerationModeNames, RoundTrip) {

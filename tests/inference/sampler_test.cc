@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "absl/strings/str_cat.h"
 #include "core/random.h"
 
 namespace photon {
@@ -92,6 +94,148 @@ TEST(Sample, NeverPicksMinusInfinity) {
   ExpectFrequencies({never, 0, never, 0, never}, {.temperature = 1, .seed = 2}, {0, 0.5, 0, 0.5, 0});
 }
 
+TEST(Sample, MinPKeepsWhatIsLikelyEnough) {
+  // 0.2 / 0.4 is exactly the half: kept at 0.49, cut at 0.51.
+  ExpectFrequencies(kLogits, {.temperature = 1, .min_p = 0.49, .seed = 3}, {0, 4 / 9.0, 2 / 9.0, 3 / 9.0});
+  ExpectFrequencies(kLogits, {.temperature = 1, .min_p = 0.51, .seed = 3}, {0, 4 / 7.0, 0, 3 / 7.0});
+  ExpectFrequencies(kLogits, {.temperature = 1, .min_p = 1, .seed = 3}, {0, 1, 0, 0});
+  // After temperature: at 0.5 the ratios are squared, 1 : 16 : 4 : 9.
+  ExpectFrequencies(kLogits, {.temperature = 0.5, .min_p = 0.3, .seed = 3}, {0, 16 / 25.0, 0, 9 / 25.0});
+}
+
+TEST(Sample, TypicalPKeepsWhatIsNearTheEntropy) {
+  // H = 1.280; | -log p - H | of 0.1, 0.4, 0.2, 0.3: 1.023, 0.364, 0.330, 0.076.
+  ExpectFrequencies(kLogits, {.temperature = 1, .typical_p = 0.25, .seed = 4}, {0, 0, 0, 1});
+  ExpectFrequencies(kLogits, {.temperature = 1, .typical_p = 0.45, .seed = 4}, {0, 0, 2 / 5.0, 3 / 5.0});
+  ExpectFrequencies(kLogits, {.temperature = 1, .typical_p = 0.85, .seed = 4}, {0, 4 / 9.0, 2 / 9.0, 3 / 9.0});
+  ExpectFrequencies(kLogits, {.temperature = 1, .typical_p = 0.95, .seed = 4}, {0.1, 0.4, 0.2, 0.3});
+  // Then top-p, of what is left: 3/5 reach 0.6.
+  ExpectFrequencies(kLogits, {.temperature = 1, .top_p = 0.59, .typical_p = 0.45, .seed = 4}, {0, 0, 0, 1});
+}
+
+// Everything once more by sorting, for vocabularies of more than one block: the tokens that each setting keeps, in the
+// order min-p, top-k, typical-p, top-p.
+std::vector<double> Reference(const std::vector<double>& logits, const SamplingOptions& o) {
+  struct Token {
+    size_t id;
+    double p;
+  };
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  std::vector<Token> left;
+  for (size_t i = 0; i < logits.size(); ++i) left.push_back({i, std::exp((logits[i] - largest) / o.temperature)});
+  const auto likely_first = [](const Token& a, const Token& b) { return a.p != b.p ? a.p > b.p : a.id < b.id; };
+  const auto normalize = [&] {
+    double sum = 0;
+    for (const Token& t : left) sum += t.p;
+    for (Token& t : left) t.p /= sum;
+  };
+  const auto reach = [&](double p) {
+    double sum = 0;
+    size_t n = 0;
+    while (n < left.size() && sum < p) sum += left[n++].p;
+    left.resize(n);
+    normalize();
+  };
+  std::sort(left.begin(), left.end(), likely_first);
+  while (left.back().p < o.min_p) left.pop_back();
+  if (o.top_k > 0 && left.size() > static_cast<size_t>(o.top_k)) left.resize(o.top_k);
+  normalize();
+  if (o.typical_p < 1) {
+    double entropy = 0;
+    for (const Token& t : left) entropy -= t.p > 0 ? t.p * std::log(t.p) : 0;
+    std::stable_sort(left.begin(), left.end(), [&](const Token& a, const Token& b) {
+      return std::abs(-std::log(a.p) - entropy) < std::abs(-std::log(b.p) - entropy);
+    });
+    reach(o.typical_p);
+    std::sort(left.begin(), left.end(), likely_first);
+  }
+  if (o.top_p < 1) reach(o.top_p);
+  std::vector<double> probabilities(logits.size());
+  for (const Token& t : left) probabilities[t.id] = t.p;
+  return probabilities;
+}
+
+// Draws at evenly spread uniforms: between two of them lies the same share of every token's probability, so counts are
+// n p but for one draw at either end of a token's interval, and rounding.
+template <typename A>
+void ExpectReference(const std::vector<A>& logits, const SamplingOptions& options) {
+  constexpr int kDraws = 2000;
+  const std::vector<double> want = Reference({logits.begin(), logits.end()}, options);
+  std::vector<double> counts(logits.size());
+  Sampler<A> sampler;
+  for (int i = 0; i < kDraws; ++i) ++counts[sampler.Sample(logits, options, (i + 0.5) / kDraws)];
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(counts[i], kDraws * want[i], 1.01) << "token " << i;
+}
+
+template <typename A>
+void ExpectReferenceForAll() {
+  for (const size_t vocabulary : {5u, 64u, 65u, 1000u, 5000u}) {
+    const Philox philox(17, vocabulary);
+    std::vector<A> logits(vocabulary);
+    for (size_t i = 0; i < vocabulary; ++i) logits[i] = static_cast<A>(3 * philox.Normal(i));
+    for (const SamplingOptions& options : std::vector<SamplingOptions>{
+             {.temperature = 1},
+             {.temperature = 0.3},
+             {.temperature = 2},
+             {.temperature = 1, .top_k = 1},
+             {.temperature = 1, .top_k = 3},
+             {.temperature = 1.5, .top_k = 70},
+             {.temperature = 1, .top_k = 4000},
+             {.temperature = 1, .top_p = 0.1},
+             {.temperature = 1, .top_p = 0.9},
+             {.temperature = 3, .top_p = 0.99},
+             {.temperature = 1, .min_p = 0.02},
+             {.temperature = 1, .typical_p = 0.5},
+             {.temperature = 0.7, .top_k = 40, .top_p = 0.8, .min_p = 0.01, .typical_p = 0.9}}) {
+      SCOPED_TRACE(absl::StrCat("vocabulary ", vocabulary, ", temperature ", options.temperature, ", top-k ",
+                                options.top_k, ", top-p ", options.top_p, ", min-p ", options.min_p, ", typical-p ",
+                                options.typical_p));
+      ExpectReference(logits, options);
+    }
+  }
+}
+TEST(Sample, IsWhatSortingGivesInSinglePrecision) { ExpectReferenceForAll<float>(); }
+TEST(Sample, IsWhatSortingGivesInDoublePrecision) { ExpectReferenceForAll<double>(); }
+
+// Pearson's test at a fixed seed: chi-square of n categories has mean n - 1 and variance 2 (n - 1); five standard
+// deviations above the mean are met by chance about once in a million seeds (the tail is a little heavier than a normal
+// one's).
+TEST(Sample, ChiSquareOfALargeVocabulary) {
+  constexpr int kVocabulary = 500, kDraws = 200000;
+  const Philox philox(5, 5);
+  std::vector<float> logits(kVocabulary);
+  for (int i = 0; i < kVocabulary; ++i) logits[i] = static_cast<float>(philox.Normal(i));
+  for (const SamplingOptions& options : std::vector<SamplingOptions>{
+           {.temperature = 1}, {.temperature = 1, .top_k = 100}, {.temperature = 1, .top_p = 0.9}}) {
+    const std::vector<double> want = Reference({logits.begin(), logits.end()}, options);
+    std::vector<double> counts(kVocabulary);
+    Sampler<float> sampler;
+    for (int i = 0; i < kDraws; ++i) ++counts[sampler.Sample(logits, options, Philox(21, 1).Uniform(i))];
+    double chi_square = 0;
+    int categories = 0;
+    for (int i = 0; i < kVocabulary; ++i) {
+      if (want[i] == 0) {
+        EXPECT_EQ(counts[i], 0);
+        continue;
+      }
+      const double expected = kDraws * want[i];
+      chi_square += (counts[i] - expected) * (counts[i] - expected) / expected;
+      ++categories;
+    }
+    EXPECT_LT(chi_square, categories - 1 + 5 * std::sqrt(2.0 * (categories - 1)));
+    EXPECT_GT(chi_square, categories - 1 - 5 * std::sqrt(2.0 * (categories - 1)));  // too even is not random either
+  }
+}
+
+TEST(Sample, OddRows) {
+  const double never = -std::numeric_limits<double>::infinity();
+  const std::vector<double> none(70, never);
+  EXPECT_EQ(Sample(none, {.temperature = 1}, 0), 0);
+  EXPECT_EQ(Sample(none, {.temperature = 1, .top_k = 2, .top_p = 0.5}, 0), 0);
+  EXPECT_EQ(Sample({3}, {.temperature = 1, .top_k = 2, .typical_p = 0.2}, 0), 0);
+  EXPECT_EQ(Sample({1, 2, 1}, {.temperature = 1e-320}, 0), 1);  // as good as greedy, no division to infinity
+}
+
 TEST(ValidateSampling, NamesTheOption) {
   EXPECT_TRUE(ValidateSampling({}).ok());
   EXPECT_THAT(std::string(ValidateSampling({.temperature = -1}).message()), HasSubstr("temperature is -1"));
@@ -99,6 +243,17 @@ TEST(ValidateSampling, NamesTheOption) {
   EXPECT_THAT(std::string(ValidateSampling({.top_k = -3}).message()), HasSubstr("top-k is -3"));
   EXPECT_THAT(std::string(ValidateSampling({.top_p = 0}).message()), HasSubstr("top-p is 0"));
   EXPECT_THAT(std::string(ValidateSampling({.top_p = 1.5}).message()), HasSubstr("top-p is 1.5"));
+  EXPECT_THAT(std::string(ValidateSampling({.min_p = -0.1}).message()), HasSubstr("min-p is -0.1"));
+  EXPECT_THAT(std::string(ValidateSampling({.min_p = NAN}).message()), HasSubstr("min-p"));
+  EXPECT_THAT(std::string(ValidateSampling({.typical_p = 0}).message()), HasSubstr("typical-p is 0"));
+  EXPECT_THAT(std::string(ValidateSampling({.repetition_penalty = 0}).message()), HasSubstr("repetition-penalty is 0"));
+  EXPECT_THAT(std::string(ValidateSampling({.presence_penalty = 101}).message()), HasSubstr("presence-penalty"));
+  EXPECT_THAT(std::string(ValidateSampling({.frequency_penalty = NAN}).message()), HasSubstr("frequency-penalty"));
+  SamplingOptions biased;
+  biased.logit_bias = {{3, INFINITY}};
+  EXPECT_THAT(std::string(ValidateSampling(biased).message()), HasSubstr("logit-bias"));
+  biased.logit_bias = {{3, -INFINITY}};
+  EXPECT_TRUE(ValidateSampling(biased).ok());
 }
 
 }  // namespace
