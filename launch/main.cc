@@ -1,3 +1,7 @@
 #include "launch/program.h"
+#include "launch/threads.h"
 
-int main(int argc, char** argv) { return photon::RunProgram(argc, argv); }
+int main(int argc, char** argv) {
+  photon::BoundSpinning(argv);
+  return photon::RunProgram(argc, argv);
+}

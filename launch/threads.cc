@@ -2,8 +2,12 @@
 
 #include <omp.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
 
 #include "absl/strings/match.h"
 
@@ -35,6 +39,17 @@ void SetThreads() {
   CPU_ZERO(&allowed);
   const bool known = sched_getaffinity(0, sizeof(allowed), &allowed) == 0;
   omp_set_num_threads(ThreadsForRank(known ? CPU_COUNT(&allowed) : omp_get_num_procs(), environment));
+}
+
+void BoundSpinning(char** argv) {
+  const Environment environment = ProcessEnvironment();
+  if (environment("GOMP_SPINCOUNT") != nullptr || environment("OMP_WAIT_POLICY") != nullptr) return;
+  std::error_code error;
+  // The path itself: started as /proc/self/exe, the process would be called "exe".
+  const std::string path = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return;
+  setenv("GOMP_SPINCOUNT", "10000", /*overwrite=*/1);
+  execv(path.c_str(), argv);  // returns only where it fails: then as before
 }
 
 }  // namespace photon

@@ -1,4 +1,4 @@
-// How many OpenMP threads a rank computes with.
+// How many OpenMP threads a rank computes with, and how they wait.
 #pragma once
 
 #include "launch/environment.h"
@@ -12,5 +12,11 @@ int ThreadsForRank(int cores, const Environment& environment);
 // Sets OpenMP's number of threads for this process, unless OMP_NUM_THREADS is set. Called once, at start-up, from the
 // main thread.
 void SetThreads();
+
+// Makes OpenMP's threads wait for each other awake for some 0.1 ms only, then asleep, unless the user chose
+// (GOMP_SPINCOUNT or OMP_WAIT_POLICY). By default they stay awake for milliseconds: on a machine with other work to do
+// a training step then takes two to three times as long. libgomp reads the variable when it is loaded, so the program
+// is started anew in the same process; returns where that is not needed, or not possible. First thing in main().
+void BoundSpinning(char** argv);
 
 }  // namespace photon
