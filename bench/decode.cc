@@ -1,90 +1,218 @@
-// Tokens per second of every generation mode, and the state they hold: a 25 M PHOTON and a flat model of that size.
-#include <CLI/CLI.hpp>
-#include <cstdio>
+// Tokens per second of every generation mode, the bytes they read and the state they hold: PHOTON and the flat model of
+// that size, at 25 M parameters and at 120 M, or the model of a checkpoint. A table for people, then one JSON line.
+#include <omp.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "bench/read_bandwidth.h"
 #include "core/backend.h"
 #include "inference/generate.h"
+#include "inference/loaded_model.h"
 
 namespace photon {
 namespace {
 
-ModelConfig Base() {
+// The CPU's operations, counting what they must read from memory: weights once a call, keys and values of caches.
+class CountingBackend {
+ public:
+  static int64_t& bytes() {
+    static int64_t bytes = 0;
+    return bytes;
+  }
+  static const Backend& Table() {
+    static const Backend table = [] {
+      Backend b = CpuBackend();
+      b.matmul = CountedMatMul;
+      b.cached_attention = CountedAttention;
+      return b;
+    }();
+    return table;
+  }
+
+ private:
+  static void CountedMatMul(const Context& context, const Tensor& a, bool ta, const Tensor& b, bool tb,
+                            const Tensor& bias, float beta, const Tensor& c) {
+    bytes() += static_cast<int64_t>(b.bytes());
+    CpuBackend().matmul(context, a, ta, b, tb, bias, beta, c);
+  }
+  static void CountedAttention(const Context& context, const Tensor& q, absl::Span<const ops::CacheView> views,
+                               const ops::AttentionShape& shape, const Tensor& out) {
+    for (const ops::CacheView& view : views) {
+      bytes() += 2 * view.length * view.keys.dim(1) * static_cast<int64_t>(ByteSize(q.dtype()));
+    }
+    CpuBackend().cached_attention(context, q, views, shape, out);
+  }
+};
+
+struct Size {
+  int vocab, width, ffn, heads, flat_layers, stack_layers;
+};
+constexpr Size kSmall = {8192, 384, 1024, 6, 10, 2};
+constexpr Size kLarge = {32000, 768, 2048, 12, 11, 2};
+
+ModelConfig Flat(const Size& size) {
   ModelConfig config;
-  config.set_vocab_size(8192);
-  config.set_width(384);
-  config.set_ffn(1024);
-  config.set_heads(6);
+  config.set_vocab_size(size.vocab);
+  config.set_width(size.width);
+  config.set_ffn(size.ffn);
+  config.set_heads(size.heads);
+  config.set_layers(size.flat_layers);
   return config;
 }
 
-ModelConfig Photon(ModelConfig::Scope scope) {
-  ModelConfig config = Base();
+ModelConfig Photon(const Size& size, ModelConfig::Scope scope) {
+  ModelConfig config = Flat(size);
+  config.clear_layers();
   config.set_encoder_scope(scope);
   for (int l = 0; l < 2; ++l) {
     LevelConfig& level = *config.add_levels();
-    level.set_encoder_layers(2);
-    level.set_decoder_layers(2);
+    level.set_encoder_layers(size.stack_layers);
+    level.set_decoder_layers(size.stack_layers);
   }
   return config;
 }
 
-ModelConfig Flat() {
-  ModelConfig config = Base();
-  config.set_layers(10);
-  return config;
-}
-
-struct Lengths {
+struct Options {
   int64_t prompt = 128;
-  int64_t tokens = 512;
+  int64_t tokens = 256;
+  int rounds = 3;
+  std::string checkpoint;
+  std::string size = "small";
+  std::vector<std::string> dtypes = {"f32", "bf16"};
 };
 
-void Measure(const char* name, const ModelConfig& config, DType dtype, const std::vector<GenerationMode>& modes,
-             const Lengths& lengths) {
-  Arena arena;
-  const Context context(Device{}, CpuBackend(), arena);
-  const std::unique_ptr<LanguageModel> model = LanguageModel::Create(config);
-  ParameterSet::Options options;
-  options.compute = dtype;
-  options.gradients = false;
-  model->parameters().Allocate(context, options);
-  model->parameters().Initialize(context, /*seed=*/1);
-  std::vector<int32_t> prompt(lengths.prompt);
-  for (size_t i = 0; i < prompt.size(); ++i) prompt[i] = static_cast<int32_t>(i * 7919 % config.vocab_size());
+class Bench {
+ public:
+  explicit Bench(const Options& options) : options_(options), bandwidth_(ReadBandwidth(context_)) {}
 
-  for (GenerationMode mode : modes) {
-    const auto generate = [&](int64_t tokens) {
-      return *Generate(context, *model, prompt, {.mode = mode, .max_new_tokens = tokens});
-    };
-    generate(32);  // arena and kernels at their steady state
-    const GenerateResult result = generate(lengths.tokens);
-    std::printf("%-14s %-14s %-5s %6.1f M %9.1f ms %10.1f /s %9.1f KiB %9.1f KiB\n", name,
-                std::string(photon::Name(mode)).c_str(), std::string(photon::Name(dtype)).c_str(),
-                model->parameters().count() / 1e6, 1e3 * result.prefill_seconds, lengths.tokens / result.decode_seconds,
-                result.bytes.context / 1024.0, result.bytes.windows / 1024.0);
-    std::fflush(stdout);
+  void Header() const {
+    std::printf("prompt of %ld, %ld new tokens, greedy, threads %d, medians of %d runs; memory is read at %.1f GB/s\n",
+                static_cast<long>(options_.prompt), static_cast<long>(options_.tokens), omp_get_max_threads(),
+                options_.rounds, bandwidth_ / 1e9);
+    std::printf("%-15s%-15s%-6s%9s%12s%14s%14s%10s%13s%13s\n", "model", "mode", "dtype", "size", "prefill", "tokens",
+                "read a token", "of limit", "context", "windows");
   }
+
+  void RunShape(const char* name, const ModelConfig& config, DType dtype, const std::vector<GenerationMode>& modes) {
+    const std::unique_ptr<LanguageModel> model = LanguageModel::Create(config);
+    ParameterSet::Options parameters;
+    parameters.compute = dtype;
+    parameters.gradients = false;
+    model->parameters().Allocate(context_, parameters);
+    model->parameters().Initialize(context_, /*seed=*/1);
+    for (const GenerationMode mode : modes) Measure(name, *model, dtype, mode);
+  }
+
+  void RunCheckpoint(DType dtype) {
+    const auto loaded = LoadedModel::Load(options_.checkpoint, dtype);
+    PHOTON_CHECK(loaded.ok()) << loaded.status();
+    Measure("checkpoint", (*loaded)->model(), dtype, GenerationMode::kHier);
+  }
+
+  void PrintJson() const {
+    std::printf("%s\n", nlohmann::json({{"bench", "decode"},
+                                        {"prompt", options_.prompt},
+                                        {"tokens", options_.tokens},
+                                        {"threads", omp_get_max_threads()},
+                                        {"read_bytes_per_s", bandwidth_},
+                                        {"results", results_}})
+                            .dump()
+                            .c_str());
+  }
+
+ private:
+  GenerateResult Run(const LanguageModel& model, GenerationMode mode, int64_t tokens) const {
+    std::vector<int32_t> prompt(options_.prompt);
+    for (size_t i = 0; i < prompt.size(); ++i) {
+      prompt[i] = static_cast<int32_t>(i * 7919 % model.config().vocab_size());
+    }
+    return *Generate(context_, model, prompt, {.mode = mode, .max_new_tokens = tokens});
+  }
+
+  // Bytes a token: what more tokens read more, so that the prefill drops out.
+  double BytesPerToken(const LanguageModel& model, GenerationMode mode) const {
+    int64_t read[2];
+    for (int i = 0; i < 2; ++i) {
+      const int64_t before = CountingBackend::bytes();
+      Run(model, mode, i == 0 ? 0 : options_.tokens);
+      read[i] = CountingBackend::bytes() - before;
+    }
+    return static_cast<double>(read[1] - read[0]) / static_cast<double>(options_.tokens);
+  }
+
+  void Measure(const char* name, const LanguageModel& model, DType dtype, GenerationMode mode) {
+    const double bytes = BytesPerToken(model, mode);  // and arena and kernels at their steady state
+    std::vector<GenerateResult> runs;
+    for (int i = 0; i < options_.rounds; ++i) runs.push_back(Run(model, mode, options_.tokens));
+    std::sort(runs.begin(), runs.end(),
+              [](const auto& a, const auto& b) { return a.decode_seconds < b.decode_seconds; });
+    const GenerateResult& result = runs[runs.size() / 2];
+    const double rate = static_cast<double>(options_.tokens) / result.decode_seconds;
+    std::printf("%-15s%-15s%-6s%7.1f M%9.1f ms%12.1f/s%11.1f MB%8.1f %%%9.1f KiB%9.1f KiB\n", name,
+                std::string(photon::Name(mode)).c_str(), std::string(photon::Name(dtype)).c_str(),
+                model.parameters().count() / 1e6, 1e3 * result.prefill_seconds, rate, bytes / 1e6,
+                100 * bytes * rate / bandwidth_, result.bytes.context / 1024.0, result.bytes.windows / 1024.0);
+    std::fflush(stdout);
+    results_.push_back({{"model", name},
+                        {"mode", std::string(photon::Name(mode))},
+                        {"dtype", std::string(photon::Name(dtype))},
+                        {"parameters", model.parameters().count()},
+                        {"prefill_seconds", result.prefill_seconds},
+                        {"decode_seconds", result.decode_seconds},
+                        {"tokens_per_s", rate},
+                        {"bytes_per_token", bytes},
+                        {"share_of_read", bytes * rate / bandwidth_},
+                        {"context_bytes", result.bytes.context},
+                        {"window_bytes", result.bytes.windows}});
+  }
+
+  const Options options_;
+  Arena arena_;
+  const Context context_{Device{}, CountingBackend::Table(), arena_};
+  const double bandwidth_;
+  nlohmann::json results_ = nlohmann::json::array();
+};
+
+void RunSize(Bench& bench, const Size& size, DType dtype) {
+  bench.RunShape("flat", Flat(size), dtype, {GenerationMode::kHier});
+  bench.RunShape("photon", Photon(size, ModelConfig::GLOBAL), dtype,
+                 {GenerationMode::kHier, GenerationMode::kHierParallel, GenerationMode::kRec});
+  bench.RunShape("photon, GROUP", Photon(size, ModelConfig::GROUP), dtype, {GenerationMode::kHier});
 }
 
 }  // namespace
 }  // namespace photon
 
 int main(int argc, char** argv) {
-  using photon::GenerationMode;
+  photon::Options options;
   CLI::App app("Decoding speed by mode, one sequence, greedy");
-  photon::Lengths lengths;
-  app.add_option("--prompt", lengths.prompt, "Tokens of the prompt")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--tokens", lengths.tokens, "Tokens to generate")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--prompt", options.prompt, "Tokens of the prompt")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--tokens", options.tokens, "Tokens to generate")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--rounds", options.rounds, "Runs to take the median of")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  CLI::Option* size = app.add_option("--size", options.size, "small (25 M parameters), large (120 M) or all")
+                          ->check(CLI::IsMember({"small", "large", "all"}))
+                          ->capture_default_str();
+  app.add_option("--checkpoint", options.checkpoint, "Measure this checkpoint's model instead")->excludes(size);
+  app.add_option("--dtype", options.dtypes, "Compute types")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  std::printf("prompt of %ld, %ld new tokens\n%-14s %-14s %-5s %8s %12s %13s %13s %13s\n",
-              static_cast<long>(lengths.prompt), static_cast<long>(lengths.tokens), "model", "mode", "dtype", "size",
-              "prefill", "tokens", "context", "windows");
-  for (photon::DType dtype : {photon::DType::kF32, photon::DType::kBF16}) {
-    photon::Measure("flat", photon::Flat(), dtype, {GenerationMode::kHier}, lengths);
-    photon::Measure("photon", photon::Photon(photon::ModelConfig::GLOBAL), dtype,
-                    {GenerationMode::kHier, GenerationMode::kHierParallel, GenerationMode::kRec}, lengths);
-    photon::Measure("photon, GROUP", photon::Photon(photon::ModelConfig::GROUP), dtype, {GenerationMode::kHier},
-                    lengths);
+  photon::Bench bench(options);
+  bench.Header();
+  for (const std::string& name : options.dtypes) {
+    const photon::DType dtype = name == "f32" ? photon::DType::kF32 : photon::DType::kBF16;
+    if (!options.checkpoint.empty()) {
+      bench.RunCheckpoint(dtype);
+      continue;
+    }
+    if (options.size != "large") photon::RunSize(bench, photon::kSmall, dtype);
+    if (options.size != "small") photon::RunSize(bench, photon::kLarge, dtype);
   }
+  bench.PrintJson();
   return 0;
 }

@@ -10,31 +10,16 @@
 #include "checkpoint/manifest.h"
 #include "checkpoint/model_json.h"
 #include "checkpoint/store.h"
+#include "checkpoint/weights.h"
 #include "configs/model_config.h"
 #include "core/file.h"
 
 namespace photon {
 namespace {
 
-constexpr char kModelSection[] = "model";
 constexpr int kImportedLength = 1024;  // training length of an imported model, rounded up to whole chunks
 
 Region Whole(const Shape& shape) { return Region{std::vector<int64_t>(shape.rank(), 0), shape}; }
-
-absl::Status ReadAsFloat(const CheckpointReader& reader, const NamedShape& tensor, absl::Span<float> out) {
-  const ManifestTensor& stored = *reader.Find(tensor.name);
-  if (stored.dtype() == Name(DType::kF32)) {
-    return reader.Read(tensor.name, Whole(tensor.shape), Tensor::Wrap(out.data(), tensor.shape, DType::kF32));
-  }
-  if (stored.dtype() != Name(DType::kF64)) {
-    return absl::InvalidArgumentError(absl::StrCat("tensor ", tensor.name, " is ", stored.dtype(), ", no weight"));
-  }
-  std::vector<double> wide(out.size());
-  PHOTON_RETURN_IF_ERROR(
-      reader.Read(tensor.name, Whole(tensor.shape), Tensor::Wrap(wide.data(), tensor.shape, DType::kF64)));
-  std::copy(wide.begin(), wide.end(), out.begin());
-  return absl::OkStatus();
-}
 
 absl::Status CheckTensors(const std::string& in, const SafetensorsReader& reader,
                           const std::vector<NamedShape>& expected) {
@@ -95,7 +80,7 @@ absl::Status ExportSafetensors(const std::string& checkpoint_dir, const std::str
                                                        {"step", absl::StrCat(reader.manifest().state().step())}};
   PHOTON_RETURN_IF_ERROR(WriteSafetensors(
       out, tensors, metadata,
-      [&](const NamedShape& tensor, absl::Span<float> values) { return ReadAsFloat(reader, tensor, values); }));
+      [&](const NamedShape& tensor, absl::Span<float> values) { return ReadWeight(reader, tensor.name, values); }));
   return WriteFile(ModelJsonPath(out), ModelConfigToJson(reader.manifest().config().model()));
 }
 

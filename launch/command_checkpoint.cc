@@ -4,12 +4,15 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "checkpoint/export.h"
+#include "checkpoint/gguf_export.h"
 #include "checkpoint/inspect.h"
 #include "checkpoint/store.h"
 #include "configs/config.h"
 #include "configs/model_config.h"
 #include "launch/commands.h"
+#include "launch/gguf_vocabulary.h"
 #include "launch/model_options.h"
 #include "model/language_model.h"
 
@@ -19,7 +22,7 @@ namespace {
 struct CheckpointArguments {
   std::string checkpoint;
   bool json = false, config = false;  // inspect
-  std::string format = "safetensors";
+  std::string format = "safetensors", dtype;
   std::string in, out, tokenizer;  // import, export
 };
 using Arguments = std::shared_ptr<CheckpointArguments>;
@@ -44,8 +47,27 @@ absl::Status Verify(const CheckpointArguments& arguments) {
   return report.status;
 }
 
+absl::Status ExportAsGguf(const CheckpointArguments& arguments, const std::string& dir) {
+  PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, CheckpointReader::Open(dir));
+  GgufVocabulary vocabulary;
+  if (!reader.manifest().tokenizer().empty()) {
+    PHOTON_ASSIGN_OR_RETURN(std::string bytes, reader.ReadTokenizer());
+    PHOTON_ASSIGN_OR_RETURN(vocabulary, GgufVocabularyOf(bytes, absl::StrCat(dir, "/", reader.manifest().tokenizer())));
+  }
+  const DType dtype = arguments.dtype == "f32" ? DType::kF32 : DType::kBF16;
+  PHOTON_RETURN_IF_ERROR(ExportGguf(dir, arguments.out, dtype, vocabulary));
+  std::cout << "wrote " << arguments.out
+            << (vocabulary.model == "none" ? ", without a tokenizer (the checkpoint has none): token ids only\n"
+                                           : "\n");
+  return absl::OkStatus();
+}
+
 absl::Status Export(const CheckpointArguments& arguments) {
   PHOTON_ASSIGN_OR_RETURN(const std::string dir, ResolveCheckpoint(arguments.checkpoint));
+  if (arguments.format == "gguf") return ExportAsGguf(arguments, dir);
+  if (arguments.dtype == "bf16") {
+    return absl::InvalidArgumentError("--dtype bf16 is for --format gguf: safetensors holds the f32 weights");
+  }
   PHOTON_RETURN_IF_ERROR(ExportSafetensors(dir, arguments.out));
   std::cout << "wrote " << arguments.out << " and " << ModelJsonPath(arguments.out) << "\n";
   return absl::OkStatus();
@@ -69,13 +91,16 @@ absl::Status Import(const CheckpointArguments& arguments) {
 
 void AddExport(CLI::App& group, const Arguments& a, Run* chosen) {
   CLI::App& command =
-      *AddCommand(group, "export", "Write the weights for other programs: F.safetensors, and F.json beside it", chosen,
+      *AddCommand(group, "export", "Write the weights for other programs: F.safetensors and F.json, or F.gguf", chosen,
                   [a] { return Export(*a); });
   AddCheckpointOption(command, &a->checkpoint);
   command.add_option("--format", a->format, "File format")
-      ->check(CLI::IsMember({"safetensors"}))
+      ->check(CLI::IsMember({"safetensors", "gguf"}))
       ->capture_default_str();
-  command.add_option("--out", a->out, "F.safetensors")->required();
+  command
+      .add_option("--dtype", a->dtype, "Type of the matrices: bf16 (the default for gguf) or f32 (safetensors always)")
+      ->check(CLI::IsMember({"bf16", "f32"}));
+  command.add_option("--out", a->out, "F.safetensors or F.gguf")->required();
 }
 
 void AddImport(CLI::App& group, const Arguments& a, Run* chosen) {

@@ -1,0 +1,212 @@
+// What photon exports as GGUF, in llama.cpp (pip llama-cpp-python): the same logits, tokens and pieces.
+//
+// Runs with the interpreter in PHOTON_PEERS_PYTHON, else with python3; skipped where that has no llama_cpp.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_split.h"
+#include "checkpoint/store.h"
+#include "core/file.h"
+#include "data/tokenizer.h"
+#include "tests/launch/process.h"
+#include "tests/support/models.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/tensors.h"
+
+namespace photon {
+namespace {
+
+using namespace photon::testing;
+using Rows = std::vector<std::vector<double>>;
+
+// logits GGUF IDS COUNT: of every position, in f32 caches without flash attention; then COUNT tokens, greedily.
+// tokenize GGUF TEXTS: ids of each text, nothing added.
+constexpr char kScript[] = R"(
+import ctypes, json, sys
+import llama_cpp as l
+quiet = l.llama_log_callback(lambda level, text, user: None)
+l.llama_log_set(quiet, ctypes.c_void_p(0))
+l.llama_backend_init()
+command, gguf, file = sys.argv[1:4]
+given = json.load(open(file))
+parameters = l.llama_model_default_params()
+parameters.vocab_only = command == "tokenize"
+model = l.llama_model_load_from_file(gguf.encode(), parameters)
+assert model, "llama.cpp refused the file"
+vocab = l.llama_model_get_vocab(model)
+size = l.llama_vocab_n_tokens(vocab)
+if command == "tokenize":
+    result = []
+    for text in given:
+        raw = text.encode()
+        ids = (l.llama_token * (len(raw) + 8))()
+        count = l.llama_tokenize(vocab, raw, len(raw), ids, len(ids), False, False)
+        result.append(ids[:count])
+    result = {"ids": result, "bos": l.llama_vocab_bos(vocab), "eos": l.llama_vocab_eos(vocab), "size": size}
+else:
+    steps = int(sys.argv[4])
+    parameters = l.llama_context_default_params()
+    parameters.n_ctx = len(given) + steps + 1
+    parameters.n_threads = parameters.n_threads_batch = 1
+    parameters.type_k = parameters.type_v = l.GGML_TYPE_F32
+    parameters.flash_attn_type = 0
+    context = l.llama_init_from_model(model, parameters)
+    assert context, "llama.cpp refused the model"
+    def decode(ids, at):
+        batch = l.llama_batch_init(len(ids), 0, 1)
+        batch.n_tokens = len(ids)
+        for i, token in enumerate(ids):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0], batch.logits[i] = token, at + i, 1, 0, 1
+        assert l.llama_decode(context, batch) == 0
+        return [l.llama_get_logits_ith(context, i)[:size] for i in range(len(ids))]
+    result = {"logits": decode(given, 0), "greedy": []}
+    last = result["logits"][-1]
+    for step in range(steps):
+        token = max(range(size), key=lambda i: (last[i], -i))
+        result["greedy"].append(token)
+        last = decode([token], len(given) + step)[0]
+json.dump(result, open(sys.argv[-1], "w"))
+)";
+
+std::string Python() {
+  const char* chosen = std::getenv("PHOTON_PEERS_PYTHON");
+  return chosen != nullptr ? chosen : "python3";
+}
+
+class LlamaCpp : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (std::system((Python() + " -c 'import llama_cpp' >/dev/null 2>&1").c_str()) != 0) {
+      GTEST_SKIP() << "no llama_cpp in " << Python() << " (pip install llama-cpp-python; PHOTON_PEERS_PYTHON)";
+    }
+    std::ofstream(folder_ / "script.py") << kScript;
+  }
+
+  // Writes the model and exports it; the tokenizer may be empty.
+  void Export(const LanguageModel& model, const std::string& dtype, const std::string& tokenizer_file = "") {
+    CheckpointContents contents;
+    *contents.config.mutable_model() = model.config();
+    contents.config.mutable_data()->set_sequence_length(64);
+    if (!tokenizer_file.empty()) {
+      contents.tokenizer_bytes = *ReadFile(tokenizer_file);
+      contents.tokenizer_name = TokenizerFileName(contents.tokenizer_bytes);
+    }
+    for (const auto& parameter : model.parameters().parameters()) {
+      const Shape& shape = parameter->spec.shape;
+      contents.parts.push_back({"model", parameter->spec.name, shape,
+                                Region{std::vector<int64_t>(shape.rank(), 0), shape}, parameter->master});
+    }
+    std::filesystem::remove_all(folder_ / "model");
+    ASSERT_TRUE(WriteCheckpoint(*SelfCommunicator(), folder_ / "model", contents).ok());
+    const Outcome outcome = RunPhoton(absl::StrCat("checkpoint export --format gguf --checkpoint ", folder_ / "model",
+                                                   " --dtype ", dtype, " --out ", gguf()));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  }
+
+  nlohmann::json Run(const std::string& command, const nlohmann::json& given, const std::string& more = "") {
+    std::ofstream(folder_ / "given.json") << given.dump();
+    const std::string line = absl::StrCat(Python(), " ", folder_ / "script.py", " ", command, " ", gguf(), " ",
+                                          folder_ / "given.json", " ", more, " ", folder_ / "result.json");
+    EXPECT_EQ(std::system(line.c_str()), 0) << line;
+    std::ifstream in(folder_ / "result.json");
+    return nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
+  }
+
+  std::string gguf() const { return folder_ / "F.gguf"; }
+
+  const TemporaryFolder folder_;
+};
+
+double Distance(const Rows& a, const Rows& b) {
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    for (size_t j = 0; j < a[i].size(); ++j) largest = std::max(largest, std::abs(a[i][j] - b[i][j]));
+  }
+  return largest;
+}
+
+TEST_F(LlamaCpp, ComputesTheSame) {
+  const TestContext context;
+  for (const TinyModel& tiny : {TinyModel{.chunks = {}, .width = 64, .heads = 4, .kv_heads = 4, .layers = 3},
+                                TinyModel{.chunks = {}, .width = 48, .heads = 4, .kv_heads = 2, .layers = 2}}) {
+    SCOPED_TRACE(Describe(tiny));
+    const std::vector<int32_t> ids = RandomTokens(24, tiny.vocab, 5);
+    const auto logits = [&](DType master, DType compute, const std::vector<int32_t>& tokens) {
+      return Logits(context, *MakeModel(context, tiny, master, compute), TokenBatch::FromIds(tokens, 1, false));
+    };
+    const Rows exact = logits(DType::kF64, DType::kF64, ids);
+    const std::unique_ptr<LanguageModel> model = MakeModel(context, tiny);
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      SCOPED_TRACE(std::string(Name(dtype)));
+      ASSERT_NO_FATAL_FAILURE(Export(*model, std::string(Name(dtype))));
+      const nlohmann::json result = Run("logits", ids, "16");
+      ASSERT_TRUE(result.is_object());
+      const Rows theirs = result["logits"].get<Rows>();
+      ASSERT_EQ(theirs.size(), ids.size());
+      ASSERT_EQ(theirs[0].size(), static_cast<size_t>(tiny.vocab));
+      // Both round every product and sum of the same formulas in the same precision, in other orders; their distance
+      // from the exact result is of one size, and they may lie on opposite sides of it. Rounding errors are random:
+      // largest ones of two samples differ by less than the factor 4 that makes 1 + 4 = 5.
+      const double own = Distance(logits(DType::kF32, dtype, ids), exact);
+      EXPECT_LE(Distance(theirs, logits(DType::kF32, dtype, ids)), 5 * own);
+      EXPECT_LT(own, dtype == DType::kF32 ? 1e-4 : 0.3) << "too coarse to tell a wrong formula";
+      if (dtype == DType::kBF16) continue;
+      std::vector<int32_t> tokens = ids;
+      for (const int32_t token : result["greedy"].get<std::vector<int32_t>>()) {
+        const std::vector<double> last = logits(DType::kF32, DType::kF32, tokens).back();
+        EXPECT_EQ(std::max_element(last.begin(), last.end()) - last.begin(), token) << "after " << tokens.size();
+        tokens.push_back(token);
+      }
+      EXPECT_EQ(tokens.size(), ids.size() + 16);
+    }
+  }
+}
+
+TEST_F(LlamaCpp, CutsTextsTheSame) {
+  const char* data = std::getenv("PHOTON_TEST_DATA");
+  if (data == nullptr) GTEST_SKIP() << "PHOTON_TEST_DATA is not set: no tokenizers, no texts";
+  const std::string folder = data;
+  const TestContext context;
+  std::vector<std::string> texts = {"",
+                                    "a",
+                                    " a",
+                                    "  two  spaces ",
+                                    "line\nnext\n\n line",
+                                    "naïve café 北京 😀 \t tab",
+                                    "x = 12345678; // 3.14159",
+                                    "It's we'll I'M THEY'RE"};
+  const std::string wiki = *ReadFile(folder + "/text/wikitext2-test.txt");
+  for (const absl::string_view line : absl::StrSplit(absl::string_view(wiki).substr(0, 200000), '\n')) {
+    texts.emplace_back(line);
+  }
+  struct Case {
+    const char* file;
+    int pieces;
+  };
+  for (const Case& c : {Case{"llama2.model", 32000}, Case{"gpt2.json", 50257}}) {
+    SCOPED_TRACE(c.file);
+    const std::string file = folder + "/tokenizers/" + c.file;
+    const auto tokenizer = Tokenizer::FromFile(file);
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+    const auto model =
+        MakeModel(context, TinyModel{.chunks = {}, .width = 8, .heads = 2, .kv_heads = 2, .vocab = c.pieces + 7});
+    ASSERT_NO_FATAL_FAILURE(Export(*model, "bf16", file));
+    const nlohmann::json result = Run("tokenize", texts);
+    ASSERT_TRUE(result.is_object());
+    EXPECT_EQ(result["size"], c.pieces + 7) << "the model's vocabulary";
+    EXPECT_EQ(result["bos"], (*tokenizer)->bos());
+    EXPECT_EQ(result["eos"], (*tokenizer)->eos());
+    for (size_t i = 0; i < texts.size(); ++i) {
+      EXPECT_EQ(result["ids"][i].get<std::vector<int32_t>>(), (*tokenizer)->Encode(texts[i])) << texts[i];
+    }
+  }
+}
+
+}  // namespace
+}  // namespace photon
