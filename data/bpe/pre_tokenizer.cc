@@ -64,13 +64,14 @@ void PreTokenizer::FindCutRule() {
     const bool harmless = step.pattern.empty() || step.pattern == kDigitsPattern;
     if (step.prefix_space && i > 0) cut_rule_ = CutRule::kNone;  // would be put before pieces inside the text
     if (step.prefix_space && i > 0) return;
+    prefixes_space_ |= step.prefix_space;
     if (harmless) continue;
     const KnownPattern* known = nullptr;
     for (const KnownPattern& candidate : kKnownPatterns) {
       if (step.pattern == candidate.pattern) known = &candidate;
     }
-    const bool plain =
-        step.behavior == SplitStep::Behavior::kIsolated;  // matches cover the text: invert changes nothing
+    // Their matches cover the text, so that invert changes nothing.
+    const bool plain = step.behavior == SplitStep::Behavior::kIsolated;
     if (known == nullptr || !plain || (cut_rule_ != CutRule::kNone && cut_rule_ != known->rule)) {
       cut_rule_ = CutRule::kNone;
       return;
@@ -84,25 +85,26 @@ bool PreTokenizer::CutsAt(absl::string_view text, size_t i) const {
   if (cut_rule_ == CutRule::kNone) return false;
   const auto before = [&] { return LastCharacter(text.substr(0, i)).value; };
   if (text[i] == ' ') return !IsWhiteSpace(before());
+  if (prefixes_space_) return false;
   if (cut_rule_ == CutRule::kGpt2) return text[i] == '\n' && !IsWhiteSpace(before());
   if (text[i] == '\n') return IsLetterOrNumber(before());
   return text[i - 1] == '\n' && !IsWhiteSpace(FirstCharacter(text.substr(i)).value);
 }
 
-void PreTokenizer::ForEachWord(absl::string_view text, bool continues, RegexScratch& scratch,
+void PreTokenizer::ForEachWord(absl::string_view text, RegexScratch& scratch,
                                absl::FunctionRef<void(absl::string_view)> word) const {
   if (text.empty()) return;
   std::string shadow;
   const bool newer = StandInForNewer(text, &shadow);
-  Run(0, {text, newer ? absl::string_view(shadow) : text}, continues, {scratch, word});
+  Run(0, {text, newer ? absl::string_view(shadow) : text}, {scratch, word});
 }
 
-void PreTokenizer::Run(size_t step, Text text, bool continues, const Walk& walk) const {
+void PreTokenizer::Run(size_t step, Text text, const Walk& walk) const {
   if (step == steps_.size()) {
     walk.word(text.real);
     return;
   }
-  if (!steps_[step].spec.prefix_space || continues || text.real[0] == ' ') {
+  if (!steps_[step].spec.prefix_space || text.real[0] == ' ') {
     Split(step, text, walk);
     return;
   }
@@ -137,7 +139,7 @@ std::vector<Part> Join(const std::vector<Part>& parts, SplitStep::Behavior behav
 void PreTokenizer::Split(size_t step, Text text, const Walk& walk) const {
   const SplitStep& spec = steps_[step].spec;
   if (steps_[step].regex.empty()) {
-    Run(step + 1, text, /*continues=*/false, walk);
+    Run(step + 1, text, walk);
     return;
   }
   const Regex& regex = steps_[step].regex[0];
@@ -146,7 +148,7 @@ void PreTokenizer::Split(size_t step, Text text, const Walk& walk) const {
   const auto add = [&](size_t begin, size_t end, bool match) {
     if (begin == end) return;
     if (isolated) {
-      Run(step + 1, text.Part(begin, end), /*continues=*/false, walk);
+      Run(step + 1, text.Part(begin, end), walk);
     } else {
       parts.push_back({begin, end, match != spec.invert});
     }
@@ -159,7 +161,7 @@ void PreTokenizer::Split(size_t step, Text text, const Walk& walk) const {
   }
   add(at, text.shown.size(), false);
   for (const Part& part : Join(parts, spec.behavior)) {
-    Run(step + 1, text.Part(part.begin, part.end), /*continues=*/false, walk);
+    Run(step + 1, text.Part(part.begin, part.end), walk);
   }
 }
 

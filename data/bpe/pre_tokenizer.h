@@ -17,9 +17,8 @@ class PreTokenizer {
  public:
   static absl::StatusOr<PreTokenizer> Create(const std::vector<SplitStep>& steps);
 
-  // Calls `word` with each, in order. `text` is valid UTF-8. `continues`: the text goes on after a cut, so that no
-  // space is put before it.
-  void ForEachWord(absl::string_view text, bool continues, RegexScratch& scratch,
+  // Calls `word` with each, in order. `text` is valid UTF-8.
+  void ForEachWord(absl::string_view text, RegexScratch& scratch,
                    absl::FunctionRef<void(absl::string_view)> word) const;
 
   // Whether a text may be cut between bytes i - 1 and i (0 < i < size), whatever stands elsewhere. False where that is
@@ -51,11 +50,12 @@ class PreTokenizer {
   static const KnownPattern kKnownPatterns[];
 
   void FindCutRule();
-  void Run(size_t step, Text text, bool continues, const Walk& walk) const;
+  void Run(size_t step, Text text, const Walk& walk) const;
   void Split(size_t step, Text text, const Walk& walk) const;
 
   std::vector<Step> steps_;
   CutRule cut_rule_ = CutRule::kNone;
+  bool prefixes_space_ = false;  // a text must then not begin with anything else after a cut
   std::string word_pattern_;
 };
 

@@ -49,7 +49,8 @@ absl::Status CheckCommon(absl::string_view pattern) {
   for (size_t i = 0; i < pattern.size(); ++i) {
     const absl::string_view rest = pattern.substr(i);
     if (rest[0] == '\\') {
-      if (rest.size() < 2 || !IsCommonEscape(rest[1])) return NotSupported(rest.substr(0, 2), i);
+      const bool code_point = absl::StartsWith(rest, "\\x{");
+      if (rest.size() < 2 || !(code_point || IsCommonEscape(rest[1]))) return NotSupported(rest.substr(0, 2), i);
       ++i;
       if (absl::ascii_tolower(rest[1]) != 'p') continue;
       const size_t length = rest.size() > 2 && rest[2] == '{' ? rest.find('}') : 2;

@@ -52,7 +52,7 @@ struct BpeSpec {
 // The patterns that ByteLevel (GPT-2's) and Digits have.
 inline constexpr char kByteLevelPattern[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-inline constexpr char kDigitsPattern[] = "\\p{N}";
+inline constexpr char kDigitsPattern[] = "[\\p{N}\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}]";
 
 // kInvalidArgument, with `name` and the field, for what is broken or not supported.
 absl::StatusOr<BpeSpec> ReadBpeSpec(absl::string_view json, absl::string_view name);

@@ -79,7 +79,11 @@ void BpeTokenizer::ReadPieces(const BpeSpec& spec) {
   for (const BpeSpec::Piece& piece : spec.vocab) {
     pieces_[piece.id].text = FromByteAlphabet(piece.text).value_or(piece.text);
   }
-  for (const AddedToken& token : spec.added) pieces_[token.id].text = token.special ? "" : token.content;
+  for (const bool normalized : {false, true}) {
+    for (const AddedToken& token : Select(spec, normalized)) {
+      pieces_[token.id].text = token.special ? "" : token.content;
+    }
+  }
 }
 
 // Whether no added token can stand across a cut, or look past it for white space.
@@ -94,15 +98,6 @@ bool BpeTokenizer::TokensStayWhole(const BpeSpec& spec) const {
 }
 
 std::vector<int32_t> BpeTokenizer::Encode(absl::string_view text) const {
-  return EncodeText(text, /*continues=*/false);
-}
-
-std::vector<int32_t> BpeTokenizer::EncodeRest(absl::string_view text) const {
-  PHOTON_CHECK(can_cut_);
-  return EncodeText(text, /*continues=*/true);
-}
-
-std::vector<int32_t> BpeTokenizer::EncodeText(absl::string_view text, bool continues) const {
   std::string valid;
   if (FirstInvalidUtf8(text) != text.size()) {
     valid = ReplaceInvalidUtf8(text);
@@ -113,27 +108,20 @@ std::vector<int32_t> BpeTokenizer::EncodeText(absl::string_view text, bool conti
   const Lease lease(*this);
   Scratch& scratch = *lease;
   const auto add_word = [&](absl::string_view word) { EncodeWord(word, scratch.words, &ids); };
-  const auto add_token = [&ids](int32_t id) { ids.push_back(id); };
-  bool first = true;  // what is to come is the text's beginning
-  const auto add_text = [&](absl::string_view part) {
-    pre_tokenizer_.ForEachWord(part, continues && first, scratch.regex, add_word);
-    first = false;
+  const auto add_token = [&](int32_t id) { ids.push_back(id); };
+  const auto add_text = [&](absl::string_view part) { pre_tokenizer_.ForEachWord(part, scratch.regex, add_word); };
+  const auto add_raw_text = [&](absl::string_view part) {
+    std::string form;
+    if (nfc_ && NormalizeNfc(part, &form)) part = form;
+    normalized_.Split(part, add_text, add_token);
   };
-  literal_.Split(
-      text,
-      [&](absl::string_view part) {
-        std::string form;
-        if (nfc_ && NormalizeNfc(part, &form)) part = form;
-        normalized_.Split(part, add_text, [&](int32_t id) {
-          first = false;
-          add_token(id);
-        });
-      },
-      [&](int32_t id) {
-        first = false;
-        add_token(id);
-      });
+  literal_.Split(text, add_raw_text, add_token);
   return ids;
+}
+
+std::vector<int32_t> BpeTokenizer::EncodeRest(absl::string_view text) const {
+  PHOTON_CHECK(can_cut_);
+  return Encode(text);  // cuts lie where nothing depends on what came before
 }
 
 void BpeTokenizer::EncodeWord(absl::string_view word, WordCache& cache, std::vector<int32_t>* ids) const {

@@ -41,7 +41,6 @@ class BpeTokenizer : public Tokenizer {
   BpeTokenizer(std::string bytes, const BpeSpec& spec, PreTokenizer pre_tokenizer);
   void ReadPieces(const BpeSpec& spec);
   bool TokensStayWhole(const BpeSpec& spec) const;
-  std::vector<int32_t> EncodeText(absl::string_view text, bool continues) const;
   void EncodeWord(absl::string_view word, WordCache& cache, std::vector<int32_t>* ids) const;
 
   const bool nfc_;
