@@ -11,6 +11,8 @@
 namespace photon {
 namespace {
 
+constexpr int64_t kIndexInMemory = int64_t{32} << 20;
+
 template <typename T>
 T Load(const char* bytes) {
   T value;
@@ -64,7 +66,19 @@ absl::StatusOr<std::shared_ptr<const TokenFile>> TokenFile::Open(const std::stri
   if (description.ok()) file->description_ = *std::move(description);  // others' tools write none
   PHOTON_RETURN_IF_ERROR(file->ReadHeader());
   PHOTON_RETURN_IF_ERROR(file->CheckSizes());
+  if (file->index_.size() <= kIndexInMemory) {
+    std::string bytes(file->index_.size(), '\0');
+    PHOTON_RETURN_IF_ERROR(file->index_.Read(0, bytes.data(), file->index_.size()));
+    file->index_bytes_ = std::move(bytes);
+  }
   return file;
+}
+
+absl::Status TokenFile::ReadIndex(int64_t offset, void* out, int64_t size) const {
+  if (index_bytes_.empty()) return index_.Read(offset, out, size);
+  PHOTON_CHECK(offset >= 0 && size >= 0 && offset <= index_.size() - size) << offset << " + " << size;
+  std::memcpy(out, index_bytes_.data() + offset, size);
+  return absl::OkStatus();
 }
 
 absl::Status TokenFile::ReadHeader() {
@@ -100,7 +114,7 @@ absl::Status TokenFile::ReadHeader() {
 template <typename T>
 absl::StatusOr<T> TokenFile::IndexValue(int64_t offset) const {
   T value;
-  PHOTON_RETURN_IF_ERROR(index_.Read(offset, &value, sizeof value));
+  PHOTON_RETURN_IF_ERROR(ReadIndex(offset, &value, sizeof value));
   return value;
 }
 

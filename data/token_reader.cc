@@ -52,8 +52,8 @@ void Widen(const char* from, absl::Span<int32_t> out) {
 
 TokenReader::TokenReader(const TokenFile& file)
     : file_(file),
-      pointers_(file.index(), file.pointers_at(), file.sequences()),
-      entries_(file.index(), file.entries_at(), file.documents() + 1) {}
+      pointers_(file, file.pointers_at(), file.sequences()),
+      entries_(file, file.entries_at(), file.documents() + 1) {}
 
 absl::Status TokenReader::Read(int64_t position, absl::Span<int32_t> out) {
   const auto count = static_cast<int64_t>(out.size());
@@ -71,7 +71,7 @@ absl::Status TokenReader::Table::Fetch(int64_t first) {
   first_ = first;
   window_.resize(kWindow);
   const int64_t count = std::min(kWindow, size_ - first);
-  const absl::Status read = file_.Read(at_ + 8 * first, window_.data(), 8 * count);
+  const absl::Status read = file_.ReadIndex(at_ + 8 * first, window_.data(), 8 * count);
   window_.resize(read.ok() ? count : 0);
   return read;
 }
@@ -120,7 +120,7 @@ absl::Status TokenReader::CheckSequences(int64_t first, int64_t end, int64_t doc
   for (int64_t s = first; at < end;) {
     const int64_t count = std::min(kLengths, file_.sequences() - s);
     lengths_.resize(count);
-    PHOTON_RETURN_IF_ERROR(file_.index().Read(file_.lengths_at() + 4 * s, lengths_.data(), 4 * count));
+    PHOTON_RETURN_IF_ERROR(file_.ReadIndex(file_.lengths_at() + 4 * s, lengths_.data(), 4 * count));
     for (int64_t i = 0; i < count && at < end; ++i, ++s) {
       int64_t next = file_.ids().size();
       if (s + 1 < file_.sequences()) {

@@ -1,5 +1,5 @@
 // Reads ids and document borders of a token file for one thread, which has its own. Buffers are kept, so reading a
-// sample allocates nothing, and asks the system four or five times however many documents there are.
+// sample allocates nothing, and asks the system once, or four or five times where the index is large.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ class TokenReader {
   // A table of the index that doesn't decrease, seen through a window.
   class Table {
    public:
-    Table(const WatchedFile& file, int64_t at, int64_t size) : file_(file), at_(at), size_(size) {}
+    Table(const TokenFile& file, int64_t at, int64_t size) : file_(file), at_(at), size_(size) {}
     // The last element that is <= target, given that the first one is and that one past the end would have the value
     // `beyond` > target. `guess`: where to look first.
     absl::StatusOr<int64_t> FindLast(int64_t target, int64_t beyond, int64_t guess);
@@ -42,7 +42,7 @@ class TokenReader {
    private:
     absl::Status Fetch(int64_t first);
 
-    const WatchedFile& file_;
+    const TokenFile& file_;
     int64_t at_, size_;
     int64_t first_ = 0;  // of the window
     std::vector<int64_t> window_;

@@ -3,6 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <numeric>
 
 #include "data/dataset.h"
@@ -99,6 +104,44 @@ TEST_F(LoaderTest, ABatchTooLargeForMemoryIsAnError) {
   const absl::Status status = (*loader)->Next().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(status.message(), HasSubstr("step 0"));
+}
+
+// A token file that others change while it is read: an error that names it, never SIGBUS.
+TEST_F(LoaderTest, AFileThatChangesIsAnError) {
+  for (const char* how : {"truncated", "grown", "replaced", "removed", "rewritten"}) {
+    SCOPED_TRACE(how);
+    std::vector<int32_t> document(90000, 3);
+    const auto file = WriteDocuments(folder_ / "y", {document});
+    const auto dataset = Dataset::Create(file, {0, 1}, options_);
+    auto loader = Loader::Create(*dataset, {.batch_sequences = 4, .steps_ahead = 1});
+    ASSERT_TRUE((*loader)->Next().ok());
+    const std::string bin = folder_ / "y.bin";
+    if (how == std::string("truncated") || how == std::string("grown")) {
+      ASSERT_EQ(truncate(bin.c_str(), how == std::string("grown") ? 1 << 20 : 100), 0);
+    }
+    if (how == std::string("replaced")) WriteDocuments(folder_ / "y", {document});
+    if (how == std::string("removed")) std::filesystem::remove(bin);
+    if (how == std::string("rewritten")) {
+      std::fstream(bin, std::ios::in | std::ios::out | std::ios::binary) << "abcd";
+      std::filesystem::last_write_time(bin, std::filesystem::file_time_type::clock::now() + std::chrono::seconds(5));
+    }
+    absl::Status status;
+    for (int i = 0; i < 3 && status.ok(); ++i) status = (*loader)->Next().status();  // some were prepared before
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(status.message(), HasSubstr("changed while it was read"));
+    EXPECT_THAT(status.message(), HasSubstr(folder_ / "y."));
+    EXPECT_FALSE((*loader)->Next().ok()) << "and stays one";
+  }
+}
+
+// The check before a batch can't see what happens after it.
+TEST_F(LoaderTest, AFileTruncatedBetweenCheckAndReadIsAnErrorToo) {
+  const auto file = WriteDocuments(folder_ / "y", {std::vector<int32_t>(90000, 3)});
+  const auto dataset = *Dataset::Create(file, {0, 1}, options_);
+  ASSERT_EQ(truncate((folder_ / "y.bin").c_str(), 0), 0);
+  const absl::Status status = dataset->Batch(0, 4, 0, 4).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(status.message(), HasSubstr("y.bin changed while it was read: it had 180000 bytes, and ends before byte"));
 }
 
 }  // namespace
