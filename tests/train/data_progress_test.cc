@@ -67,6 +67,8 @@ TEST_F(DataProgressTest, OtherDataThanTheRunBeganWithAreRefused) {
   config_.mutable_data()->mutable_source(1)->set_weight(0.4);
   config_.mutable_data()->mutable_source(0)->set_weight(0.6);
   EXPECT_THAT(CheckSameData(began, Identify()).message(), HasSubstr("the weight of"));
+  config_.mutable_data()->mutable_source(1)->set_weight(0.5);
+  config_.mutable_data()->mutable_source(0)->set_weight(0.5);
   std::vector<int32_t> other(32, 6);
   other[17] = 7;
   WriteDocuments(folder_ / "c", {other});
