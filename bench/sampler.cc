@@ -21,13 +21,14 @@ struct Setting {
   SamplingOptions options;
 };
 
-// Logits like a language model's: normal ones, some of them far out. Their nucleus of 0.95 is some hundred tokens.
+// Logits like a language model's: normal ones, one in a thousand far out, which make up the nucleus. At a temperature
+// of 4 the distribution is nearly flat and the nucleus most of the vocabulary: the worst case.
 std::vector<float> Logits(int64_t vocabulary) {
   const Philox philox(3, 1);
   std::vector<float> logits(vocabulary);
   for (int64_t i = 0; i < vocabulary; ++i) {
     logits[i] = static_cast<float>(2 * philox.Normal(i));
-    if (i % 997 == 0) logits[i] += 8;
+    if (i % 997 == 0) logits[i] += 14;
   }
   return logits;
 }
@@ -51,6 +52,7 @@ void Measure(int64_t vocabulary) {
                                          {"temperature", {.temperature = 1}},
                                          {"top-k 50", {.temperature = 1, .top_k = 50}},
                                          {"top-p 0.95", {.temperature = 1, .top_p = 0.95}},
+                                         {"top-p 0.95, flat", {.temperature = 4, .top_p = 0.95}},
                                          {"min-p 0.05", {.temperature = 1, .min_p = 0.05}},
                                          {"top-k 50, top-p 0.9", {.temperature = 0.8, .top_k = 50, .top_p = 0.9}},
                                          {"typical-p 0.95", {.temperature = 1, .typical_p = 0.95}}};

@@ -142,12 +142,34 @@ void Sampler<A>::KeepTypical(double p) {
   total_ = Mass();
 }
 
-// The fewest candidates, in the order of their keys, whose weights reach `wanted`: halves are parted like in
-// quickselect, until one candidate is left at the border.
+// The fewest candidates, in the order of their keys, whose weights reach `wanted`. Keys are counted into bins by weight
+// first, so that only the border's bin has to be put in order.
 template <typename A>
 void Sampler<A>::KeepMass(double wanted) {
   if (candidates_.empty()) return;
-  scratch_ = candidates_;
+  const auto [low, high] = std::minmax_element(candidates_.begin(), candidates_.end(),
+                                               [](const Candidate& a, const Candidate& b) { return a.key < b.key; });
+  const A first = low->key, range = high->key - first;
+  constexpr int kBins = 1024;
+  const A scale = range > 0 ? kBins / range : 0;
+  const auto bin = [&](const Candidate& c) { return std::min(static_cast<int>((c.key - first) * scale), kBins - 1); };
+  bin_weights_.assign(kBins, 0);
+  for (const Candidate& c : candidates_) bin_weights_[bin(c)] += c.weight;
+  double before = 0;
+  int border = 0;
+  while (border < kBins - 1 && before + bin_weights_[border] < wanted) before += bin_weights_[border++];
+  while (bin_weights_[border] == 0) --border;  // rounding carried `wanted` past the end
+  scratch_.clear();
+  for (const Candidate& c : candidates_) {
+    if (bin(c) == border) scratch_.push_back(c);
+  }
+  KeepUpTo(BorderOfScratch(wanted - before));
+}
+
+// The candidate of scratch_, in the order of their keys, with which the weights reach `wanted`: halves are parted like
+// in quickselect, until one is left.
+template <typename A>
+typename Sampler<A>::Candidate Sampler<A>::BorderOfScratch(double wanted) {
   auto begin = scratch_.begin(), end = scratch_.end();
   double before = 0;
   while (end - begin > 1) {
@@ -162,7 +184,7 @@ void Sampler<A>::KeepMass(double wanted) {
       begin = middle;
     }
   }
-  KeepUpTo(*begin);
+  return *begin;
 }
 
 template <typename A>

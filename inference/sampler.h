@@ -47,6 +47,7 @@ class Sampler {
   void KeepMostLikely(int64_t k);
   void KeepTypical(double p);
   void KeepMass(double wanted);
+  Candidate BorderOfScratch(double wanted);
   void KeepUpTo(const Candidate& border);
   double Mass() const;
   int32_t DrawCandidate(double uniform) const;
@@ -56,7 +57,7 @@ class Sampler {
   A largest_ = 0, inverse_temperature_ = 1;
   std::vector<Candidate> candidates_, scratch_;  // candidates_ by rising id
   double total_ = 0;                             // the weight of all that the last cut left, gathered or not
-  std::vector<double> block_sums_;
+  std::vector<double> block_sums_, bin_weights_;
 };
 
 extern template class Sampler<float>;
