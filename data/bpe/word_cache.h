@@ -3,6 +3,7 @@
 #pragma once
 
 #define XXH_INLINE_ALL
+#define XXH_VECTOR 0  // words are short; and GCC 12 warns of its own AVX-512 header
 #include <xxhash.h>
 
 #include <cstdint>
