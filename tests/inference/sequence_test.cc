@@ -24,7 +24,9 @@ class SequenceTest : public ::testing::Test {
     TemporaryFolder folder;
     std::string text;
     for (int i = 0; i < 20; ++i) text += "the end of the beginning of the end\n";
-    const auto model = TrainTokenizer({.files = {folder.Write("t.txt", text)}}, 280);
+    CorpusOptions corpus;
+    corpus.files = {folder.Write("t.txt", text)};
+    const auto model = TrainTokenizer(corpus, 280);
     ASSERT_TRUE(model.ok()) << model.status();
     tokenizer_ = *Tokenizer::FromBytes(*model, "test");
   }
