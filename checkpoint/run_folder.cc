@@ -82,7 +82,7 @@ bool InRunFolder(const std::string& dir) {
   return StepOf(path.filename().string()) >= 0 && path.parent_path().filename() == kFolder;
 }
 
-absl::Status PublishCheckpoint(const std::string& run_dir, int64_t step, int keep_last) {
+absl::Status PublishCheckpoint(const std::string& run_dir, int64_t step, int keep_last, int64_t also_keep) {
   const fs::path folder = fs::path(run_dir) / kFolder;
   if (!HasManifest(folder / StepName(step))) {
     return absl::NotFoundError(absl::StrCat(CheckpointDir(run_dir, step), " is no finished checkpoint"));
@@ -94,7 +94,8 @@ absl::Status PublishCheckpoint(const std::string& run_dir, int64_t step, int kee
   for (const std::string& dir : ListCheckpoints(run_dir)) {
     // Later steps than the published one were refused when the run resumed: they neither count nor go.
     // Nor do broken ones: what is left of them may be all that is left of a copy.
-    if (StepOf(fs::path(dir).filename().string()) > step || !HasManifest(dir) || ++kept <= keep_last) continue;
+    const int64_t found = StepOf(fs::path(dir).filename().string());
+    if (found > step || !HasManifest(dir) || ++kept <= keep_last || found == also_keep) continue;
     const std::string doomed = absl::StrCat(dir, ".deleting");  // so that no reader starts on it
     if (rename(dir.c_str(), doomed.c_str()) != 0) return FileError(errno, "cannot remove", dir);
     PHOTON_RETURN_IF_ERROR(RemoveTree(doomed));

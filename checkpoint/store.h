@@ -72,8 +72,9 @@ class CheckpointReader {
 std::string CheckpointDir(const std::string& run_dir, int64_t step);
 // Whether `dir` is CheckpointDir of some run and step: a folder there without a manifest is a broken checkpoint.
 bool InRunFolder(const std::string& dir);
-// Points `latest` at the checkpoint of `step` and removes the oldest complete ones but `keep_last` (0: all stay).
-absl::Status PublishCheckpoint(const std::string& run_dir, int64_t step, int keep_last);
+// Points `latest` at the checkpoint of `step` and removes the oldest complete ones but `keep_last` (0: all stay) and
+// that of step `also_keep`.
+absl::Status PublishCheckpoint(const std::string& run_dir, int64_t step, int keep_last, int64_t also_keep = -1);
 // What --checkpoint takes: a run folder (its newest) or a checkpoint folder.
 absl::StatusOr<std::string> ResolveCheckpoint(const std::string& path);
 // Step folders of a run, newest first: where one is refused, the next is tried. Saves never leave half of one under

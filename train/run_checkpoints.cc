@@ -76,7 +76,8 @@ absl::Status RunCheckpoints::Save(const RunState& state) {
   PHOTON_RETURN_IF_ERROR(WriteCheckpoint(mesh_.world(), CheckpointDir(config_.run_dir(), state.step()), contents));
   absl::Status published;
   if (mesh_.world().rank() == 0) {
-    published = PublishCheckpoint(config_.run_dir(), state.step(), config_.checkpoint().keep_last());
+    published = PublishCheckpoint(config_.run_dir(), state.step(), config_.checkpoint().keep_last(),
+                                  state.has_best_step() ? state.best_step() : -1);
   }
   return AgreeOn(mesh_.world(), "publish checkpoint", published);
 }
