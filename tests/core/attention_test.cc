@@ -301,7 +301,7 @@ TEST_P(EveryDType, SameBitsForAnyBatchAndNumberOfThreads) {
 
 TEST_P(EveryDType, CachedEqualsFullForward) {
   const TestContext context;
-  for (const Case& c : {Case{1, 150, 4, 2, 52}, Case{1, 5, 2, 2, 64}}) {
+  for (const Case& c : {Case{1, 150, 4, 2, 52}, Case{1, 5, 2, 2, 64}, Case{1, 90, 5, 2, 12}, Case{1, 33, 7, 1, 16}}) {
     Attention a(context, c, GetParam());
     a.Forward();
     // The cache is a column range of a wider buffer, with garbage behind its last row.

@@ -1,6 +1,7 @@
 #include "core/ops/matmul.h"
 
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <cmath>
 #include <cstring>
@@ -153,6 +154,28 @@ TEST_P(MatMulTypes, RowDependsOnItsRowAlone) {
       }
     }
   }
+}
+
+// Products of few rows, as in decoding: a row's result has the same bits whatever rows are computed beside it, and
+// however many threads share the work. N and K reach over whole tiles and vectors.
+TEST_P(MatMulTypes, FewRowsDoNotDependOnTheirNumber) {
+  const TestContext context;
+  const Types types = GetParam();
+  constexpr int64_t kRows = 16, k = 200, n = 403;
+  const Tensor a = RandomTensor(context, {kRows, k}, types.in, 1);
+  const Tensor w = RandomTensor(context, {n, k}, types.in, 2);
+  const Tensor all = context.get().Empty({kRows, n}, types.out);
+  ops::MatMul(context, a, false, w, true, Tensor(), 0, all);
+  const int threads = omp_get_max_threads();
+  for (const int64_t rows : {1, 2, 3, 5, 7, 8, 15}) {
+    omp_set_num_threads(static_cast<int>(1 + rows % 3));
+    for (int64_t first = 0; first + rows <= kRows; ++first) {
+      const Tensor c = context.get().Empty({rows, n}, types.out);
+      ops::MatMul(context, a.Rows(first, first + rows), false, w, true, Tensor(), 0, c);
+      ASSERT_EQ(std::memcmp(c.raw(), all.Rows(first, first + rows).raw(), c.bytes()), 0) << rows << " from " << first;
+    }
+  }
+  omp_set_num_threads(threads);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, MatMulTypes, ::testing::ValuesIn(kTypes),
