@@ -2,9 +2,10 @@
 
 #include <unistd.h>
 
+#include <bit>
+
 #include "absl/strings/str_cat.h"
 #include "checkpoint/hdf5.h"
-#include "checkpoint/hdf5_writer.h"
 #include "checkpoint/manifest.h"
 #include "core/file.h"
 
@@ -69,18 +70,22 @@ Handle DatasetCreation() {
   return creation;
 }
 
-absl::Status WritePart(hid_t file, const std::string& dataset, const TensorPart& part) {
+// HDF5 only reserves the place: the bytes are those in memory.
+absl::Status AddPart(hid_t file, Hdf5Image& image, const std::string& dataset, const TensorPart& part) {
+  static_assert(std::endian::native == std::endian::little, "files are little-endian");
   const Handle space = Space(part.region.shape.dims());
   const Handle creation = DatasetCreation();
-  // Without it HDF5 writes fill values first: every byte twice.
-  if (!creation.ok() || H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER) < 0) return Failed("set up", dataset);
+  if (!creation.ok() || H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER) < 0 ||
+      H5Pset_alloc_time(creation.get(), H5D_ALLOC_TIME_EARLY) < 0) {
+    return Failed("set up", dataset);
+  }
   const Handle set(H5Dcreate2(file, dataset.c_str(), FileType(part.value.dtype()), space.get(), H5P_DEFAULT,
                               creation.get(), H5P_DEFAULT),
                    H5Dclose);
   if (!set.ok()) return Failed("create", dataset);
-  if (H5Dwrite(set.get(), MemoryType(part.value.dtype()), H5S_ALL, H5S_ALL, H5P_DEFAULT, part.value.raw()) < 0) {
-    return Failed("write", dataset);
-  }
+  const haddr_t address = H5Dget_offset(set.get());
+  if (address == HADDR_UNDEF) return Failed("place", dataset);
+  image.Place(address, {static_cast<const char*>(part.value.raw()), part.value.bytes()});
   return absl::OkStatus();
 }
 
@@ -113,16 +118,15 @@ std::vector<int64_t> Within(const Region& box, const std::vector<int64_t>& frame
 
 }  // namespace
 
-absl::StatusOr<ManifestFile> WritePartsFile(const std::string& dir, const std::string& file,
-                                            const std::vector<NamedPart>& parts) {
-  return CreateHdf5File(dir, file, [&](hid_t id) {
-    for (const NamedPart& named : parts) PHOTON_RETURN_IF_ERROR(WritePart(id, named.dataset, *named.part));
+absl::StatusOr<Hdf5Image> PartsImage(const std::string& file, const std::vector<NamedPart>& parts) {
+  return Hdf5Image::Create(file, [&](hid_t id, Hdf5Image& image) {
+    for (const NamedPart& named : parts) PHOTON_RETURN_IF_ERROR(AddPart(id, image, named.dataset, *named.part));
     return absl::OkStatus();
   });
 }
 
-absl::StatusOr<ManifestFile> WriteIndexFile(const std::string& dir, const Manifest& manifest) {
-  return CreateHdf5File(dir, kIndexName, [&](hid_t id) {
+absl::StatusOr<Hdf5Image> IndexImage(const Manifest& manifest) {
+  return Hdf5Image::Create(kIndexName, [&](hid_t id, Hdf5Image&) {
     for (const ManifestTensor& tensor : manifest.tensors()) PHOTON_RETURN_IF_ERROR(WriteVirtual(id, tensor));
     return absl::OkStatus();
   });

@@ -13,6 +13,7 @@
 #include "checkpoint/weights.h"
 #include "configs/model_config.h"
 #include "core/file.h"
+#include "core/progress.h"
 
 namespace photon {
 namespace {
@@ -63,13 +64,34 @@ absl::Status AttachTokenizer(const std::string& tokenizer, CheckpointContents& c
   return absl::OkStatus();
 }
 
+// How many bytes of weights are done, tensor by tensor.
+class WeightsProgress {
+ public:
+  WeightsProgress(const char* what, const std::vector<NamedShape>& tensors, bool shown) : line_(what, shown) {
+    for (const NamedShape& tensor : tensors) total_ += Bytes(tensor);
+  }
+  // All tensors before this one are done.
+  void Reached(const NamedShape& tensor) {
+    line_.Update(done_, total_);
+    done_ += Bytes(tensor);
+  }
+
+ private:
+  static int64_t Bytes(const NamedShape& tensor) {
+    return tensor.shape.elements() * static_cast<int64_t>(sizeof(float));
+  }
+
+  ProgressLine line_;
+  int64_t done_ = 0, total_ = 0;
+};
+
 }  // namespace
 
 std::string ModelJsonPath(const std::string& safetensors) {
   return absl::StrCat(absl::StripSuffix(safetensors, ".safetensors"), ".json");
 }
 
-absl::Status ExportSafetensors(const std::string& checkpoint_dir, const std::string& out) {
+absl::Status ExportSafetensors(const std::string& checkpoint_dir, const std::string& out, bool progress) {
   PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, CheckpointReader::Open(checkpoint_dir));
   PHOTON_RETURN_IF_ERROR(reader.Verify(*SelfCommunicator(), kModelSection));
   std::vector<NamedShape> tensors;
@@ -78,14 +100,17 @@ absl::Status ExportSafetensors(const std::string& checkpoint_dir, const std::str
   }
   const std::map<std::string, std::string> metadata = {{"format", "photon"},
                                                        {"step", absl::StrCat(reader.manifest().state().step())}};
-  PHOTON_RETURN_IF_ERROR(WriteSafetensors(
-      out, tensors, metadata,
-      [&](const NamedShape& tensor, absl::Span<float> values) { return ReadWeight(reader, tensor.name, values); }));
+  WeightsProgress shown("export", tensors, progress);
+  PHOTON_RETURN_IF_ERROR(
+      WriteSafetensors(out, tensors, metadata, [&](const NamedShape& tensor, absl::Span<float> values) {
+        shown.Reached(tensor);
+        return ReadWeight(reader, tensor.name, values);
+      }));
   return WriteFile(ModelJsonPath(out), ModelConfigToJson(reader.manifest().config().model()));
 }
 
 absl::Status ImportSafetensors(const std::string& in, const std::string& checkpoint_dir, const std::string& tokenizer,
-                               const ExpectedTensors& expected) {
+                               const ExpectedTensors& expected, bool progress) {
   std::error_code error;
   if (std::filesystem::exists(checkpoint_dir, error)) {
     return absl::FailedPreconditionError(absl::StrCat(checkpoint_dir, " exists: import into a new folder"));
@@ -101,7 +126,9 @@ absl::Status ImportSafetensors(const std::string& in, const std::string& checkpo
   contents.state.set_step(0);
   PHOTON_RETURN_IF_ERROR(AttachTokenizer(tokenizer, contents));
   std::vector<std::unique_ptr<float[]>> values;
+  WeightsProgress shown("import", tensors, progress);
   for (const NamedShape& tensor : tensors) {
+    shown.Reached(tensor);
     const int64_t elements = tensor.shape.elements();
     values.emplace_back(new float[elements]);
     PHOTON_RETURN_IF_ERROR(reader.Read(*reader.Find(tensor.name), absl::MakeSpan(values.back().get(), elements)));

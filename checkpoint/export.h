@@ -15,7 +15,8 @@ namespace photon {
 std::string ModelJsonPath(const std::string& safetensors);
 
 // Verifies and writes section "model" of the checkpoint, f64 rounded to f32. Neither file is ever seen half-written.
-absl::Status ExportSafetensors(const std::string& checkpoint_dir, const std::string& out);
+// `progress`, here and below: tells on stderr how far it is.
+absl::Status ExportSafetensors(const std::string& checkpoint_dir, const std::string& out, bool progress = false);
 
 // What a model of this config consists of. The caller knows models; this folder doesn't.
 using ExpectedTensors = std::function<absl::StatusOr<std::vector<NamedShape>>(const ModelConfig& config)>;
@@ -25,6 +26,6 @@ using ExpectedTensors = std::function<absl::StatusOr<std::vector<NamedShape>>(co
 // missing, in excess or of another shape. Holds all weights in memory once. Refuses to replace a checkpoint that
 // exists.
 absl::Status ImportSafetensors(const std::string& in, const std::string& checkpoint_dir, const std::string& tokenizer,
-                               const ExpectedTensors& expected);
+                               const ExpectedTensors& expected, bool progress = false);
 
 }  // namespace photon

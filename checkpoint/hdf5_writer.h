@@ -1,23 +1,36 @@
-// Creating an HDF5 file that is on disk when the call returns, and whose failure leaves HDF5 unharmed.
-//
-// HDF5 does not survive a full disk: after a failed write, closing the file flushes and fails again, and so does the
-// library's exit handler. Here it writes through a driver of ours, which remembers the first failure and from then on
-// swallows what it is given; HDF5 closes in peace, the file is refused afterwards. The files are ordinary HDF5.
+// Writing an HDF5 image to disk in one pass that sums it too.
 #pragma once
 
-#include <functional>
 #include <string>
 
-#include "checkpoint/hdf5.h"
+#include "checkpoint/hdf5_image.h"
 #include "configs/checkpoint.pb.h"
+#include "core/file_system.h"
 #include "core/status.h"
 
 namespace photon {
 
-// Creates `dir`/`name` (must not exist), lets `fill` write into the open file, closes, flushes to disk. Returns name,
-// size and checksum. No time stamps: what `fill` writes determines every byte. Takes the HDF5 lock itself.
-// kResourceExhausted where there is no room, with the file's name; the file may be left there, half-written.
-absl::StatusOr<ManifestFile> CreateHdf5File(const std::string& dir, const std::string& name,
-                                            const std::function<absl::Status(hid_t file)>& fill);
+// A file being made durable: its bytes are written, and on their way to the disk.
+class UnsyncedFile {
+ public:
+  // Creates `dir`/`name` (must not exist) of the image's bytes. kResourceExhausted where there is no room, with the
+  // file's name; the file may be left there, half-written.
+  static absl::StatusOr<UnsyncedFile> Write(const std::string& dir, const std::string& name, const Hdf5Image& image,
+                                            FileSystem& files);
+  UnsyncedFile(UnsyncedFile&& other) noexcept;
+  UnsyncedFile& operator=(UnsyncedFile&&) = delete;
+  ~UnsyncedFile();
+
+  // Waits until the bytes are on disk. Its name, size and checksum.
+  absl::StatusOr<ManifestFile> Sync();
+
+ private:
+  UnsyncedFile(std::string path, FileSystem& files, int fd) : path_(std::move(path)), files_(files), fd_(fd) {}
+
+  std::string path_;
+  FileSystem& files_;
+  int fd_;
+  ManifestFile entry_;
+};
 
 }  // namespace photon

@@ -10,6 +10,7 @@
 #include "checkpoint/model_json.h"
 #include "checkpoint/store.h"
 #include "core/human.h"
+#include "core/progress.h"
 
 namespace photon {
 namespace {
@@ -117,7 +118,7 @@ absl::StatusOr<std::string> InspectCheckpoint(const std::string& dir, InspectFor
   return format == InspectFormat::kJson ? ToJson(dir, reader.manifest()) : ToText(dir, reader.manifest());
 }
 
-VerifyReport VerifyCheckpoint(const std::string& dir) {
+VerifyReport VerifyCheckpoint(const std::string& dir, bool progress) {
   VerifyReport report;
   const auto line = [&](absl::string_view name, const absl::Status& status, int64_t bytes) {
     if (status.ok()) {
@@ -130,7 +131,13 @@ VerifyReport VerifyCheckpoint(const std::string& dir) {
   const absl::StatusOr<CheckpointReader> reader = CheckpointReader::Open(dir);
   line(kManifestName, reader.status(), reader.ok() ? ManifestToText(reader->manifest()).size() : 0);
   if (!reader.ok()) return report;
-  for (const ManifestFile& file : reader->manifest().files()) line(file.name(), reader->VerifyFile(file), file.bytes());
+  int64_t done = 0, total = 0;
+  for (const ManifestFile& file : reader->manifest().files()) total += file.bytes();
+  ProgressLine shown("verify", progress);
+  const auto read = [&](int64_t bytes) { shown.Update(done += bytes, total); };
+  for (const ManifestFile& file : reader->manifest().files()) {
+    line(file.name(), reader->VerifyFile(file, read), file.bytes());
+  }
   return report;
 }
 

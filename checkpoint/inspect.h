@@ -17,7 +17,7 @@ struct VerifyReport {
   std::string text;     // a line a file: "ok   model-00000-of-00002.h5   1.2 MB" or "BAD  .. what and the remedy"
   absl::Status status;  // OK, or the first file's trouble
 };
-// Checks every file's size and checksum, all of them even after a bad one.
-VerifyReport VerifyCheckpoint(const std::string& dir);
+// Checks every file's size and checksum, all of them even after a bad one. `progress`: tells on stderr how far it is.
+VerifyReport VerifyCheckpoint(const std::string& dir, bool progress = false);
 
 }  // namespace photon

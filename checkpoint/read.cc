@@ -45,14 +45,14 @@ absl::Status Damaged(const std::string& dir, const std::string& path, const absl
   }
 }
 
-absl::Status CheckFile(const std::string& path, const ManifestFile& expected) {
+absl::Status CheckFile(const std::string& path, const ManifestFile& expected, const BytesRead& progress) {
   struct stat info;
   if (stat(path.c_str(), &info) != 0) return FileError(errno, "cannot open", path);
   if (info.st_size != expected.bytes()) {
     return absl::DataLossError(
         absl::StrCat(path, ": ", info.st_size, " bytes instead of ", expected.bytes(), " (checksum not computed)"));
   }
-  PHOTON_ASSIGN_OR_RETURN(const FileChecksum found, ChecksumFile(path));
+  PHOTON_ASSIGN_OR_RETURN(const FileChecksum found, ChecksumFile(path, progress));
   if (found.xxh3 == expected.xxh3()) return absl::OkStatus();
   return absl::DataLossError(
       absl::StrCat(path, ": checksum ", found.xxh3, " instead of ", expected.xxh3(), ": the file is damaged"));
@@ -145,9 +145,9 @@ absl::Status CheckpointReader::Verify(Communicator& comm, absl::string_view sect
   return AgreeOn(comm, "checkpoint checksums", status);
 }
 
-absl::Status CheckpointReader::VerifyFile(const ManifestFile& file) const {
+absl::Status CheckpointReader::VerifyFile(const ManifestFile& file, const BytesRead& progress) const {
   const std::string path = absl::StrCat(dir_, "/", file.name());
-  const absl::Status checked = CheckFile(path, file);
+  const absl::Status checked = CheckFile(path, file, progress);
   return checked.ok() ? checked : Damaged(dir_, path, checked);
 }
 

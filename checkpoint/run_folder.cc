@@ -1,7 +1,5 @@
 // The checkpoints of a run: names, `latest`, which to keep.
 #include <errno.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -44,20 +42,21 @@ std::string FirstFinished(const std::vector<std::string>& dirs) {
   return at == dirs.end() ? "" : *at;
 }
 
-absl::Status SwingLatest(const fs::path& folder, int64_t step) {
+absl::Status SwingLatest(FileSystem& files, const fs::path& folder, int64_t step) {
   const std::string temporary = (folder / ".latest.tmp").string(), latest = (folder / kLatest).string();
-  unlink(temporary.c_str());
-  if (symlink(StepName(step).c_str(), temporary.c_str()) != 0) return FileError(errno, "cannot create", temporary);
-  if (rename(temporary.c_str(), latest.c_str()) != 0) {
+  PHOTON_RETURN_IF_ERROR(RemoveFile(temporary, files));
+  if (files.MakeLink(StepName(step).c_str(), temporary.c_str()) != 0)
+    return FileError(errno, "cannot create", temporary);
+  if (files.Rename(temporary.c_str(), latest.c_str()) != 0) {
     const int error = errno;
-    unlink(temporary.c_str());
+    files.Unlink(temporary.c_str());
     return FileError(error, "cannot replace", latest);
   }
-  return SyncPath(folder.string());
+  return SyncPath(folder.string(), files);
 }
 
 // What saves that were killed, and removals that were, left behind. No save of the run is under way here.
-absl::Status RemoveLeftovers(const fs::path& folder) {
+absl::Status RemoveLeftovers(FileSystem& files, const fs::path& folder) {
   std::vector<std::string> leftovers;
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
@@ -67,7 +66,7 @@ absl::Status RemoveLeftovers(const fs::path& folder) {
     if (!absl::ConsumeSuffix(&name_view, ".tmp") && !absl::ConsumeSuffix(&name_view, ".deleting")) continue;
     if (StepOf(name_view) >= 0) leftovers.push_back(entry.path().string());
   }
-  for (const std::string& path : leftovers) PHOTON_RETURN_IF_ERROR(RemoveTree(path));
+  for (const std::string& path : leftovers) PHOTON_RETURN_IF_ERROR(RemoveTree(path, files));
   return absl::OkStatus();
 }
 
@@ -82,13 +81,14 @@ bool InRunFolder(const std::string& dir) {
   return StepOf(path.filename().string()) >= 0 && path.parent_path().filename() == kFolder;
 }
 
-absl::Status PublishCheckpoint(const std::string& run_dir, int64_t step, int keep_last, int64_t also_keep) {
+absl::Status PublishCheckpoint(const std::string& run_dir, int64_t step, int keep_last, FileSystem& files,
+                               int64_t also_keep) {
   const fs::path folder = fs::path(run_dir) / kFolder;
   if (!HasManifest(folder / StepName(step))) {
     return absl::NotFoundError(absl::StrCat(CheckpointDir(run_dir, step), " is no finished checkpoint"));
   }
-  PHOTON_RETURN_IF_ERROR(SwingLatest(folder, step));
-  PHOTON_RETURN_IF_ERROR(RemoveLeftovers(folder));
+  PHOTON_RETURN_IF_ERROR(SwingLatest(files, folder, step));
+  PHOTON_RETURN_IF_ERROR(RemoveLeftovers(files, folder));
   if (keep_last <= 0) return absl::OkStatus();
   int kept = 0;
   for (const std::string& dir : ListCheckpoints(run_dir)) {
@@ -97,8 +97,8 @@ absl::Status PublishCheckpoint(const std::string& run_dir, int64_t step, int kee
     const int64_t found = StepOf(fs::path(dir).filename().string());
     if (found > step || !HasManifest(dir) || ++kept <= keep_last || found == also_keep) continue;
     const std::string doomed = absl::StrCat(dir, ".deleting");  // so that no reader starts on it
-    if (rename(dir.c_str(), doomed.c_str()) != 0) return FileError(errno, "cannot remove", dir);
-    PHOTON_RETURN_IF_ERROR(RemoveTree(doomed));
+    if (files.Rename(dir.c_str(), doomed.c_str()) != 0) return FileError(errno, "cannot remove", dir);
+    PHOTON_RETURN_IF_ERROR(RemoveTree(doomed, files));
   }
   return absl::OkStatus();
 }

@@ -3,18 +3,21 @@
 //   DIR/manifest.textproto            what is here, checksums, config, run state (configs/checkpoint.proto)
 //   DIR/index.h5                      whole tensors under their names: HDF5 virtual datasets over the files below
 //   DIR/model-00000-of-00002.h5       the parts that rank 0 owns; likewise optimizer-..
-//   DIR/tokenizer.model               the tokenizer itself, where there is one
+//   DIR/tokenizer.model (or .json)    the tokenizer itself, where there is one
 //
 // Written under DIR.tmp, flushed to disk, renamed: a reader never sees half of one. Knows nothing of models: any layout
 // reads any checkpoint. Any number of threads may use it at once; HDF5 itself is entered by one at a time (hdf5.h has the lock).
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
 #include "configs/checkpoint.pb.h"
+#include "core/checksum.h"
+#include "core/file_system.h"
 #include "core/placement.h"
 #include "core/status.h"
 #include "core/tensor.h"
@@ -37,13 +40,15 @@ struct CheckpointContents {
   std::string tokenizer_name;  // file name in the checkpoint; empty: none
   std::string tokenizer_bytes;
   std::vector<TensorPart> parts;
+  std::optional<InitFrom> init_from;
 };
 
 // Writes one; every rank calls it with its own parts (rank 0's config, state and tokenizer count). OK means that the
 // bytes are on disk under the final name. It replaces a checkpoint at `dir`, also a broken one in a run's folder, and
 // refuses any other folder there. On failure (disk full: kResourceExhausted) the temporary folder is removed
 // and whatever stood at `dir` before is untouched; all ranks return the same status.
-absl::Status WriteCheckpoint(Communicator& comm, const std::string& dir, const CheckpointContents& contents);
+absl::Status WriteCheckpoint(Communicator& comm, const std::string& dir, const CheckpointContents& contents,
+                             FileSystem& files = RealFileSystem());
 
 class CheckpointReader {
  public:
@@ -58,7 +63,7 @@ class CheckpointReader {
   // Checks sizes and checksums of this rank's share of the files of `section` (all where empty), every rank agreeing.
   absl::Status Verify(Communicator& comm, absl::string_view section) const;
   // The same for one file of the manifest, without other ranks.
-  absl::Status VerifyFile(const ManifestFile& file) const;
+  absl::Status VerifyFile(const ManifestFile& file, const BytesRead& progress = {}) const;
   // Fills `out` (contiguous, host, the tensor's dtype) with `region` of tensor `name`, whatever shards it was written
   // in.
   absl::Status Read(absl::string_view name, const Region& region, const Tensor& out) const;
@@ -74,7 +79,8 @@ std::string CheckpointDir(const std::string& run_dir, int64_t step);
 bool InRunFolder(const std::string& dir);
 // Points `latest` at the checkpoint of `step` and removes the oldest complete ones but `keep_last` (0: all stay) and
 // that of step `also_keep`.
-absl::Status PublishCheckpoint(const std::string& run_dir, int64_t step, int keep_last, int64_t also_keep = -1);
+absl::Status PublishCheckpoint(const std::string& run_dir, int64_t step, int keep_last,
+                               FileSystem& files = RealFileSystem(), int64_t also_keep = -1);
 // What --checkpoint takes: a run folder (its newest) or a checkpoint folder.
 absl::StatusOr<std::string> ResolveCheckpoint(const std::string& path);
 // Step folders of a run, newest first: where one is refused, the next is tried. Saves never leave half of one under

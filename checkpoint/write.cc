@@ -1,5 +1,4 @@
-// WriteCheckpoint: every rank its own files, rank 0 the rest, nobody OK before all is on disk.
-#include <sys/stat.h>
+// Saving: every rank its own files, rank 0 the rest, nobody OK before all is on disk.
 
 #include <filesystem>
 #include <map>
@@ -8,7 +7,9 @@
 #include "absl/strings/str_format.h"
 #include "checkpoint/datasets.h"
 #include "checkpoint/gather.h"
+#include "checkpoint/hdf5_writer.h"
 #include "checkpoint/manifest.h"
+#include "checkpoint/save.h"
 #include "checkpoint/store.h"
 #include "core/checksum.h"
 #include "core/file.h"
@@ -18,12 +19,6 @@ namespace photon {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A rank's files, by name, and what it tells the others about them.
-struct Share {
-  std::map<std::string, std::vector<NamedPart>> files;
-  Manifest description;  // tensors with this rank's shards
-};
 
 absl::Status CheckPart(const TensorPart& part) {
   const auto wrong = [&](absl::string_view what) {
@@ -48,8 +43,8 @@ absl::Status CheckPart(const TensorPart& part) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Share> DescribeShare(Communicator& comm, const std::vector<TensorPart>& parts) {
-  Share share;
+absl::StatusOr<ShareOfTensors> DescribeShare(Communicator& comm, const std::vector<TensorPart>& parts) {
+  ShareOfTensors share;
   std::map<std::string, int> seen;
   for (const TensorPart& part : parts) {
     PHOTON_RETURN_IF_ERROR(CheckPart(part));
@@ -99,35 +94,43 @@ absl::StatusOr<Manifest> MergeTensors(const std::vector<std::string>& descriptio
   return manifest;
 }
 
-absl::Status MakeTemporary(const std::string& dir, const std::string& temporary) {
+absl::Status MakeTemporary(FileSystem& files, const std::string& dir, const std::string& temporary) {
   std::error_code error;
   if (fs::exists(dir, error) && !fs::exists(absl::StrCat(dir, "/", kManifestName), error) && !InRunFolder(dir)) {
     return absl::FailedPreconditionError(
         absl::StrCat(dir, " exists and is no checkpoint: remove it or save elsewhere"));
   }
-  PHOTON_RETURN_IF_ERROR(RemoveTree(temporary));
-  fs::create_directories(ParentFolder(dir), error);
-  if (error) return FileError(error.value(), "cannot create", ParentFolder(dir));
-  if (mkdir(temporary.c_str(), 0777) != 0) return FileError(errno, "cannot create", temporary);
+  PHOTON_RETURN_IF_ERROR(RemoveTree(temporary, files));
+  PHOTON_RETURN_IF_ERROR(MakeFolders(ParentFolder(dir), files));
+  if (files.MakeFolder(temporary.c_str()) != 0) return FileError(errno, "cannot create", temporary);
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> WriteShare(const Share& share, const std::string& temporary) {
-  Manifest written;
-  for (const auto& [file, parts] : share.files) {
-    PHOTON_ASSIGN_OR_RETURN(ManifestFile entry, WritePartsFile(temporary, file, parts));
-    entry.set_section(parts.front().part->section);
-    *written.add_files() = std::move(entry);
+// All files are on their way to the disk before the first is waited for.
+absl::StatusOr<Manifest> WriteFiles(FileSystem& files, const ShareOfTensors& share, const std::string& temporary) {
+  std::vector<UnsyncedFile> unsynced;
+  for (const auto& [name, parts] : share.files) {
+    PHOTON_ASSIGN_OR_RETURN(const Hdf5Image image, PartsImage(name, parts));
+    PHOTON_ASSIGN_OR_RETURN(UnsyncedFile file, UnsyncedFile::Write(temporary, name, image, files));
+    unsynced.push_back(std::move(file));
   }
-  return written.SerializeAsString();
+  Manifest written;
+  auto file = unsynced.begin();
+  for (const auto& [name, parts] : share.files) {
+    PHOTON_ASSIGN_OR_RETURN(*written.add_files(), (file++)->Sync());
+    written.mutable_files()->rbegin()->set_section(parts.front().part->section);
+  }
+  return written;
 }
 
-absl::Status WriteTokenizer(const std::string& temporary, const CheckpointContents& contents, Manifest& manifest) {
+absl::Status WriteTokenizer(FileSystem& files, const std::string& temporary, const CheckpointContents& contents,
+                            Manifest& manifest) {
   if (contents.tokenizer_name.empty()) return absl::OkStatus();
   if (contents.tokenizer_name[0] == '.' || contents.tokenizer_name.find('/') != std::string::npos) {
     return absl::InternalError(absl::StrCat("not a plain file name for a tokenizer: ", contents.tokenizer_name));
   }
-  PHOTON_RETURN_IF_ERROR(WriteFile(absl::StrCat(temporary, "/", contents.tokenizer_name), contents.tokenizer_bytes));
+  PHOTON_RETURN_IF_ERROR(
+      WriteFile(absl::StrCat(temporary, "/", contents.tokenizer_name), contents.tokenizer_bytes, files));
   ManifestFile* file = manifest.add_files();
   file->set_name(contents.tokenizer_name);
   file->set_bytes(contents.tokenizer_bytes.size());
@@ -137,50 +140,82 @@ absl::Status WriteTokenizer(const std::string& temporary, const CheckpointConten
 }
 
 // Rank 0, after all ranks' files are on disk: tokenizer, index, and last the manifest; then the name.
-absl::Status Finish(const std::string& temporary, const std::string& dir, const CheckpointContents& contents,
-                    const std::vector<std::string>& written, Manifest manifest) {
-  for (const std::string& bytes : written) {
-    Manifest one;
-    if (!one.ParseFromString(bytes)) return absl::InternalError("a rank's list of files arrived garbled");
-    manifest.mutable_files()->MergeFrom(one.files());
-  }
+absl::Status Finish(FileSystem& files, const std::string& temporary, const std::string& dir,
+                    const CheckpointContents& contents, Manifest& manifest) {
   manifest.set_format_version(kCheckpointFormat);
   manifest.set_photon_version(PHOTON_VERSION);
   *manifest.mutable_config() = contents.config;
   *manifest.mutable_state() = contents.state;
-  PHOTON_RETURN_IF_ERROR(WriteTokenizer(temporary, contents, manifest));
-  PHOTON_ASSIGN_OR_RETURN(*manifest.add_files(), WriteIndexFile(temporary, manifest));
-  PHOTON_RETURN_IF_ERROR(WriteFile(absl::StrCat(temporary, "/", kManifestName), ManifestToText(manifest)));
-  return CommitFolder(temporary, dir);
-}
-
-absl::Status WriteUnder(Communicator& comm, const std::string& temporary, const std::string& dir,
-                        const CheckpointContents& contents, const Share& share, Manifest manifest) {
-  const bool first = comm.rank() == 0;
-  PHOTON_RETURN_IF_ERROR(AgreeOn(comm, "checkpoint folder", first ? MakeTemporary(dir, temporary) : absl::OkStatus()));
-  const absl::StatusOr<std::string> written = WriteShare(share, temporary);
-  PHOTON_RETURN_IF_ERROR(AgreeOn(comm, "checkpoint files", written.status()));
-  PHOTON_ASSIGN_OR_RETURN(const std::vector<std::string> all, GatherStrings(comm, "checkpoint files", *written));
-  return AgreeOn(comm, "checkpoint manifest",
-                 first ? Finish(temporary, dir, contents, all, std::move(manifest)) : absl::OkStatus());
+  if (contents.init_from.has_value()) *manifest.mutable_init_from() = *contents.init_from;
+  PHOTON_RETURN_IF_ERROR(WriteTokenizer(files, temporary, contents, manifest));
+  PHOTON_ASSIGN_OR_RETURN(const Hdf5Image image, IndexImage(manifest));
+  PHOTON_ASSIGN_OR_RETURN(UnsyncedFile index, UnsyncedFile::Write(temporary, kIndexName, image, files));
+  PHOTON_ASSIGN_OR_RETURN(*manifest.add_files(), index.Sync());
+  PHOTON_RETURN_IF_ERROR(WriteFile(absl::StrCat(temporary, "/", kManifestName), ManifestToText(manifest), files));
+  return CommitFolder(temporary, dir, files);
 }
 
 }  // namespace
 
-absl::Status WriteCheckpoint(Communicator& comm, const std::string& dir_argument, const CheckpointContents& contents) {
+absl::StatusOr<std::unique_ptr<CheckpointSave>> CheckpointSave::Begin(Communicator& comm,
+                                                                      const std::string& dir_argument,
+                                                                      CheckpointContents contents, FileSystem& files) {
   std::string dir = dir_argument;
   while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
-  const absl::StatusOr<Share> share = DescribeShare(comm, contents.parts);
+  std::unique_ptr<CheckpointSave> save(new CheckpointSave(comm, dir, std::move(contents), files));
+  absl::StatusOr<ShareOfTensors> share = DescribeShare(comm, save->contents_.parts);
   PHOTON_RETURN_IF_ERROR(AgreeOn(comm, "checkpoint parts", share.status()));
   PHOTON_ASSIGN_OR_RETURN(const std::vector<std::string> descriptions,
                           GatherStrings(comm, "checkpoint tensors", share->description.SerializeAsString()));
+  save->share_ = *std::move(share);
   // Every rank merges the same lists, so all come to the same verdict, before anything touches the disk.
-  PHOTON_ASSIGN_OR_RETURN(Manifest manifest, MergeTensors(descriptions));
+  PHOTON_ASSIGN_OR_RETURN(save->manifest_, MergeTensors(descriptions));
+  absl::Status made;
+  if (save->first()) made = MakeTemporary(files, dir, save->temporary_);
+  if (absl::Status agreed = AgreeOn(comm, "checkpoint folder", made); !agreed.ok()) return save->GiveUp(agreed);
+  return save;
+}
 
-  const std::string temporary = absl::StrCat(dir, ".tmp");
-  const absl::Status status = WriteUnder(comm, temporary, dir, contents, *share, std::move(manifest));
-  if (!status.ok() && comm.rank() == 0) (void)RemoveTree(temporary);  // what can't go is ignored by its name
+void CheckpointSave::WriteShare() {
+  absl::StatusOr<Manifest> written = WriteFiles(files_, share_, temporary_);
+  status_ = written.status();
+  if (written.ok()) written_ = *std::move(written);
+}
+
+absl::Status CheckpointSave::Collect() {
+  if (absl::Status agreed = AgreeOn(comm_, "checkpoint files", status_); !agreed.ok()) return GiveUp(agreed);
+  PHOTON_ASSIGN_OR_RETURN(const std::vector<std::string> all,
+                          GatherStrings(comm_, "checkpoint files", written_.SerializeAsString()));
+  for (const std::string& bytes : all) {
+    Manifest one;
+    if (!one.ParseFromString(bytes)) return absl::InternalError("a rank's list of files arrived garbled");
+    manifest_.mutable_files()->MergeFrom(one.files());
+  }
+  return absl::OkStatus();
+}
+
+void CheckpointSave::Commit() {
+  if (first()) status_ = Finish(files_, temporary_, dir_, contents_, manifest_);
+}
+
+absl::Status CheckpointSave::End() {
+  const absl::Status agreed = AgreeOn(comm_, "checkpoint manifest", status_);
+  return agreed.ok() ? agreed : GiveUp(agreed);
+}
+
+absl::Status CheckpointSave::GiveUp(const absl::Status& status) {
+  if (first()) (void)RemoveTree(temporary_, files_);  // what can't go is ignored by its name
   return status;
+}
+
+absl::Status WriteCheckpoint(Communicator& comm, const std::string& dir, const CheckpointContents& contents,
+                             FileSystem& files) {
+  PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<CheckpointSave> save,
+                          CheckpointSave::Begin(comm, dir, contents, files));
+  save->WriteShare();
+  PHOTON_RETURN_IF_ERROR(save->Collect());
+  save->Commit();
+  return save->End();
 }
 
 }  // namespace photon

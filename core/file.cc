@@ -21,16 +21,6 @@ namespace {
 constexpr size_t kBufferBytes = 1 << 20;
 constexpr int64_t kLargestCall = 1 << 30;  // Linux reads and writes at most 2 GiB - 4 kiB a call
 
-absl::Status WriteAll(int fd, absl::string_view bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t n = write(fd, bytes.data(), std::min<int64_t>(bytes.size(), kLargestCall));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return FileError(errno, "cannot write", path);
-    bytes.remove_prefix(n);
-  }
-  return absl::OkStatus();
-}
-
 // Takes the lock of a temporary file, and sees to it that it is still that: the writer before us may have published it
 // between our opening it and its letting go of the lock. False: another program is writing.
 bool LockTemporary(int fd, const std::string& temporary) {
@@ -97,11 +87,21 @@ absl::StatusOr<int64_t> ReadAt(int fd, absl::string_view path, int64_t offset, c
   return done;
 }
 
-absl::Status SyncPath(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+absl::Status WriteAll(FileSystem& files, int fd, absl::string_view bytes, absl::string_view path) {
+  while (!bytes.empty()) {
+    const ssize_t n = files.Write(fd, bytes.data(), std::min<int64_t>(bytes.size(), kLargestCall));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return FileError(n < 0 ? errno : EIO, "cannot write", path);
+    bytes.remove_prefix(n);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SyncPath(const std::string& path, FileSystem& files) {
+  const int fd = files.Open(path.c_str(), O_RDONLY);
   if (fd < 0) return FileError(errno, "cannot open", path);
-  absl::Cleanup close_fd = [fd] { close(fd); };
-  if (fsync(fd) != 0 && errno != EINVAL) return FileError(errno, "cannot flush", path);  // EINVAL: needs no flushing
+  absl::Cleanup close_fd = [&] { files.Close(fd); };
+  if (files.Sync(fd) != 0 && errno != EINVAL) return FileError(errno, "cannot flush", path);  // EINVAL: needs no flushing
   return absl::OkStatus();
 }
 
@@ -110,12 +110,12 @@ std::string ParentFolder(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
-absl::Status RemoveFile(const std::string& path) {
-  return unlink(path.c_str()) == 0 || errno == ENOENT ? absl::OkStatus() : FileError(errno, "cannot remove", path);
+absl::Status RemoveFile(const std::string& path, FileSystem& files) {
+  return files.Unlink(path.c_str()) == 0 || errno == ENOENT ? absl::OkStatus() : FileError(errno, "cannot remove", path);
 }
 
-absl::Status WriteFile(const std::string& path, absl::string_view bytes) {
-  PHOTON_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Create(path));
+absl::Status WriteFile(const std::string& path, absl::string_view bytes, FileSystem& files) {
+  PHOTON_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Create(path, files));
   PHOTON_RETURN_IF_ERROR(file.Write(bytes));
   return file.Publish();
 }
@@ -139,37 +139,51 @@ MappedFile::~MappedFile() {
   if (!bytes_.empty()) munmap(const_cast<char*>(bytes_.data()), bytes_.size());
 }
 
-absl::StatusOr<OutputFile> OutputFile::Create(const std::string& path) {
+absl::StatusOr<OutputFile> OutputFile::Create(const std::string& path, FileSystem& files) {
+  PHOTON_ASSIGN_OR_RETURN(OutputFile file, Resume(path, 0, files));  // without what a killed run left
+  file.keep_ = false;
+  return file;
+}
+
+absl::StatusOr<OutputFile> OutputFile::Resume(const std::string& path, int64_t bytes, FileSystem& files) {
   const std::string temporary = path + ".tmp";
-  const int fd = open(temporary.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  const int fd = files.Open(temporary.c_str(), O_RDWR | O_CREAT);
   if (fd < 0) return FileError(errno, "cannot write", temporary);
   if (!LockTemporary(fd, temporary)) {
-    close(fd);
+    files.Close(fd);
     return absl::AlreadyExistsError(
         absl::StrCat("another program is writing ", path, ": wait for it, or choose another name"));
   }
-  OutputFile file(path, fd);
-  if (ftruncate(fd, 0) != 0) return FileError(errno, "cannot write", temporary);  // what a killed run left
+  OutputFile file(files, path, fd);
+  file.keep_ = true;
+  struct stat info;
+  if (fstat(fd, &info) != 0) return FileError(errno, "cannot read", temporary);
+  if (info.st_size < bytes) {
+    return absl::DataLossError(absl::StrCat(temporary, " holds ", info.st_size, " bytes of ", bytes, " once written"));
+  }
+  if (files.Truncate(fd, bytes) != 0 || lseek(fd, bytes, SEEK_SET) != bytes) {
+    return FileError(errno, "cannot write", temporary);
+  }
   return file;
 }
 
 OutputFile::~OutputFile() {
   if (fd_ < 0) return;
-  unlink(temporary().c_str());
-  close(fd_);
+  if (!keep_) files_->Unlink(temporary().c_str());
+  files_->Close(fd_);
 }
 
 absl::Status OutputFile::Write(absl::string_view bytes) {
   if (bytes.size() >= kBufferBytes) {  // large ones go by without a copy
     PHOTON_RETURN_IF_ERROR(Flush());
-    return WriteAll(fd_, bytes, temporary());
+    return WriteAll(*files_, fd_, bytes, temporary());
   }
   buffer_.append(bytes.data(), bytes.size());
   return buffer_.size() >= kBufferBytes ? Flush() : absl::OkStatus();
 }
 
 absl::Status OutputFile::Flush() {
-  PHOTON_RETURN_IF_ERROR(WriteAll(fd_, buffer_, temporary()));
+  PHOTON_RETURN_IF_ERROR(WriteAll(*files_, fd_, buffer_, temporary()));
   buffer_.clear();
   return absl::OkStatus();
 }
@@ -184,14 +198,14 @@ absl::Status OutputFile::ReadBack(int64_t offset, std::string* piece) {
 
 absl::Status OutputFile::Sync() {
   PHOTON_RETURN_IF_ERROR(Flush());
-  return fsync(fd_) == 0 ? absl::OkStatus() : FileError(errno, "cannot flush", temporary());
+  return files_->Sync(fd_) == 0 ? absl::OkStatus() : FileError(errno, "cannot flush", temporary());
 }
 
 absl::Status OutputFile::Publish() {
   PHOTON_RETURN_IF_ERROR(Sync());
-  if (rename(temporary().c_str(), path_.c_str()) != 0) return FileError(errno, "cannot replace", path_);
-  close(std::exchange(fd_, -1));
-  return SyncPath(ParentFolder(path_));
+  if (files_->Rename(temporary().c_str(), path_.c_str()) != 0) return FileError(errno, "cannot replace", path_);
+  files_->Close(std::exchange(fd_, -1));
+  return SyncPath(ParentFolder(path_), *files_);
 }
 
 }  // namespace photon

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/string_view.h"
+#include "core/file_system.h"
 #include "core/status.h"
 
 namespace photon {
@@ -21,14 +22,16 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, absl::string_view 
 // Fills `out` from `offset` on; returns fewer bytes than asked for only where the file ends. Any number of threads.
 absl::StatusOr<int64_t> ReadAt(int fd, absl::string_view path, int64_t offset, char* out, int64_t size);
 
+// Writes all of `bytes` at the descriptor's position, in as many calls as it takes.
+absl::Status WriteAll(FileSystem& files, int fd, absl::string_view bytes, absl::string_view path);
 // Flushes a folder's entries, or a file's bytes, to disk.
-absl::Status SyncPath(const std::string& path);
+absl::Status SyncPath(const std::string& path, FileSystem& files = RealFileSystem());
 // The folder that holds `path`; "." for a bare name.
 std::string ParentFolder(const std::string& path);
 // Removes a file, not a folder; absent is OK.
-absl::Status RemoveFile(const std::string& path);
+absl::Status RemoveFile(const std::string& path, FileSystem& files = RealFileSystem());
 // A file `path` of these bytes, durably, in place of one that may be there: see OutputFile.
-absl::Status WriteFile(const std::string& path, absl::string_view bytes);
+absl::Status WriteFile(const std::string& path, absl::string_view bytes, FileSystem& files = RealFileSystem());
 
 // A read-only file in memory. Movable; pages come from disk as they are touched.
 class MappedFile {
@@ -52,9 +55,16 @@ class MappedFile {
 // writer of the same path is refused with kAlreadyExists; what a killed one left is overwritten. Used by one thread.
 class OutputFile {
  public:
-  static absl::StatusOr<OutputFile> Create(const std::string& path);
+  static absl::StatusOr<OutputFile> Create(const std::string& path, FileSystem& files = RealFileSystem());
+  // Goes on after the first `bytes` bytes of the PATH.tmp that an earlier program left (0: from nothing). This one stays
+  // as well when the object goes without Publish. kDataLoss where it holds fewer.
+  static absl::StatusOr<OutputFile> Resume(const std::string& path, int64_t bytes, FileSystem& files = RealFileSystem());
   OutputFile(OutputFile&& other) noexcept
-      : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), buffer_(std::move(other.buffer_)) {}
+      : files_(other.files_),
+        path_(std::move(other.path_)),
+        fd_(std::exchange(other.fd_, -1)),
+        keep_(other.keep_),
+        buffer_(std::move(other.buffer_)) {}
   OutputFile& operator=(OutputFile&&) = delete;
   ~OutputFile();
 
@@ -74,13 +84,15 @@ class OutputFile {
   }
 
  private:
-  OutputFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  OutputFile(FileSystem& files, std::string path, int fd) : files_(&files), path_(std::move(path)), fd_(fd) {}
   std::string temporary() const { return path_ + ".tmp"; }
   absl::Status Flush();
   absl::Status ReadBack(int64_t offset, std::string* piece);
 
+  FileSystem* files_;
   std::string path_;
   int fd_ = -1;
+  bool keep_ = false;  // the temporary file outlives the object
   std::string buffer_;
 };
 

@@ -42,7 +42,7 @@ absl::Status Inspect(const CheckpointArguments& arguments) {
 
 absl::Status Verify(const CheckpointArguments& arguments) {
   PHOTON_ASSIGN_OR_RETURN(const std::string dir, ResolveCheckpoint(arguments.checkpoint));
-  const VerifyReport report = VerifyCheckpoint(dir);
+  const VerifyReport report = VerifyCheckpoint(dir, /*progress=*/true);
   std::cout << report.text;
   return report.status;
 }
@@ -68,7 +68,7 @@ absl::Status Export(const CheckpointArguments& arguments) {
   if (arguments.dtype == "bf16") {
     return absl::InvalidArgumentError("--dtype bf16 is for --format gguf: safetensors holds the f32 weights");
   }
-  PHOTON_RETURN_IF_ERROR(ExportSafetensors(dir, arguments.out));
+  PHOTON_RETURN_IF_ERROR(ExportSafetensors(dir, arguments.out, /*progress=*/true));
   std::cout << "wrote " << arguments.out << " and " << ModelJsonPath(arguments.out) << "\n";
   return absl::OkStatus();
 }
@@ -84,7 +84,8 @@ absl::StatusOr<std::vector<NamedShape>> TensorsOf(const ModelConfig& config) {
 }
 
 absl::Status Import(const CheckpointArguments& arguments) {
-  PHOTON_RETURN_IF_ERROR(ImportSafetensors(arguments.in, arguments.checkpoint, arguments.tokenizer, TensorsOf));
+  PHOTON_RETURN_IF_ERROR(
+      ImportSafetensors(arguments.in, arguments.checkpoint, arguments.tokenizer, TensorsOf, /*progress=*/true));
   std::cout << "wrote " << arguments.checkpoint << "\n";
   return absl::OkStatus();
 }

@@ -42,6 +42,9 @@ void AddTrainCommand(CLI::App& app, Run* chosen) {
                    "FIELD=VALUE: overrides one field, as in --set model.levels.0.chunk=2 (repeatable)")
       ->allow_extra_args(false);
   command->add_flag("--resume", arguments->options.resume, "Go on from the newest good checkpoint of the run's folder");
+  command->add_option("--init-from", arguments->options.init_from,
+                      "Start from the weights of this checkpoint or run folder (with --resume: where the run has no "
+                      "checkpoints yet)");
   command->add_flag("--profile", arguments->profile,
                     "Print and write where the time of steps 3 to 12 goes (training.profile_steps: of how many)");
   AddDeviceOption(*command, &arguments->device);

@@ -3,11 +3,17 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <spdlog/spdlog.h>
 
+#include <filesystem>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "checkpoint/parameter_io.h"
+#include "core/checksum.h"
+#include "core/human.h"
+#include "core/time.h"
+#include "data/tokenizer.h"
 #include "train/ownership.h"
 
 namespace photon {
@@ -38,13 +44,16 @@ absl::Status CheckSameModel(const std::string& dir, const ModelConfig& found, co
 }  // namespace
 
 RunCheckpoints::RunCheckpoints(const Context& context, const Mesh& mesh, const RunConfig& config,
-                               ParameterSet& parameters, Optimizer& optimizer, std::string tokenizer_bytes)
+                               ParameterSet& parameters, Optimizer& optimizer, std::string tokenizer_bytes,
+                               FileSystem& files)
     : context_(context),
       mesh_(mesh),
       config_(config),
       parameters_(parameters),
       optimizer_(optimizer),
-      tokenizer_bytes_(std::move(tokenizer_bytes)) {}
+      tokenizer_bytes_(std::move(tokenizer_bytes)),
+      files_(files),
+      background_(mesh.world(), files, [this](const CheckpointSave& save) { Publish(save, started_); }) {}
 
 std::vector<TensorPart> RunCheckpoints::PartsToWrite() const {
   std::vector<PlacedPart> placed;
@@ -66,39 +75,106 @@ std::vector<TensorPart> RunCheckpoints::PartsToWrite() const {
   return parts;
 }
 
-absl::Status RunCheckpoints::Save(const RunState& state) {
+CheckpointContents RunCheckpoints::Contents(const RunState& state, std::vector<TensorPart> parts) const {
   CheckpointContents contents;
   contents.config = config_;
   contents.state = state;
-  if (!tokenizer_bytes_.empty()) contents.tokenizer_name = "tokenizer.model";
+  if (!tokenizer_bytes_.empty()) contents.tokenizer_name = TokenizerFileName(tokenizer_bytes_);
   contents.tokenizer_bytes = tokenizer_bytes_;
-  contents.parts = PartsToWrite();
-  PHOTON_RETURN_IF_ERROR(WriteCheckpoint(mesh_.world(), CheckpointDir(config_.run_dir(), state.step()), contents));
-  absl::Status published;
-  if (mesh_.world().rank() == 0) {
-    published = PublishCheckpoint(config_.run_dir(), state.step(), config_.checkpoint().keep_last(),
-                                  state.has_best_step() ? state.best_step() : -1);
-  }
-  return AgreeOn(mesh_.world(), "publish checkpoint", published);
+  contents.parts = std::move(parts);
+  contents.init_from = init_from_;
+  return contents;
 }
 
-absl::StatusOr<RunState> RunCheckpoints::RestoreFrom(const std::string& dir) {
+absl::Status RunCheckpoints::Save(const RunState& state) {
+  started_ = Now();
+  PHOTON_RETURN_IF_ERROR(background_.Begin(Dir(state), Contents(state, PartsToWrite()), /*urgent=*/true));
+  return background_.Finish();
+}
+
+absl::Status RunCheckpoints::PrepareAsync() {
+  // Saves at the end alone have nothing to run beside.
+  if (!config_.checkpoint().async() || config_.checkpoint().every() == 0) return absl::OkStatus();
+  const absl::Status reserved = AgreeOn(mesh_.world(), "snapshot", snapshot_.Reserve(PartsToWrite()));
+  if (!reserved.ok() && !absl::IsResourceExhausted(reserved)) return reserved;
+  async_ = reserved.ok();
+  if (mesh_.world().rank() != 0) return absl::OkStatus();
+  if (async_) {
+    spdlog::info("checkpoints are written behind the training, from a copy of {} a rank",
+                 HumanBytes(snapshot_.bytes()));
+  } else {
+    spdlog::warn("{}: training waits for each checkpoint (checkpoint.async: false leaves this line out)",
+                 std::string(reserved.message()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunCheckpoints::BeginSave(const RunState& state) {
+  PHOTON_CHECK(async_) << "no room was made";
+  started_ = Now();
+  return background_.Begin(Dir(state), Contents(state, snapshot_.Take(PartsToWrite())), /*urgent=*/false);
+}
+
+void RunCheckpoints::Publish(const CheckpointSave& save, double started) const {
+  const absl::Status published =
+      PublishCheckpoint(config_.run_dir(), save.state().step(), config_.checkpoint().keep_last(), files_,
+                        save.state().has_best_step() ? save.state().best_step() : -1);
+  spdlog::info("saved {} in {:.2f} s", save.dir(), Now() - started);
+  if (published.ok()) return;
+  // It costs no checkpoint: the new one is on disk, and a resume finds it.
+  spdlog::error("{} is good, but tidying up after it failed and is tried again with the next one: {}", save.dir(),
+                std::string(published.message()));
+}
+
+absl::StatusOr<CheckpointReader> RunCheckpoints::OpenSameModel(const std::string& dir) const {
   absl::StatusOr<CheckpointReader> reader = CheckpointReader::Open(dir);
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "open checkpoint", reader.status()));
   PHOTON_RETURN_IF_ERROR(
       AgreeOn(mesh_.world(), "same model", CheckSameModel(dir, reader->manifest().config().model(), config_.model())));
-  PHOTON_RETURN_IF_ERROR(reader->Verify(mesh_.world(), ""));
+  return reader;
+}
+
+absl::Status RunCheckpoints::CheckSameTokenizer(const CheckpointReader& reader) const {
+  if (tokenizer_bytes_.empty() || !reader.manifest().has_tokenizer()) return absl::OkStatus();
+  PHOTON_ASSIGN_OR_RETURN(const std::string theirs, reader.ReadTokenizer());
+  if (theirs == tokenizer_bytes_) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the data's tokenizer (", Checksum(tokenizer_bytes_), ") is not that of ", reader.dir(), " (",
+                   Checksum(theirs), "), so the same ids mean other text: prepare the data with --tokenizer ",
+                   reader.dir(), "/", reader.manifest().tokenizer()));
+}
+
+absl::Status RunCheckpoints::InitFrom(const std::string& path) {
+  // Rank 0 looks, so that all ranks read the same one.
+  absl::StatusOr<std::string> found = std::string();
+  if (mesh_.world().rank() == 0) found = ResolveCheckpoint(path);
+  PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "initial weights", found.status()));
+  PHOTON_ASSIGN_OR_RETURN(const std::string dir, BroadcastString(mesh_.world(), "initial weights", *found, 0));
+  PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, OpenSameModel(dir));
+  PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "same tokenizer", CheckSameTokenizer(reader)));
+  PHOTON_RETURN_IF_ERROR(reader.Verify(mesh_.world(), "model"));
+  PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "initial weights", LoadParameters(reader, context_, parameters_)));
+  init_from_.emplace();
+  init_from_->set_checkpoint(std::filesystem::absolute(dir).lexically_normal().string());
+  init_from_->set_step(reader.manifest().state().step());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RunState> RunCheckpoints::RestoreFrom(const std::string& dir) {
+  PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, OpenSameModel(dir));
+  PHOTON_RETURN_IF_ERROR(reader.Verify(mesh_.world(), ""));
   const auto load = [&]() -> absl::Status {
-    PHOTON_RETURN_IF_ERROR(LoadParameters(*reader, context_, parameters_));
+    PHOTON_RETURN_IF_ERROR(LoadParameters(reader, context_, parameters_));
     for (const std::unique_ptr<Parameter>& p : parameters_.parameters()) {
       for (const auto& [name, moment] : {std::pair{'m', optimizer_.m(*p)}, std::pair{'v', optimizer_.v(*p)}}) {
-        PHOTON_RETURN_IF_ERROR(LoadTensor(*reader, context_, MomentName(name, *p), p->spec.shape, p->local, moment));
+        PHOTON_RETURN_IF_ERROR(LoadTensor(reader, context_, MomentName(name, *p), p->spec.shape, p->local, moment));
       }
     }
     return absl::OkStatus();
   };
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "load checkpoint", load()));
-  return reader->manifest().state();
+  if (reader.manifest().has_init_from()) init_from_ = reader.manifest().init_from();
+  return reader.manifest().state();
 }
 
 absl::StatusOr<std::optional<RunState>> RunCheckpoints::Restore() {

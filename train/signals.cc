@@ -12,7 +12,7 @@ std::atomic<int> save_flag = 0;
 static_assert(std::atomic<int>::is_always_lock_free);
 
 void OnSignal(int signal) {
-  if (signal == SIGTERM) stop_flag = 1;
+  if (signal == SIGTERM || signal == SIGUSR2) stop_flag = 1;
   if (signal == SIGUSR1) save_flag = 1;
 }
 
@@ -25,11 +25,13 @@ SignalWatch::SignalWatch() {
   action.sa_handler = OnSignal;
   action.sa_flags = SA_RESTART;  // reads and writes under way are not disturbed
   sigaction(SIGTERM, &action, &old_stop_);
+  sigaction(SIGUSR2, &action, &old_passed_on_);
   sigaction(SIGUSR1, &action, &old_save_);
 }
 
 SignalWatch::~SignalWatch() {
   sigaction(SIGTERM, &old_stop_, nullptr);
+  sigaction(SIGUSR2, &old_passed_on_, nullptr);
   sigaction(SIGUSR1, &old_save_, nullptr);
 }
 

@@ -1,5 +1,5 @@
-// SIGTERM: save and exit. SIGUSR1: save and go on. The handlers only note the signal; the loop asks once a step, and
-// all ranks act on the same step.
+// SIGTERM and SIGUSR2: save and exit (mpirun passes the second on, and waits for the ranks). SIGUSR1: save and go on. The
+// handlers only note the signal; the loop asks once a step, and all ranks act on the same step.
 #pragma once
 
 #include <csignal>
@@ -16,7 +16,7 @@ class SignalWatch {
   bool TakeSaveWanted();  // true once per SIGUSR1
 
  private:
-  struct sigaction old_stop_, old_save_;
+  struct sigaction old_stop_, old_passed_on_, old_save_;
 };
 
 }  // namespace photon

@@ -45,12 +45,13 @@ class TrainingRun {
         dp_(mesh_.axis(MeshAxis::kDp)),
         early_stop_(config_.training().early_stop()) {}
 
-  absl::Status Run(bool resume);
+  absl::Status Run(const TrainOptions& options);
 
  private:
   bool leads() const { return mesh_.world().rank() == 0; }
   int64_t step() const { return trainer_.state().step(); }
-  absl::Status Start(bool resume);
+  absl::Status Start(const TrainOptions& options);
+  absl::Status ChooseBeginning(const TrainOptions& options);
   absl::Status PrepareData();
   absl::Status CheckResumed(const RunState& state);
   RunState State() const;  // to be saved
@@ -63,9 +64,15 @@ class TrainingRun {
   absl::StatusOr<bool> ValidateNow();
   absl::Status SaveAfter(const absl::Status& data_error);
   void ReportEnd(bool stopped);
-  absl::Status Save();
-  // What any rank was asked by a signal, agreed on by all.
-  absl::StatusOr<bool> AnyRank(const char* what, bool mine);
+  // Begins a save, in the background where the run has that; `last`: nothing is left to do beside it.
+  absl::Status Save(bool last);
+  absl::Status FinishSave();
+  absl::Status Judge(const absl::Status& saved);
+  // What any rank was asked by a signal, and whether any still writes a checkpoint: agreed on by all.
+  struct Asked {
+    bool stop = false, save = false, writing = false;
+  };
+  absl::StatusOr<Asked> AskAll();
 
   RunConfig config_;
   RunConfig saved_config_;
@@ -87,11 +94,14 @@ class TrainingRun {
   double loop_started_ = 0;
   int64_t first_step_ = 0;
   int64_t last_saved_ = -1;
+  int64_t saving_ = -1;  // the step of the save begun last
 };
 
-absl::Status TrainingRun::Run(bool resume) {
-  PHOTON_RETURN_IF_ERROR(Start(resume));
+absl::Status TrainingRun::Run(const TrainOptions& options) {
+  PHOTON_RETURN_IF_ERROR(Start(options));
   absl::Status status = Loop();
+  // Where training stopped itself, all ranks are here, and a save under way is still good.
+  if (absl::IsAborted(status) && checkpoints_.save_under_way()) (void)FinishSave();
   if (leads()) {
     if (const absl::Status plotted = PlotLoss(config_.run_dir(), validation_.unigram_entropy); !plotted.ok()) {
       spdlog::warn("{}", std::string(plotted.message()));
@@ -100,29 +110,41 @@ absl::Status TrainingRun::Run(bool resume) {
   return status;
 }
 
-absl::Status TrainingRun::Start(bool resume) {
-  PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "data", PrepareData()));
+// Fresh, from another run's weights, or from where this run stopped.
+absl::Status TrainingRun::ChooseBeginning(const TrainOptions& options) {
   const bool has_checkpoints = leads() && !ListCheckpoints(config_.run_dir()).empty();
   absl::Status fresh;
-  if (has_checkpoints && !resume) {
+  if (has_checkpoints && !options.resume) {
     fresh =
         absl::AlreadyExistsError(absl::StrCat("run_dir ", config_.run_dir(),
                                               " holds checkpoints already: pass --resume to go on with that run, or "
                                               "choose another folder with --set run_dir=.."));
   }
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "run folder", fresh));
-  if (resume) {
+  if (options.resume) {
     PHOTON_ASSIGN_OR_RETURN(const std::optional<RunState> state, checkpoints_.Restore());
     if (state.has_value()) {
       trainer_.Restore(*state);
       last_saved_ = state->step();
       PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "same data", CheckResumed(*state)));
+      if (leads()) {
+        spdlog::info("resumed at step {}{}", state->step(),
+                     options.init_from.empty() ? "" : " (the run has begun: --init-from is not used)");
+      }
+      return absl::OkStatus();
     }
-    if (leads()) {
-      if (state.has_value()) spdlog::info("resumed at step {}", state->step());
-      if (!state.has_value()) spdlog::info("nothing to resume in {}: starting at step 0", config_.run_dir());
-    }
+    if (leads()) spdlog::info("nothing to resume in {}: starting at step 0", config_.run_dir());
   }
+  if (options.init_from.empty()) return absl::OkStatus();
+  PHOTON_RETURN_IF_ERROR(checkpoints_.InitFrom(options.init_from));
+  if (leads()) spdlog::info("weights of {}; step, schedule and optimizer begin anew", options.init_from);
+  return absl::OkStatus();
+}
+
+absl::Status TrainingRun::Start(const TrainOptions& options) {
+  PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "data", PrepareData()));
+  PHOTON_RETURN_IF_ERROR(ChooseBeginning(options));
+  PHOTON_RETURN_IF_ERROR(checkpoints_.PrepareAsync());
   absl::Status opened;
   if (leads()) {
     std::error_code error;
@@ -199,10 +221,20 @@ absl::Status TrainingRun::Loop() {
       PHOTON_ASSIGN_OR_RETURN(best, ValidateNow());
       last = last || early_stop_.due();
     }
-    PHOTON_ASSIGN_OR_RETURN(stop, AnyRank("stop", signals_.stop_wanted()));
-    PHOTON_ASSIGN_OR_RETURN(const bool asked, AnyRank("save", signals_.TakeSaveWanted()));
+    PHOTON_ASSIGN_OR_RETURN(const Asked asked, AskAll());
+    stop = asked.stop;
+    if (checkpoints_.save_under_way() && !asked.writing) {
+      if (const std::optional<absl::Status> ended = checkpoints_.AdvanceSave(); ended.has_value()) {
+        PHOTON_RETURN_IF_ERROR(Judge(*ended));
+      }
+    }
     const int64_t every = config_.checkpoint().every();
-    if (last || stop || best || asked || (every > 0 && step() % every == 0)) PHOTON_RETURN_IF_ERROR(Save());
+    if (best && checkpoints_.save_under_way()) {  // the best one is never skipped
+      PHOTON_RETURN_IF_ERROR(FinishSave());
+    }
+    if (last || stop || best || asked.save || (every > 0 && step() % every == 0)) {
+      PHOTON_RETURN_IF_ERROR(Save(last || stop));
+    }
   }
   ReportEnd(stop);
   // A run that could not save its end has not done its job, however well it trained.
@@ -227,7 +259,7 @@ void TrainingRun::ReportEnd(bool stopped) {
 absl::Status TrainingRun::SaveAfter(const absl::Status& data_error) {
   const bool of_data = absl::IsFailedPrecondition(data_error) || absl::IsInvalidArgument(data_error) ||
                        absl::IsDataLoss(data_error) || absl::IsNotFound(data_error);
-  if (of_data && step() > 0) PHOTON_RETURN_IF_ERROR(Save());
+  if (of_data && step() > 0) PHOTON_RETURN_IF_ERROR(Save(/*last=*/true));
   return data_error;
 }
 
@@ -288,27 +320,44 @@ absl::StatusOr<bool> TrainingRun::ValidateNow() {
   return early_stop_.Add(step(), loss);
 }
 
-absl::Status TrainingRun::Save() {
+absl::Status TrainingRun::Save(bool last) {
+  if (checkpoints_.save_under_way()) {
+    const bool skip = config_.checkpoint().when_busy() == CheckpointConfig::SKIP;
+    if (saving_ == step() && !last) return absl::OkStatus();
+    if (skip && !last) {
+      if (leads()) spdlog::warn("checkpoint of step {} skipped: that of step {} is still being written", step(), saving_);
+      return absl::OkStatus();
+    }
+    PHOTON_RETURN_IF_ERROR(FinishSave());
+  }
   if (last_saved_ == step()) return absl::OkStatus();
-  const double started = Now();
-  const absl::Status saved = checkpoints_.Save(State());
+  saving_ = step();
+  if (last || !checkpoints_.async()) return Judge(checkpoints_.Save(State()));
+  const absl::Status begun = checkpoints_.BeginSave(State());
+  return begun.ok() ? begun : Judge(begun);
+}
+
+absl::Status TrainingRun::FinishSave() { return Judge(checkpoints_.FinishSave()); }
+
+// What came of the save of step saving_.
+absl::Status TrainingRun::Judge(const absl::Status& saved) {
   if (saved.ok()) {
-    last_saved_ = step();
-    if (leads()) spdlog::info("saved {} in {:.2f} s", CheckpointDir(config_.run_dir(), step()), Now() - started);
+    last_saved_ = saving_;
     return absl::OkStatus();
   }
   // A bug, or ranks that can't reach each other. All else is of the disk, and may pass.
   if (absl::IsInternal(saved) || absl::IsUnavailable(saved)) return saved;
   if (leads()) {
-    spdlog::error("checkpoint of step {} NOT saved: {}. Training goes on; the checkpoint before stays good", step(),
+    spdlog::error("checkpoint of step {} NOT saved: {}. Training goes on; the checkpoint before stays good", saving_,
                   std::string(saved.message()));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> TrainingRun::AnyRank(const char* what, bool mine) {
-  PHOTON_ASSIGN_OR_RETURN(const double any, AllReduceScalar(mesh_.world(), what, mine ? 1 : 0, Reduction::kMax));
-  return any > 0;
+absl::StatusOr<TrainingRun::Asked> TrainingRun::AskAll() {
+  int32_t any[] = {signals_.stop_wanted(), signals_.TakeSaveWanted(), checkpoints_.working()};
+  PHOTON_RETURN_IF_ERROR(mesh_.world().AllReduce("signals", Tensor::Wrap(any, Shape{3}, DType::kI32), Reduction::kMax));
+  return Asked{any[0] != 0, any[1] != 0, any[2] != 0};
 }
 
 // Every default written out, but for those that follow from the number of ranks: a later run may have another.
@@ -318,10 +367,36 @@ RunConfig ForAnyLayout(const RunConfig& requested, RunConfig resolved) {
   return resolved;
 }
 
+// A token file that is not there may have been moved: names the fields and the remedy.
+absl::Status WithRemedy(const absl::Status& opened) {
+  if (!absl::IsNotFound(opened)) return opened;
+  return absl::NotFoundError(absl::StrCat(opened.message(),
+                                          "; data.train and data.valid name the token files, relative paths from the "
+                                          "folder that photon runs in: where they were moved, --set data.train=PREFIX"));
+}
+
+// The model of the checkpoint that training starts from, where the config has none.
+absl::StatusOr<RunConfig> WithModel(Communicator& world, RunConfig config, const std::string& init_from) {
+  if (config.has_model() || init_from.empty()) return config;
+  absl::StatusOr<std::string> model = std::string();
+  if (world.rank() == 0) {
+    const absl::StatusOr<std::string> dir = ResolveCheckpoint(init_from);
+    const absl::StatusOr<CheckpointReader> reader =
+        dir.ok() ? CheckpointReader::Open(*dir) : absl::StatusOr<CheckpointReader>(dir.status());
+    model = reader.status();
+    if (reader.ok()) model = reader->manifest().config().model().SerializeAsString();
+  }
+  PHOTON_RETURN_IF_ERROR(AgreeOn(world, "initial weights", model.status()));
+  PHOTON_ASSIGN_OR_RETURN(const std::string bytes, BroadcastString(world, "model", *model, 0));
+  if (!config.mutable_model()->ParseFromString(bytes)) return absl::InternalError("the model arrived garbled");
+  return config;
+}
+
 }  // namespace
 
-absl::Status Train(const RunConfig& requested, const TrainOptions& options) {
+absl::Status Train(const RunConfig& written, const TrainOptions& options) {
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> world, MpiWorld());
+  PHOTON_ASSIGN_OR_RETURN(const RunConfig requested, WithModel(*world, written, options.init_from));
   spdlog::set_pattern("%H:%M:%S %v");
   if (world->rank() != 0) spdlog::set_level(spdlog::level::warn);
   PHOTON_RETURN_IF_ERROR(ValidateRun(requested, world->size()));
@@ -332,9 +407,9 @@ absl::Status Train(const RunConfig& requested, const TrainOptions& options) {
   if (mesh.gradients() != nullptr) watched.push_back(mesh.gradients());
   const Watchdog watchdog(watched, config.parallel().collective_timeout_s());
   absl::StatusOr<OpenedData> data = OpenData(config.data(), config.model().vocab_size(), ChunkProduct(config.model()));
-  PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "open data", data.status()));
+  PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "open data", WithRemedy(data.status())));
   TrainingRun run(config, ForAnyLayout(requested, config), mesh, *std::move(data));
-  return run.Run(options.resume);
+  return run.Run(options);
 }
 
 }  // namespace photon

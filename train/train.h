@@ -1,6 +1,8 @@
 // Training a model: `photon train`.
 #pragma once
 
+#include <string>
+
 #include "configs/run.pb.h"
 #include "core/status.h"
 
@@ -8,6 +10,9 @@ namespace photon {
 
 struct TrainOptions {
   bool resume = false;  // go on from the newest good checkpoint of run_dir; from the start where there is none
+  // Start from the weights of this checkpoint (or run) folder, and from its model where the config has none; of data,
+  // schedule and optimizer nothing is taken. With `resume`, only where run_dir has no checkpoints yet.
+  std::string init_from;
 };
 
 // Trains as `config` says, on all ranks of MPI's world (one where there is no launcher); every rank calls it. Writes

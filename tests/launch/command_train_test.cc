@@ -11,6 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::AllOf;
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using testing::TrainFolder;
@@ -74,6 +75,89 @@ TEST(TrainCommand, SigtermToOneRankStopsAll) {
   kill(run.Ranks()[1], SIGTERM);
   EXPECT_EQ(run.Wait(), 0) << run.Log();
   EXPECT_TRUE(fs::exists(folder.Checkpoint("latest/manifest.textproto")));
+}
+
+// mpirun passes it on and waits, where SIGTERM would leave the ranks a second.
+TEST(TrainCommand, Sigusr2ToMpirunSavesAndStopsAll) {
+  const TrainFolder folder(kEndless, "every: 0");
+  TrainProcess run(folder, 2, "");
+  ASSERT_TRUE(run.WaitForLog("step 20/")) << run.Log();
+  run.Signal(SIGUSR2);
+  EXPECT_EQ(run.Wait(), 0) << run.Log();
+  EXPECT_THAT(run.Log(), AllOf(HasSubstr("saved "), HasSubstr("stopped by")));
+  EXPECT_TRUE(fs::exists(folder.Checkpoint("latest/manifest.textproto")));
+}
+
+TEST(TrainCommand, SavesBehindTheTrainingAndSaysSoWhenDone) {
+  const TrainFolder folder("steps: 30 valid_every: 0", "every: 1 when_busy: SKIP");
+  TrainProcess run(folder, 2, "");
+  ASSERT_EQ(run.Wait(), 0) << run.Log();
+  EXPECT_THAT(run.Log(), HasSubstr("written behind the training"));
+  // Each step's checkpoint was saved or said to be skipped; the last is never skipped.
+  int saved = 0, skipped = 0;
+  const std::string log = run.Log();
+  for (size_t at = 0; (at = log.find("saved ", at)) != std::string::npos; ++at) ++saved;
+  for (size_t at = 0; (at = log.find(" skipped: that of step ", at)) != std::string::npos; ++at) ++skipped;
+  EXPECT_EQ(saved + skipped, 30) << log;
+  EXPECT_GT(skipped, 0) << "a step takes less than a save here";
+  EXPECT_EQ(fs::read_symlink(folder.Checkpoint("latest")), "step-00000030");
+  TrainProcess waits(folder, 2, "--set run_dir=" + folder / "other" + " --set checkpoint.async=false");
+  ASSERT_EQ(waits.Wait(), 0) << waits.Log();
+  EXPECT_THAT(waits.Log(), Not(AnyOf(HasSubstr("written behind"), HasSubstr("skipped"))));
+}
+
+TEST(TrainCommand, BeginsFromAnotherRunsWeights) {
+  const TrainFolder folder("steps: 6 valid_every: 1 objective { alpha: 0.3 }", "every: 3");
+  ASSERT_EQ(TrainProcess(folder, 2, "").Wait(), 0);
+  const std::string tuned = "--init-from " + folder / "run" + " --set run_dir=" + folder / "tuned";
+  // With a learning rate of 0, validation after the first step is that of the checkpoint.
+  TrainProcess first(folder, 2, tuned + " --set training.steps=1 --set training.optimizer.peak_lr=0");
+  ASSERT_EQ(first.Wait(), 0) << first.Log();
+  std::ifstream in(folder / "tuned/metrics.jsonl");
+  nlohmann::json valid;
+  for (std::string line; std::getline(in, line);) valid = nlohmann::json::parse(line);
+  EXPECT_EQ(valid["step"], 1);
+  EXPECT_EQ(valid["valid_loss"], Metrics(folder).back()["valid_loss"]);
+  // A run that has begun is not begun again, unless told to go on.
+  TrainProcess again(folder, 2, tuned);
+  EXPECT_EQ(again.Wait(), 2) << again.Log();
+  EXPECT_THAT(again.Log(), HasSubstr("holds checkpoints already"));
+  TrainProcess requeued(folder, 2, tuned + " --resume");
+  EXPECT_EQ(requeued.Wait(), 0) << requeued.Log();
+  EXPECT_THAT(requeued.Log(), AllOf(HasSubstr("resumed at step 1"), HasSubstr("--init-from is not used")));
+  const std::string fresh = "--init-from " + folder / "run" + " --resume --set run_dir=" + folder / "fresh";
+  TrainProcess queued(folder, 2, fresh);
+  EXPECT_EQ(queued.Wait(), 0) << queued.Log();
+  EXPECT_THAT(queued.Log(), AllOf(HasSubstr("nothing to resume in"), HasSubstr("weights of")));
+  // Another model is refused by field; without one in the config, the checkpoint's is taken.
+  TrainProcess other(folder, 1, "--init-from " + folder / "run" + " --set model.ffn=48 --set run_dir=" + folder / "o");
+  EXPECT_EQ(other.Wait(), 2) << other.Log();
+  EXPECT_THAT(other.Log(), HasSubstr("ffn: 40 -> 48"));
+  TrainProcess without(folder, 1, "--init-from " + folder / "run" + " --set model= --set run_dir=" + folder / "w");
+  EXPECT_EQ(without.Wait(), 0) << without.Log();
+}
+
+// A run's folder is moved, and its data too: it goes on from where it lies, once it is told where the data are.
+TEST(TrainCommand, ARunFolderMayBeMoved) {
+  const TrainFolder folder("steps: 4", "every: 2");
+  ASSERT_EQ(TrainProcess(folder, 2, "").Wait(), 0);
+  fs::create_directory(folder / "elsewhere");
+  fs::rename(folder / "run", folder / "elsewhere/moved");
+  const auto found = ResolveCheckpoint(folder / "elsewhere/moved");
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(*found, folder / "elsewhere/moved/checkpoints/step-00000004");
+  const std::string there = "--resume --set training.steps=6 --set run_dir=" + folder / "elsewhere/moved";
+  TrainProcess resumed(folder, 2, there);
+  EXPECT_EQ(resumed.Wait(), 0) << resumed.Log();
+  EXPECT_THAT(resumed.Log(), HasSubstr("resumed at step 4"));
+  EXPECT_FALSE(fs::exists(folder / "run")) << "nothing remembers where it was";
+  for (const char* file : {"tokens.bin", "tokens.idx"}) fs::rename(folder / file, folder / "elsewhere/" + file);
+  TrainProcess lost(folder, 2, there + " --set training.steps=8");
+  EXPECT_EQ(lost.Wait(), 2) << lost.Log();
+  EXPECT_THAT(lost.Log(), AllOf(HasSubstr(folder / "tokens"), HasSubstr("data.train")));
+  TrainProcess told(folder, 2, there + " --set training.steps=8 --set data.train=" + folder / "elsewhere/tokens");
+  EXPECT_EQ(told.Wait(), 0) << told.Log();
+  EXPECT_THAT(told.Log(), HasSubstr("resumed at step 6"));
 }
 
 TEST(TrainCommand, Sigusr1SavesAndGoesOn) {

@@ -116,6 +116,8 @@ class TrainProcess {
     KillAll();
     return WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
   }
+  // Signals mpirun, or where there is none the program.
+  void Signal(int signal) { kill(session_, signal); }
   // The program's processes, the launcher apart: its ranks.
   std::vector<pid_t> Ranks() const {
     std::vector<pid_t> ranks;

@@ -238,6 +238,116 @@ TEST_F(RunCheckpointsTest, KeepsTheLastFew) {
   EXPECT_THAT(ListCheckpoints(config.run_dir()), ::testing::ElementsAre(Checkpoint(5), Checkpoint(4)));
 }
 
+TEST_F(RunCheckpointsTest, BeginsFromTheWeightsOfAnotherRun) {
+  TrainAndSave(2, config_, 4);
+  const Outcome saved = ResumeAndTrain(1, config_, 4, 4);
+  RunConfig tuned = TinyRun(folder_ / "tuned");
+  tuned.mutable_training()->set_steps(6);
+  tuned.mutable_training()->mutable_optimizer()->set_peak_lr(1e-3);
+  const auto begin = [&](RankRun& run) { return run.checkpoints().InitFrom(folder_ / "run"); };
+  for (const int ranks : {1, 2}) {
+    const Outcome first = Train(ranks, tuned, tokens_, [&](RankRun& run, int) { return begin(run); });
+    ExpectSameBits(first.master, saved.master, "weights");
+    EXPECT_EQ(first.state.step(), 0);
+    EXPECT_EQ(first.state.updates(), 0);
+    for (const float m : first.m) ASSERT_EQ(m, 0);
+  }
+  // And goes on after a break as without one, still knowing where it came from.
+  const Outcome straight = Train(2, tuned, tokens_, [&](RankRun& run, int) -> absl::Status {
+    PHOTON_RETURN_IF_ERROR(begin(run));
+    return run.TrainTo(6);
+  });
+  Train(2, tuned, tokens_, [&](RankRun& run, int) -> absl::Status {
+    PHOTON_RETURN_IF_ERROR(begin(run));
+    PHOTON_RETURN_IF_ERROR(run.TrainTo(3));
+    return run.Save();
+  });
+  ExpectSameBits(ResumeAndTrain(2, tuned, 3, 6), straight, 3);
+  Train(2, tuned, tokens_, [&](RankRun& run, int) -> absl::Status {
+    PHOTON_RETURN_IF_ERROR(run.Resume().status());
+    PHOTON_RETURN_IF_ERROR(run.TrainTo(4));
+    return run.Save();
+  });
+  const auto reader = CheckpointReader::Open(CheckpointDir(tuned.run_dir(), 4));
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  EXPECT_EQ(reader->manifest().init_from().checkpoint(), Checkpoint(4));
+  EXPECT_EQ(reader->manifest().init_from().step(), 4);
+}
+
+TEST_F(RunCheckpointsTest, TheFirstStepsLossIsTheOtherRunsOnThatBatch) {
+  // What the other run would have seen as its step 5 without a schedule: the loss before any update of the new run is
+  // that of the old run's weights on the same batch, bit for bit.
+  TrainAndSave(1, config_, 4);
+  RunConfig tuned = TinyRun(folder_ / "tuned");
+  tuned.mutable_training()->mutable_optimizer()->set_peak_lr(0);
+  std::vector<TokenBatch> batches;
+  double want = 0;
+  Train(1, config_, tokens_, [&](RankRun& run, int) -> absl::Status {
+    PHOTON_RETURN_IF_ERROR(run.Resume().status());
+    PHOTON_ASSIGN_OR_RETURN(const auto loader,
+                            Loader::Create(std::shared_ptr<const Dataset>(std::shared_ptr<void>(), &run.dataset()),
+                                           {.batch_sequences = 12, .micro_batch_sequences = 12}));
+    loader->Seek(0);
+    PHOTON_ASSIGN_OR_RETURN(StepData data, loader->Next());
+    batches = std::move(data.microbatches);
+    PHOTON_ASSIGN_OR_RETURN(const Trainer::Validation result, run.trainer().Validate(batches));
+    want = result.loss;
+    return absl::OkStatus();
+  });
+  const Outcome first = Train(1, tuned, tokens_, [&](RankRun& run, int) -> absl::Status {
+    PHOTON_RETURN_IF_ERROR(run.checkpoints().InitFrom(Checkpoint(4)));
+    return run.TrainTo(1);
+  });
+  EXPECT_EQ(first.steps[0].ce, want);
+}
+
+TEST_F(RunCheckpointsTest, WeightsOfAnotherModelOrNoneAreRefused) {
+  TrainAndSave(1, config_, 2);
+  RunConfig other = TinyRun(folder_ / "other");
+  other.mutable_model()->set_ffn(48);
+  const auto begin_from = [&](const std::string& path) {
+    return OnTrainingRanks(2, other, tokens_, [&](RankRun& run, int) { return run.checkpoints().InitFrom(path); });
+  };
+  for (const absl::Status& status : begin_from(Checkpoint(2))) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("ffn: 40 -> 48"));
+  }
+  for (const absl::Status& status : begin_from(folder_ / "nothing")) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(folder_ / "nothing"));
+  }
+  FlipByte(Checkpoint(2) + "/model-00000-of-00001.h5");
+  other = TinyRun(folder_ / "other");
+  for (const absl::Status& status : begin_from(Checkpoint(2))) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+  }
+}
+
+TEST_F(RunCheckpointsTest, WeightsOfAnotherTokenizerAreRefused) {
+  TrainAndSave(1, config_, 2);
+  const auto self = SelfCommunicator();
+  const auto contents = [&](const std::string& tokenizer, const std::string& from) {
+    const RunConfig config = Resolved(config_, 1);
+    const Mesh mesh = *Mesh::Create(*self, config.parallel());
+    Arena arena;
+    const Context context(Device{}, CpuBackend(), arena);
+    Trainer trainer(config, mesh, context, arena);
+    RunConfig elsewhere = config;
+    elsewhere.set_run_dir(folder_ / "with" + tokenizer);
+    RunCheckpoints checkpoints(context, mesh, elsewhere, trainer.model().parameters(), trainer.optimizer(), tokenizer);
+    if (!from.empty()) return checkpoints.InitFrom(from);
+    return checkpoints.Save(trainer.state());
+  };
+  ASSERT_TRUE(contents("one", "").ok());
+  EXPECT_TRUE(contents("one", folder_ / "withone").ok());
+  EXPECT_TRUE(contents("", folder_ / "withone").ok()) << "token ids alone";
+  EXPECT_TRUE(contents("two", folder_ / "run").ok()) << "the checkpoint has none";
+  const absl::Status refused = contents("two", folder_ / "withone");
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(refused.message()),
+              HasSubstr("--tokenizer " + folder_ / "withone/checkpoints/step-00000000/tokenizer.model"));
+}
+
 // The disk fills up for a while: the save fails with its reason, training goes on, and a later save works.
 TEST_F(RunCheckpointsTest, AFullDiskCostsOneCheckpoint) {
   const pid_t child = fork();

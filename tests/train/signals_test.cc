@@ -23,6 +23,13 @@ TEST(SignalWatch, NotesWhatArrives) {
   EXPECT_FALSE(watch.TakeSaveWanted());
 }
 
+TEST(SignalWatch, StopsOnWhatMpirunPassesOn) {
+  SignalWatch watch;
+  std::raise(SIGUSR2);
+  EXPECT_TRUE(watch.stop_wanted());
+  EXPECT_FALSE(watch.TakeSaveWanted());
+}
+
 TEST(SignalWatch, PutsOldHandlersBackAndForgets) {
   struct sigaction ours = {}, before = {};
   ours.sa_handler = OldHandler;

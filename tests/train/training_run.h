@@ -78,12 +78,13 @@ inline std::vector<float> Floats(const Tensor& tensor) {
 // One rank of a run: everything `photon train` builds, without its program.
 class RankRun {
  public:
-  RankRun(const RunConfig& requested, Communicator& world, std::shared_ptr<const TokenFile> tokens)
+  RankRun(const RunConfig& requested, Communicator& world, std::shared_ptr<const TokenFile> tokens,
+          FileSystem& files = RealFileSystem())
       : config_(Resolved(requested, world.size())),
         mesh_(*Mesh::Create(world, config_.parallel())),
         context_(Device{}, CpuBackend(), arena_),
         trainer_(config_, mesh_, context_, arena_),
-        checkpoints_(context_, mesh_, config_, trainer_.model().parameters(), trainer_.optimizer(), "") {
+        checkpoints_(context_, mesh_, config_, trainer_.model().parameters(), trainer_.optimizer(), "", files) {
     const DatasetOptions options{.sequence_length = config_.data().sequence_length(),
                                  .align = ChunkProduct(config_.model()),
                                  .seed = config_.data().seed(),
@@ -116,6 +117,20 @@ class RankRun {
     return absl::OkStatus();
   }
   absl::Status Save() { return checkpoints_.Save(trainer_.state()); }
+  // Steps until `last` are done while a save begun here is written; `saved`: what came of it.
+  absl::Status SaveBeside(int64_t last, absl::Status* saved) {
+    PHOTON_RETURN_IF_ERROR(checkpoints_.PrepareAsync());
+    *saved = checkpoints_.BeginSave(trainer_.state());
+    PHOTON_RETURN_IF_ERROR(TrainTo(last, [&]() -> absl::Status {
+      PHOTON_ASSIGN_OR_RETURN(const double busy,
+                              AllReduceScalar(mesh_.world(), "busy", checkpoints_.working() ? 1 : 0, Reduction::kMax));
+      if (busy > 0 || !checkpoints_.save_under_way()) return absl::OkStatus();
+      if (const std::optional<absl::Status> ended = checkpoints_.AdvanceSave(); ended.has_value()) *saved = *ended;
+      return absl::OkStatus();
+    }));
+    if (checkpoints_.save_under_way()) *saved = checkpoints_.FinishSave();
+    return absl::OkStatus();
+  }
   // The step it resumed at; 0 where there was nothing.
   absl::StatusOr<int64_t> Resume() {
     PHOTON_ASSIGN_OR_RETURN(const std::optional<RunState> state, checkpoints_.Restore());
@@ -153,14 +168,15 @@ class RankRun {
 // `body` on ranks that are threads; every rank's status. Nothing of the run outlives the call.
 using RankBody = std::function<absl::Status(RankRun& run, int rank)>;
 inline std::vector<absl::Status> OnTrainingRanks(int ranks, const RunConfig& config,
-                                                 const std::shared_ptr<const TokenFile>& tokens, const RankBody& body) {
+                                                 const std::shared_ptr<const TokenFile>& tokens, const RankBody& body,
+                                                 FileSystem& files = RealFileSystem()) {
   const std::vector<std::unique_ptr<Communicator>> comms = ThreadCommunicators(ranks);
   std::vector<absl::Status> statuses(ranks);
   std::vector<std::thread> threads;
   for (int r = 0; r < ranks; ++r) {
     threads.emplace_back([&, r] {
       omp_set_num_threads(1);  // of this rank: the ranks share the cores
-      RankRun run(config, *comms[r], tokens);
+      RankRun run(config, *comms[r], tokens, files);
       statuses[r] = body(run, r);
     });
   }

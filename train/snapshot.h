@@ -1,0 +1,35 @@
+// A copy of what a checkpoint holds, in memory that is kept from save to save, so that training may go on changing the
+// originals while the copy is written.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "checkpoint/store.h"
+
+namespace photon {
+
+class Snapshot {
+ public:
+  Snapshot() = default;
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+  ~Snapshot() { Release(); }
+
+  // Makes room for copies of such parts, touched, so that the first copy is no slower than later ones.
+  // kResourceExhausted where the machine does not have the memory left.
+  absl::Status Reserve(const std::vector<TensorPart>& parts);
+  int64_t bytes() const { return bytes_; }
+
+  // Copies the parts' values with all threads of the caller; the same parts, of the copies. They hold until the next
+  // call. Parts of the shapes that were reserved for.
+  std::vector<TensorPart> Take(std::vector<TensorPart> parts);
+
+ private:
+  void Release();
+
+  char* memory_ = nullptr;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace photon
