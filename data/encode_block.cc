@@ -16,6 +16,7 @@ void AppendIds(const std::vector<int32_t>& more, std::vector<int32_t>* ids) {
 
 EncodedBlock BlockEncoder::Encode(const TextBlock& block, const std::string& path) {
   EncodedBlock encoded{.begin = block.begin, .end = block.end, .consumed = block.consumed};
+  encoded.ids.reserve(block.text().size() / 3);  // of prose a little more than there will be
   std::vector<TextPart> parts;
   encoded.status = parser_.Parse(block, path, &parts, &encoded.bad);
   for (TextPart& part : parts) {
