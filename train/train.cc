@@ -383,7 +383,7 @@ absl::StatusOr<RunConfig> WithModel(Communicator& world, RunConfig config, const
     const absl::StatusOr<std::string> dir = ResolveCheckpoint(init_from);
     const absl::StatusOr<CheckpointReader> reader =
         dir.ok() ? CheckpointReader::Open(*dir) : absl::StatusOr<CheckpointReader>(dir.status());
-    model = reader.status();
+    if (!reader.ok()) model = reader.status();
     if (reader.ok()) model = reader->manifest().config().model().SerializeAsString();
   }
   PHOTON_RETURN_IF_ERROR(AgreeOn(world, "initial weights", model.status()));

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "absl/strings/str_replace.h"
 #include "tests/launch/train_process.h"
 
 namespace photon::testing {
@@ -131,11 +132,12 @@ class KillResume {
     }
   }
 
-  // The manifest's run state, as text.
+  // The manifest's run state, as text. The two runs' data lie in folders of their own.
   static std::string State(const TrainFolder& folder, const std::string& checkpoint) {
     const std::string manifest = folder.Read(absl::StrCat("run/checkpoints/", checkpoint, "/manifest.textproto"));
     const size_t begin = manifest.find("\nstate {");
-    return manifest.substr(begin, manifest.find("\n}", begin) - begin);
+    return absl::StrReplaceAll(manifest.substr(begin, manifest.find("\n}", begin) - begin),
+                               {{folder.path(), "FOLDER"}});
   }
 
   const Philox random_;
