@@ -151,7 +151,9 @@ class Preparation {
   // The one that the folder's files are made with; once they are published, it is beside them.
   absl::Status ReadTokenizer() {
     if (tokenizer_ != nullptr) return absl::OkStatus();
-    for (const std::string& path : {folder_ + "/tokenizer", options_.out + "." + kTokenizerFileNames[0]}) {
+    std::vector<std::string> paths = {folder_ + "/tokenizer"};
+    for (const char* name : kTokenizerFileNames) paths.push_back(absl::StrCat(options_.out, ".", name));
+    for (const std::string& path : paths) {
       absl::StatusOr<std::shared_ptr<const Tokenizer>> tokenizer = Tokenizer::FromFile(path);
       if (absl::IsNotFound(tokenizer.status())) continue;
       if (!tokenizer.ok()) return tokenizer.status();
