@@ -47,7 +47,7 @@ TEST(Cli, UsageErrors) {
   EXPECT_THAT(Refusal("checkpoint inspect --checkpoint x --cofnig"),
               HasSubstr("no option \"--cofnig\"; did you mean \"--config\"?"));
   EXPECT_THAT(Refusal("checkpoint export --checkpoint x --out y --format onnx"),
-              HasSubstr("--format: onnx not in {safetensors}"));
+              HasSubstr("--format: onnx not in {safetensors,gguf}"));
 }
 
 // `photon train` on a file of this text.

@@ -51,7 +51,7 @@ std::unique_ptr<LanguageModel> MakeModel(const Context& context, const TinyModel
       using T = decltype(tag);
       for (int64_t i = 0; i < p->elements(); ++i) {
         T& value = p->master.data<T>()[i];
-        value = T(static_cast<AccumulateType<T>>(value) * 15);
+        value = T(static_cast<AccumulateType<T>>(value) * static_cast<AccumulateType<T>>(tiny.loudness));
       }
     });
   }

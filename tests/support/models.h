@@ -21,13 +21,17 @@ struct TinyModel {
   ModelConfig::Shift shift = ModelConfig::TOP;
   ModelConfig::Contents contents = ModelConfig::ENCODED;
   ModelConfig::Scope scope = ModelConfig::GLOBAL;
+  // Matrices are this times their usual initial values: so loud that every part of the model matters to the output (the
+  // usual 0.02 at such widths leaves attention and feed-forward nearly silent). With kOrdinary they have the gain of
+  // large models, which magnify rounding no more than trained ones do.
+  static constexpr double kLoud = 15, kOrdinary = 5;
+  double loudness = kLoud;
 };
 ModelConfig ConfigOf(const TinyModel& tiny);
 std::string Describe(const TinyModel& tiny);
 void PrintTo(const TinyModel& tiny, std::ostream* out);  // for GoogleTest
 
-// Allocated and initialised, with matrices scaled up so that every part of the model matters to the output (the usual
-// 0.02 at such widths leaves attention and feed-forward nearly silent).
+// Allocated and initialised.
 std::unique_ptr<LanguageModel> MakeModel(const Context& context, const TinyModel& tiny, DType master = DType::kF32,
                                          DType compute = DType::kF32, uint64_t seed = 3);
 
