@@ -34,6 +34,11 @@ inline absl::Status Above(const std::string& field, double value, double bound) 
   return Refuse(field, value, "is out of range", absl::StrCat("use a number above ", bound));
 }
 
+inline absl::Status AtMost(const std::string& field, double value, double most) {
+  if (value <= most) return absl::OkStatus();
+  return Refuse(field, value, "is out of range", absl::StrCat("use ", most, " or less"));
+}
+
 // from `low` up to but not including `high`
 inline absl::Status InRange(const std::string& field, double value, double low, double high) {
   if (value >= low && value < high) return absl::OkStatus();

@@ -98,6 +98,22 @@ absl::Status ValidateOptimizer(const OptimizerConfig& optimizer) {
                        AtLeast(at + "clip_norm", optimizer.clip_norm(), 0)});
 }
 
+// Early stop judges by validations: without any it would never come.
+absl::Status ValidateEarlyStop(const TrainingConfig& training, const DataConfig& data) {
+  const std::string field = "training.early_stop.patience";
+  const int patience = training.early_stop().patience();
+  if (patience <= 0) return AtLeast(field, patience, 0);
+  if (training.valid_every() == 0) {
+    return Refuse(field, patience, "counts validations, and training.valid_every = 0 has them at the end only",
+                  "set training.valid_every to the steps between them, or the patience to 0");
+  }
+  if (!data.has_valid() && data.valid_fraction() == 0) {
+    return Refuse(field, patience, "counts validations, and data.valid_fraction = 0 leaves nothing to validate on",
+                  "set data.valid_fraction or data.valid, or the patience to 0");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ValidateTraining(const TrainingConfig& training, int world_size) {
   const std::string at = "training.";
   if (training.dtype() != "f32" && training.dtype() != "bf16") {
@@ -116,19 +132,20 @@ absl::Status ValidateTraining(const TrainingConfig& training, int world_size) {
                        AtLeast(at + "health.max_skipped_in_row", training.health().max_skipped_in_row(), 0),
                        AtLeast(at + "valid_every", training.valid_every(), 0),
                        AtLeast(at + "valid_sequences", training.valid_sequences(), 0),
-                       AtLeast(at + "early_stop.patience", training.early_stop().patience(), 0),
                        AtLeast(at + "early_stop.min_delta", training.early_stop().min_delta(), 0),
                        AtLeast(at + "log_every", training.log_every(), 1),
                        AtLeast(at + "profile_steps", training.profile_steps(), 0)});
 }
 
 absl::Status ValidateParallel(const ParallelConfig& parallel, int world_size) {
+  constexpr double kLargestBucket = 1e6;  // MB: more than a rank's gradients, and its bytes are an integer
   if (parallel.has_dp() && parallel.dp() != world_size) {
     return Refuse("parallel.dp", parallel.dp(), absl::StrCat("does not match the ", world_size, " ranks of this run"),
                   absl::StrCat("start ", parallel.dp(), " ranks, or leave it out"));
   }
   return FirstFailure({Above("parallel.collective_timeout_s", parallel.collective_timeout_s(), 0),
-                       Above("parallel.bucket_mb", parallel.bucket_mb(), 0)});
+                       Above("parallel.bucket_mb", parallel.bucket_mb(), 0),
+                       AtMost("parallel.bucket_mb", parallel.bucket_mb(), kLargestBucket)});
 }
 
 }  // namespace
@@ -138,6 +155,7 @@ absl::Status ValidateRun(const RunConfig& config, int world_size) {
     return absl::InvalidArgumentError("run_dir is empty: name the folder that the run writes to");
   if (absl::Status s = ValidateModel(config.model()); !s.ok()) return s;
   return FirstFailure({ValidateData(config.data(), config.model()), ValidateTraining(config.training(), world_size),
+                       ValidateEarlyStop(config.training(), config.data()),
                        ValidateRows(config, world_size), ValidateParallel(config.parallel(), world_size),
                        AtLeast("checkpoint.every", config.checkpoint().every(), 0),
                        AtLeast("checkpoint.keep_last", config.checkpoint().keep_last(), 0)});

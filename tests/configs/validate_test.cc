@@ -116,6 +116,15 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{{"parallel.dp=3"}, "parallel.dp = 3 does not match the 2 ranks", "start 3 ranks"},
         Bad{{"parallel.collective_timeout_s=0"}, "parallel.collective_timeout_s", "above 0"},
         Bad{{"parallel.bucket_mb=0"}, "parallel.bucket_mb", "above 0"},
+        Bad{{"parallel.bucket_mb=1e300"}, "parallel.bucket_mb = 1e+300", "use 1e+06 or less"},
+        Bad{{"parallel.bucket_mb=inf"}, "parallel.bucket_mb = inf", "above 0"},
+        Bad{{"training.early_stop.patience=-1"}, "training.early_stop.patience = -1", "use 0 or more"},
+        Bad{{"training.early_stop.patience=3", "training.valid_every=0"},
+            "training.early_stop.patience = 3",
+            "set training.valid_every"},
+        Bad{{"training.early_stop.patience=3", "data.valid_fraction=0"},
+            "training.early_stop.patience = 3",
+            "set data.valid_fraction or data.valid"},
         Bad{{"run_dir=\"\""}, "run_dir is empty", "name the folder"}));
 
 TEST(ValidateRun, AcceptsPossibleConfigs) {
@@ -132,6 +141,10 @@ TEST(ValidateRun, AcceptsPossibleConfigs) {
            {"model.levels.0.chunk=1", "model.levels.1.chunk=1", "data.sequence_length=7"},
            {"data.sequence_length=49152", "training.batch_sequences=69904"},  // 34952 * 61440 < 2^31
            {"data.sequence_length=12288", "training.batch_sequences=116508", "model.levels.0.prefix=9"},
+           {"training.early_stop.patience=3"},
+           {"training.early_stop.patience=3", "data.valid_fraction=0", "data.valid=held-out"},
+           {"training.valid_every=0", "data.valid_fraction=0"},
+           {"parallel.bucket_mb=1e6"},
            {"parallel.dp=2"}}) {
     RunConfig config = *ParseRunConfig(kGood, "good");
     for (const std::string& assignment : overrides) ASSERT_TRUE(ApplyOverride(assignment, &config).ok()) << assignment;
