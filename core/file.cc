@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +19,12 @@ namespace {
 
 constexpr size_t kBufferBytes = 1 << 20;
 constexpr int64_t kLargestCall = 1 << 30;  // Linux reads and writes at most 2 GiB - 4 kiB a call
+
+// Whether the descriptor wrote past the page cache until now: this piece, or this file system, can't.
+bool LeaveDirect(int fd) {
+  const int flags = fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_DIRECT) != 0 && fcntl(fd, F_SETFL, flags & ~O_DIRECT) == 0;
+}
 
 // Takes the lock of a temporary file, and sees to it that it is still that: the writer before us may have published it
 // between our opening it and its letting go of the lock. False: another program is writing.
@@ -90,7 +95,7 @@ absl::StatusOr<int64_t> ReadAt(int fd, absl::string_view path, int64_t offset, c
 absl::Status WriteAll(FileSystem& files, int fd, absl::string_view bytes, absl::string_view path) {
   while (!bytes.empty()) {
     const ssize_t n = files.Write(fd, bytes.data(), std::min<int64_t>(bytes.size(), kLargestCall));
-    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EINTR || (errno == EINVAL && LeaveDirect(fd)))) continue;
     if (n <= 0) return FileError(n < 0 ? errno : EIO, "cannot write", path);
     bytes.remove_prefix(n);
   }
@@ -118,25 +123,6 @@ absl::Status WriteFile(const std::string& path, absl::string_view bytes, FileSys
   PHOTON_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Create(path, files));
   PHOTON_RETURN_IF_ERROR(file.Write(bytes));
   return file.Publish();
-}
-
-absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path, absl::string_view what) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return FileError(errno, what, path);
-  absl::Cleanup close_fd = [fd] { close(fd); };
-  struct stat info;
-  if (fstat(fd, &info) != 0) return FileError(errno, what, path);
-  if (S_ISDIR(info.st_mode)) return FileError(EISDIR, what, path);
-  MappedFile file;
-  if (info.st_size == 0) return file;
-  void* data = mmap(nullptr, info.st_size, PROT_READ, MAP_SHARED, fd, 0);
-  if (data == MAP_FAILED) return FileError(errno, what, path);
-  file.bytes_ = {static_cast<const char*>(data), static_cast<size_t>(info.st_size)};
-  return file;
-}
-
-MappedFile::~MappedFile() {
-  if (!bytes_.empty()) munmap(const_cast<char*>(bytes_.data()), bytes_.size());
 }
 
 absl::StatusOr<OutputFile> OutputFile::Create(const std::string& path, FileSystem& files) {

@@ -1,4 +1,4 @@
-// Files: read whole or mapped, written so that they appear whole or not at all, and errors that name them.
+// Files: read whole or in parts, written so that they appear whole or not at all, and errors that name them.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, absl::string_view 
 // Fills `out` from `offset` on; returns fewer bytes than asked for only where the file ends. Any number of threads.
 absl::StatusOr<int64_t> ReadAt(int fd, absl::string_view path, int64_t offset, char* out, int64_t size);
 
-// Writes all of `bytes` at the descriptor's position, in as many calls as it takes.
+// Writes all of `bytes` at the descriptor's position, in as many calls as it takes. With O_DIRECT, from where that is
+// refused (a piece or a place that is no multiple of the disk's blocks) through the page cache.
 absl::Status WriteAll(FileSystem& files, int fd, absl::string_view bytes, absl::string_view path);
 // Flushes a folder's entries, or a file's bytes, to disk.
 absl::Status SyncPath(const std::string& path, FileSystem& files = RealFileSystem());
@@ -32,23 +33,6 @@ std::string ParentFolder(const std::string& path);
 absl::Status RemoveFile(const std::string& path, FileSystem& files = RealFileSystem());
 // A file `path` of these bytes, durably, in place of one that may be there: see OutputFile.
 absl::Status WriteFile(const std::string& path, absl::string_view bytes, FileSystem& files = RealFileSystem());
-
-// A read-only file in memory. Movable; pages come from disk as they are touched.
-class MappedFile {
- public:
-  static absl::StatusOr<MappedFile> Open(const std::string& path, absl::string_view what);
-  MappedFile() = default;
-  MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
-  MappedFile& operator=(MappedFile&& other) noexcept {
-    std::swap(bytes_, other.bytes_);
-    return *this;
-  }
-  ~MappedFile();
-  absl::string_view bytes() const { return bytes_; }
-
- private:
-  absl::string_view bytes_;
-};
 
 // Writes PATH.tmp; Sync makes it durable, Publish durably gives it its name (replacing what had it). So PATH is never
 // seen half-written, and stays what it was until Publish; without Publish the temporary file is removed. A second

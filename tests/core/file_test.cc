@@ -45,7 +45,6 @@ TEST(ReadFile, GivesAllBytes) {
     std::string bytes(size, '\0');
     for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<char>(i * 7 + i / 251);
     EXPECT_EQ(*ReadFile(folder.Write("f", bytes)), bytes) << size;
-    EXPECT_EQ(MappedFile::Open(folder / "f", "file")->bytes(), bytes) << size;
   }
 }
 
@@ -65,8 +64,6 @@ TEST(ReadFile, FailuresNameTheFile) {
   EXPECT_EQ(missing.status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(missing.status().message(), "tokenizer " + (folder / "none") + ": No such file or directory");
   EXPECT_EQ(ReadFile(folder.path()).status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(MappedFile::Open(folder / "none", "token file").status().code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(MappedFile::Open(folder.path(), "token file").status().code(), absl::StatusCode::kInvalidArgument);
   const std::string secret = folder.Write("secret", "s");
   chmod(secret.c_str(), 0);
   chmod(folder.path().c_str(), 0755);
@@ -75,16 +72,6 @@ TEST(ReadFile, FailuresNameTheFile) {
               return ReadFile(secret).status().code() == absl::StatusCode::kPermissionDenied ? 0 : 2;
             }),
             0);
-}
-
-TEST(MappedFile, Moves) {
-  TemporaryFolder folder;
-  auto opened = MappedFile::Open(folder.Write("f", "abc"), "file");
-  ASSERT_TRUE(opened.ok());
-  MappedFile file;
-  file = *std::move(opened);
-  EXPECT_EQ(MappedFile(std::move(file)).bytes(), "abc");
-  EXPECT_TRUE(file.bytes().empty());
 }
 
 TEST(WriteFile, ReplacesAsAWhole) {
