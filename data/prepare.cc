@@ -19,7 +19,7 @@
 #include "data/ordered_pipeline.h"
 #include "data/prepare_output.h"
 #include "data/prepare_state.h"
-#include "data/progress.h"
+#include "core/progress.h"
 #include "data/publish_prepared.h"
 #include "data/tokenizer.h"
 #include "data/train_tokenizer.h"

@@ -6,8 +6,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/progress.h"
 #include "core/random.h"
-#include "data/progress.h"
+#include "core/progress.h"
 #include "data/sentencepiece/api.h"
 #include "data/utf8.h"
 

@@ -8,8 +8,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/human.h"
+#include "core/progress.h"
 #include "core/status.h"
-#include "data/progress.h"
+#include "core/progress.h"
 #include "inference/vocabulary.h"
 #include "launch/generate_output.h"
 #include "launch/json_lines.h"
@@ -77,7 +78,7 @@ class Scoring {
       }
       const absl::Status status = read.ok() ? Encode(line.input) : read.status();
       if (status.code() == absl::StatusCode::kDataLoss) return status;
-      if (!status.ok() && !options_.skip_errors) {
+      if (!status.ok() && (!options_.skip_errors || absl::IsFailedPrecondition(status))) {  // no tokenizer: not the line's
         failure_ = status;  // after what stands before it
         ended_ = true;
         break;
@@ -128,8 +129,13 @@ class Scoring {
   absl::Status ScoreTogether(absl::Span<const size_t> members) {
     std::vector<std::vector<int32_t>> sequences;
     for (const size_t i : members) sequences.push_back(window_[i].input.tokens);
-    PHOTON_ASSIGN_OR_RETURN(auto scores, ScoreBatch(loaded_.context(), loaded_.model(), sequences, options_.score));
-    for (size_t k = 0; k < members.size(); ++k) window_[members[k]].log_probabilities = std::move(scores[k]);
+    auto scores = ScoreBatch(loaded_.context(), loaded_.model(), sequences, options_.score);
+    if (!scores.ok()) {
+      const std::string at = lines_.At(window_[members.front()].input.number);
+      const std::string others = members.size() > 1 ? absl::StrCat(" and ", members.size() - 1, " lines scored with it") : "";
+      return absl::Status(scores.status().code(), absl::StrCat(at, others, ": ", scores.status().message()));
+    }
+    for (size_t k = 0; k < members.size(); ++k) window_[members[k]].log_probabilities = std::move((*scores)[k]);
     progress_.Update(lines_.bytes_read(), lines_.bytes());
     return absl::OkStatus();
   }
