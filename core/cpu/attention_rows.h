@@ -1,10 +1,8 @@
 // Rows of one attention head between the tensors' layout and whole vectors of f32 (f64).
 #pragma once
 
-#include <omp.h>
-
-#include "core/context.h"
 #include "core/cpu/attention_tile.h"
+#include "core/cpu/thread_scratch.h"
 
 namespace photon::cpu {
 
@@ -24,11 +22,6 @@ HeadRows<T> RowsOf(const Tensor& t, int64_t row, int64_t column) {
   return {t.data<std::remove_const_t<T>>() + row * t.stride(0) + column, t.stride(0)};
 }
 
-// Whole vectors of `columns` elements.
-template <typename A>
-int64_t PaddedColumns(int64_t columns) {
-  return (columns + kLanes<A> - 1) / kLanes<A> * kLanes<A>;
-}
 // True where rows can be read and written in place: no conversion, no partial vector.
 template <typename T>
 bool InPlace(int64_t columns) {
@@ -102,19 +95,5 @@ void TransposeRows(Panel<const A> from, int64_t rows, int64_t columns, Panel<A> 
     }
   }
 }
-
-// Scratch memory of every thread, from the context's allocator: taken once a call, never in the loops.
-template <typename A>
-class ThreadScratch {
- public:
-  ThreadScratch(const Context& context, int64_t elements_per_thread)
-      : stride_(PaddedColumns<A>(elements_per_thread)),
-        memory_(context.Empty({omp_get_max_threads() * stride_}, DTypeOf<A>())) {}
-  A* ThisThread() const { return memory_.template data<A>() + omp_get_thread_num() * stride_; }
-
- private:
-  int64_t stride_;
-  Tensor memory_;
-};
 
 }  // namespace photon::cpu

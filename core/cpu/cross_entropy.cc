@@ -1,11 +1,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <vector>
+#include <optional>
 
 #include "core/cpu/kernels.h"
 #include "core/cpu/parallel_for.h"
 #include "core/cpu/simd.h"
+#include "core/cpu/thread_scratch.h"
 
 namespace photon::cpu {
 namespace {
@@ -20,11 +21,15 @@ struct SoftmaxDenominator {
 // The row's exponentials as they were computed, for the gradient: each block's against its own maxima, one a lane.
 template <typename A>
 struct Exponentials {
-  explicit Exponentials(int64_t width) : values(width), tops((width + kBlock - 1) / kBlock * kLanes<A>) {}
   static constexpr int64_t kBlock = 64 * kLanes<A>;
-  std::vector<A> values;
-  std::vector<A> tops;
-  A* top(int64_t begin) { return tops.data() + begin / kBlock * kLanes<A>; }
+  // In `memory` of Elements(width); null where none are kept.
+  Exponentials(A* memory, int64_t width) : values(memory), padded(PaddedColumns<A>(width)) {}
+  static int64_t Elements(int64_t width) {
+    return PaddedColumns<A>(width) + (width + kBlock - 1) / kBlock * kLanes<A>;
+  }
+  A* top(int64_t begin) const { return values + padded + begin / kBlock * kLanes<A>; }
+  A* values;
+  int64_t padded;
 };
 
 // One pass over memory: blocks that fit the first-level cache are read for their maximum, then for their sum, which is
@@ -44,7 +49,7 @@ SoftmaxDenominator<A> Denominator(const T* row, int64_t width, Exponentials<A>* 
     Vec<A> block_sum{};
     ForEachVector<A>(n, [&](int64_t j, auto lanes) {
       const Vec<A> e = Exp(Load(block + j, lanes, -std::numeric_limits<A>::infinity()) - grown);
-      if (keep != nullptr) Store(keep->values.data() + begin + j, e, lanes);
+      if (keep != nullptr) Store(keep->values + begin + j, e, lanes);
       block_sum += e;
     });
     if (keep != nullptr) Store(keep->top(begin), grown);
@@ -64,7 +69,7 @@ A RunRow(T* row, int64_t width, int32_t target, const A* scale, Exponentials<A>&
   if (scale == nullptr) return nll;
   for (int64_t begin = 0; begin < width; begin += kBlock) {
     const Vec<A> factor = Exp(Load(exponentials.top(begin)) - max) * (*scale / sum);
-    const A* kept = exponentials.values.data() + begin;
+    const A* kept = exponentials.values + begin;
     ForEachVector<A>(std::min(kBlock, width - begin),
                      [&](int64_t j, auto lanes) { Store(row + begin + j, Load(kept + j, lanes) * factor, lanes); });
   }
@@ -74,15 +79,17 @@ A RunRow(T* row, int64_t width, int32_t target, const A* scale, Exponentials<A>&
 
 }  // namespace
 
-void CrossEntropyForward(const Context&, const Tensor& logits, const Tensor& target, const Tensor& scale,
+void CrossEntropyForward(const Context& context, const Tensor& logits, const Tensor& target, const Tensor& scale,
                          const Tensor& nll) {
   VisitFloat(logits.dtype(), [&](auto tag) {
     using T = decltype(tag);
     using A = AccumulateType<T>;
     const int64_t width = logits.dim(1);
     const A* scales = DataOrNull<A>(scale);
+    std::optional<ThreadScratch<A>> scratch;  // for gradients alone
+    if (scales != nullptr) scratch.emplace(context, Exponentials<A>::Elements(width));
     ParallelFor(logits.dim(0), RowGrain(width), [&](int64_t begin, int64_t end) {
-      Exponentials<A> exponentials(scales != nullptr ? width : 0);
+      Exponentials<A> exponentials(scratch.has_value() ? scratch->ThisThread() : nullptr, width);
       for (int64_t i = begin; i < end; ++i) {
         T* row = logits.data<T>() + i * width;
         const int32_t t = target.data<int32_t>()[i];
