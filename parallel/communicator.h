@@ -47,8 +47,8 @@ class Communicator {
 
   // Ranks with the same color (0 or more) form a new group, ordered by key, then rank. All ranks call it.
   virtual absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) = 0;
-  // The same ranks again, for a second thread of each that reduces while the first computes. Waiting for other ranks
-  // gives the core to that computation. All ranks call it.
+  // The same ranks again, for a second thread of each that reduces while the first computes. Reductions that
+  // wait for other ranks give the core to that computation; other calls need not. All ranks call it.
   virtual absl::StatusOr<std::unique_ptr<Communicator>> ForBackground() { return Split(0, rank()); }
   // Ends the whole job, on every rank, without waiting for anybody.
   [[noreturn]] virtual void Abort(int exit_code) = 0;

@@ -87,7 +87,8 @@ class MpiCommunicator : public Communicator {
  protected:
   absl::Status DoAllReduce(const Tensor& tensor, Reduction op) override {
     if (size_ == 1) return absl::OkStatus();
-    if (static_cast<int64_t>(tensor.bytes()) * size_ <= kGatherBytes && tensor.elements() <= max_count_) {
+    // MPI_Allgather waits awake: not beside a thread that computes.
+    if (!background_ && static_cast<int64_t>(tensor.bytes()) * size_ <= kGatherBytes && tensor.elements() <= max_count_) {
       return GatherAndReduce(tensor, op);
     }
     const int64_t piece = Share(tensor.dtype()) * size_;
