@@ -63,7 +63,7 @@ absl::Status Failed(absl::string_view what, absl::string_view dataset) {
   return absl::InternalError(absl::StrCat("HDF5 cannot ", what, " dataset ", dataset, ": ", hdf5::LastError()));
 }
 
-// Without time stamps: see CreateHdf5File.
+// Without time stamps: see Hdf5Image::Create.
 Handle DatasetCreation() {
   Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   if (creation.ok() && H5Pset_obj_track_times(creation.get(), false) < 0) creation.Reset();

@@ -60,11 +60,10 @@ absl::Status RemoveLeftovers(FileSystem& files, const fs::path& folder) {
   std::vector<std::string> leftovers;
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
-    absl::string_view name_view;
-    const std::string name = entry.path().filename().string();
-    name_view = name;
-    if (!absl::ConsumeSuffix(&name_view, ".tmp") && !absl::ConsumeSuffix(&name_view, ".deleting")) continue;
-    if (StepOf(name_view) >= 0) leftovers.push_back(entry.path().string());
+    const std::string filename = entry.path().filename().string();
+    absl::string_view name = filename;
+    if (!absl::ConsumeSuffix(&name, ".tmp") && !absl::ConsumeSuffix(&name, ".deleting")) continue;
+    if (StepOf(name) >= 0) leftovers.push_back(entry.path().string());
   }
   for (const std::string& path : leftovers) PHOTON_RETURN_IF_ERROR(RemoveTree(path, files));
   return absl::OkStatus();

@@ -1,4 +1,4 @@
-#include "checkpoint/hdf5_writer.h"
+#include "checkpoint/unsynced_file.h"
 
 #include <fcntl.h>
 

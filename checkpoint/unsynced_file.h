@@ -1,4 +1,4 @@
-// Writing an HDF5 image to disk in one pass that sums it too.
+// A file of a checkpoint on its way to the disk: written in one pass that sums it too, flushed later.
 #pragma once
 
 #include <string>
