@@ -11,9 +11,9 @@
 #include "checkpoint/model_json.h"
 #include "checkpoint/store.h"
 #include "checkpoint/weights.h"
+#include "checkpoint/weights_progress.h"
 #include "configs/model_config.h"
 #include "core/file.h"
-#include "core/progress.h"
 
 namespace photon {
 namespace {
@@ -64,27 +64,6 @@ absl::Status AttachTokenizer(const std::string& tokenizer, CheckpointContents& c
   return absl::OkStatus();
 }
 
-// How many bytes of weights are done, tensor by tensor.
-class WeightsProgress {
- public:
-  WeightsProgress(const char* what, const std::vector<NamedShape>& tensors, bool shown) : line_(what, shown) {
-    for (const NamedShape& tensor : tensors) total_ += Bytes(tensor);
-  }
-  // All tensors before this one are done.
-  void Reached(const NamedShape& tensor) {
-    line_.Update(done_, total_);
-    done_ += Bytes(tensor);
-  }
-
- private:
-  static int64_t Bytes(const NamedShape& tensor) {
-    return tensor.shape.elements() * static_cast<int64_t>(sizeof(float));
-  }
-
-  ProgressLine line_;
-  int64_t done_ = 0, total_ = 0;
-};
-
 }  // namespace
 
 std::string ModelJsonPath(const std::string& safetensors) {
@@ -103,7 +82,7 @@ absl::Status ExportSafetensors(const std::string& checkpoint_dir, const std::str
   WeightsProgress shown("export", tensors, progress);
   PHOTON_RETURN_IF_ERROR(
       WriteSafetensors(out, tensors, metadata, [&](const NamedShape& tensor, absl::Span<float> values) {
-        shown.Reached(tensor);
+        shown.Reached(tensor.shape);
         return ReadWeight(reader, tensor.name, values);
       }));
   return WriteFile(ModelJsonPath(out), ModelConfigToJson(reader.manifest().config().model()));
@@ -128,7 +107,7 @@ absl::Status ImportSafetensors(const std::string& in, const std::string& checkpo
   std::vector<std::unique_ptr<float[]>> values;
   WeightsProgress shown("import", tensors, progress);
   for (const NamedShape& tensor : tensors) {
-    shown.Reached(tensor);
+    shown.Reached(tensor.shape);
     const int64_t elements = tensor.shape.elements();
     values.emplace_back(new float[elements]);
     PHOTON_RETURN_IF_ERROR(reader.Read(*reader.Find(tensor.name), absl::MakeSpan(values.back().get(), elements)));

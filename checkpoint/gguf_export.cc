@@ -7,6 +7,7 @@
 #include "checkpoint/manifest.h"
 #include "checkpoint/store.h"
 #include "checkpoint/weights.h"
+#include "checkpoint/weights_progress.h"
 #include "configs/model_config.h"
 
 namespace photon {
@@ -20,24 +21,19 @@ struct Source {
   int rotated_heads = 0;  // > 0: rows are those of so many heads, to be reordered
 };
 
-absl::Status CheckExpressible(const ModelConfig& model, const std::string& dir) {
-  if (model.levels_size() > 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(dir, " holds a model with ", model.levels_size(),
-                     " level(s) (PHOTON or Block Transformer), which no GGUF architecture has: only flat models "
-                     "(layers, no levels) can be exported; for others use --format safetensors"));
-  }
-  if (model.heads() % KvHeads(model) == 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat(dir, ": heads (", model.heads(), ") is no multiple of kv_heads (", KvHeads(model),
-                   "), which GGUF's architecture llama wants; use --format safetensors"));
-}
-
 absl::Status CheckVocabulary(const ModelConfig& model, const GgufVocabulary& vocabulary) {
-  if (static_cast<int64_t>(vocabulary.pieces.size()) <= model.vocab_size()) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("the tokenizer has ", vocabulary.pieces.size(),
-                                                    " pieces, the model's vocab_size is ", model.vocab_size(),
-                                                    ": they don't belong together"));
+  constexpr char kRemedy[] = "; export the weights alone with --tokenizer none";
+  if (vocabulary.model == "none") return absl::OkStatus();
+  if (static_cast<int64_t>(vocabulary.pieces.size()) > model.vocab_size()) {
+    return absl::FailedPreconditionError(absl::StrCat("the tokenizer has ", vocabulary.pieces.size(),
+                                                      " pieces, the model's vocab_size is ", model.vocab_size(),
+                                                      ": they don't belong together", kRemedy));
+  }
+  if (vocabulary.bos >= 0 && vocabulary.eos >= 0) return absl::OkStatus();
+  // No value of the keys says "none": what is left out, or no piece, leaves llama.cpp's defaults, 1 and 2, or 11.
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the tokenizer has no begin- or end-of-text, and llama.cpp would take other pieces for them and stop there",
+      kRemedy));
 }
 
 void AddModel(const RunConfig& config, DType dtype, GgufMetadata& metadata) {
@@ -61,7 +57,7 @@ void AddModel(const RunConfig& config, DType dtype, GgufMetadata& metadata) {
 void AddVocabulary(const GgufVocabulary& vocabulary, int64_t vocab_size, GgufMetadata& metadata) {
   metadata.AddString("tokenizer.ggml.model", vocabulary.model);
   if (vocabulary.model == "none") return;
-  metadata.AddString("tokenizer.ggml.pre", vocabulary.word_pattern.empty() ? "default" : vocabulary.word_pattern);
+  metadata.AddString("tokenizer.ggml.pre", vocabulary.pre_tokenizer.empty() ? "default" : vocabulary.pre_tokenizer);
   std::vector<std::string> pieces = vocabulary.pieces;
   std::vector<int32_t> types = vocabulary.types;
   std::vector<float> scores = vocabulary.scores;
@@ -74,10 +70,10 @@ void AddVocabulary(const GgufVocabulary& vocabulary, int64_t vocab_size, GgufMet
     metadata.AddF32s("tokenizer.ggml.scores", scores);
   }
   if (!vocabulary.merges.empty()) metadata.AddStrings("tokenizer.ggml.merges", vocabulary.merges);
-  if (vocabulary.bos >= 0) metadata.AddU32("tokenizer.ggml.bos_token_id", vocabulary.bos);
-  if (vocabulary.eos >= 0) metadata.AddU32("tokenizer.ggml.eos_token_id", vocabulary.eos);
+  metadata.AddU32("tokenizer.ggml.bos_token_id", vocabulary.bos);
+  metadata.AddU32("tokenizer.ggml.eos_token_id", vocabulary.eos);
   if (vocabulary.unknown >= 0) metadata.AddU32("tokenizer.ggml.unknown_token_id", vocabulary.unknown);
-  metadata.AddBool("tokenizer.ggml.add_bos_token", vocabulary.bos >= 0);
+  metadata.AddBool("tokenizer.ggml.add_bos_token", true);
   metadata.AddBool("tokenizer.ggml.add_eos_token", false);
   metadata.AddBool("tokenizer.ggml.add_space_prefix", vocabulary.add_space_prefix);
 }
@@ -127,12 +123,25 @@ void InterleavePairs(absl::Span<float> matrix, int64_t width, int heads) {
 
 }  // namespace
 
+absl::Status CheckGgufModel(const ModelConfig& model, const std::string& checkpoint_dir) {
+  PHOTON_RETURN_IF_ERROR(ValidateModel(model));
+  if (model.levels_size() > 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(checkpoint_dir, " holds a model with ", model.levels_size(),
+                     " level(s) (PHOTON or Block Transformer), which no GGUF architecture has: only flat models "
+                     "(layers, no levels) can be exported; for others use --format safetensors"));
+  }
+  if (model.heads() % KvHeads(model) == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(checkpoint_dir, ": heads (", model.heads(), ") is no multiple of kv_heads (", KvHeads(model),
+                   "), which GGUF's architecture llama wants; use --format safetensors"));
+}
+
 absl::Status ExportGguf(const std::string& checkpoint_dir, const std::string& out, DType dtype,
-                        const GgufVocabulary& vocabulary) {
+                        const GgufVocabulary& vocabulary, bool progress) {
   PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, CheckpointReader::Open(checkpoint_dir));
   const RunConfig& config = reader.manifest().config();
-  PHOTON_RETURN_IF_ERROR(ValidateModel(config.model()));
-  PHOTON_RETURN_IF_ERROR(CheckExpressible(config.model(), checkpoint_dir));
+  PHOTON_RETURN_IF_ERROR(CheckGgufModel(config.model(), checkpoint_dir));
   PHOTON_RETURN_IF_ERROR(CheckVocabulary(config.model(), vocabulary));
   PHOTON_RETURN_IF_ERROR(reader.Verify(*SelfCommunicator(), kModelSection));
   const Tensors tensors = ListTensors(config.model(), dtype);
@@ -142,7 +151,9 @@ absl::Status ExportGguf(const std::string& checkpoint_dir, const std::string& ou
   GgufMetadata metadata;
   AddModel(config, dtype, metadata);
   AddVocabulary(vocabulary, config.model().vocab_size(), metadata);
+  WeightsProgress shown("export", tensors.targets, progress);
   return WriteGguf(out, metadata, tensors.targets, [&](size_t i, absl::Span<float> values) {
+    shown.Reached(tensors.targets[i].shape);
     const Source& source = tensors.sources[i];
     PHOTON_RETURN_IF_ERROR(ReadWeight(reader, source.name, values));
     if (source.rotated_heads > 0) InterleavePairs(values, config.model().width(), source.rotated_heads);

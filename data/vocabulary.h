@@ -25,9 +25,10 @@ struct Vocabulary {
   };
   std::vector<Piece> pieces;        // by id
   std::vector<std::string> merges;  // of byte-level BPE, best first: "left right"
-  // Of byte-level BPE, how texts are cut into words, where the pattern is a well-known one: "gpt-2", "llama-bpe",
+  // Of byte-level BPE, how texts are cut into words, where a well-known pattern alone does: "gpt-2", "llama-bpe",
   // "qwen2"; else empty.
   std::string word_pattern;
+  bool ignore_merges = false;  // of byte-level BPE: a word that is a piece is that piece, whatever the merges give
 };
 
 }  // namespace photon

@@ -23,7 +23,7 @@ struct CheckpointArguments {
   std::string checkpoint;
   bool json = false, config = false;  // inspect
   std::string format = "safetensors", dtype;
-  std::string in, out, tokenizer;  // import, export
+  std::string in, out, tokenizer;  // import, export; tokenizer is a file or, of export, empty or "none"
 };
 using Arguments = std::shared_ptr<CheckpointArguments>;
 
@@ -49,16 +49,17 @@ absl::Status Verify(const CheckpointArguments& arguments) {
 
 absl::Status ExportAsGguf(const CheckpointArguments& arguments, const std::string& dir) {
   PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, CheckpointReader::Open(dir));
+  // First: no choice of a tokenizer helps a model that can't be exported.
+  PHOTON_RETURN_IF_ERROR(CheckGgufModel(reader.manifest().config().model(), dir));
   GgufVocabulary vocabulary;
-  if (!reader.manifest().tokenizer().empty()) {
+  if (arguments.tokenizer != "none" && !reader.manifest().tokenizer().empty()) {
     PHOTON_ASSIGN_OR_RETURN(std::string bytes, reader.ReadTokenizer());
     PHOTON_ASSIGN_OR_RETURN(vocabulary, GgufVocabularyOf(bytes, absl::StrCat(dir, "/", reader.manifest().tokenizer())));
   }
   const DType dtype = arguments.dtype == "f32" ? DType::kF32 : DType::kBF16;
-  PHOTON_RETURN_IF_ERROR(ExportGguf(dir, arguments.out, dtype, vocabulary));
+  PHOTON_RETURN_IF_ERROR(ExportGguf(dir, arguments.out, dtype, vocabulary, /*progress=*/true));
   std::cout << "wrote " << arguments.out
-            << (vocabulary.model == "none" ? ", without a tokenizer (the checkpoint has none): token ids only\n"
-                                           : "\n");
+            << (vocabulary.model == "none" ? ", without a tokenizer: token ids only\n" : "\n");
   return absl::OkStatus();
 }
 
@@ -67,6 +68,9 @@ absl::Status Export(const CheckpointArguments& arguments) {
   if (arguments.format == "gguf") return ExportAsGguf(arguments, dir);
   if (arguments.dtype == "bf16") {
     return absl::InvalidArgumentError("--dtype bf16 is for --format gguf: safetensors holds the f32 weights");
+  }
+  if (!arguments.tokenizer.empty()) {
+    return absl::InvalidArgumentError("--tokenizer none is for --format gguf: safetensors holds no tokenizer");
   }
   PHOTON_RETURN_IF_ERROR(ExportSafetensors(dir, arguments.out, /*progress=*/true));
   std::cout << "wrote " << arguments.out << " and " << ModelJsonPath(arguments.out) << "\n";
@@ -101,6 +105,10 @@ void AddExport(CLI::App& group, const Arguments& a, Run* chosen) {
   command
       .add_option("--dtype", a->dtype, "Type of the matrices: bf16 (the default for gguf) or f32 (safetensors always)")
       ->check(CLI::IsMember({"bf16", "f32"}));
+  command
+      .add_option("--tokenizer", a->tokenizer,
+                  "none: leave the tokenizer out of a gguf, which then takes token ids only")
+      ->check(CLI::IsMember({"none"}));
   command.add_option("--out", a->out, "F.safetensors or F.gguf")->required();
 }
 

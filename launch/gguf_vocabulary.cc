@@ -18,7 +18,8 @@ using google::protobuf::UnknownField;
 using google::protobuf::UnknownFieldSet;
 
 absl::Status Refuse(absl::string_view name, absl::string_view reason) {
-  return absl::FailedPreconditionError(absl::StrCat(name, ": ", reason, "; use --format safetensors"));
+  return absl::FailedPreconditionError(
+      absl::StrCat(name, ": ", reason, "; export the weights alone with --tokenizer none"));
 }
 
 // The last field of that number counts, as protobuf has it; null where there is none.
@@ -77,10 +78,35 @@ absl::Status CheckSentencePiece(absl::string_view bytes, absl::string_view name,
   return Refuse(name, "the SentencePiece model lacks byte pieces, without which llama.cpp fails on unknown characters");
 }
 
+// What llama.cpp calls a way of cutting words. The name also says whether merges are ignored for words that are pieces.
+struct PreTokenizerName {
+  const char* word_pattern;
+  bool ignore_merges;
+  const char* name;
+};
+constexpr PreTokenizerName kPreTokenizerNames[] = {{"gpt-2", false, "gpt-2"},
+                                                   {"llama-bpe", true, "llama-bpe"},
+                                                   {"llama-bpe", false, "dbrx"},
+                                                   {"qwen2", false, "qwen2"}};
+
+// Empty where it has no name.
+std::string PreTokenizerOf(const Vocabulary& vocabulary) {
+  for (const PreTokenizerName& known : kPreTokenizerNames) {
+    if (vocabulary.word_pattern == known.word_pattern && vocabulary.ignore_merges == known.ignore_merges) {
+      return known.name;
+    }
+  }
+  return "";
+}
+
 absl::Status CheckBpe(absl::string_view bytes, absl::string_view name, const Tokenizer& tokenizer,
                       const Vocabulary& vocabulary) {
   if (vocabulary.word_pattern.empty()) {
     return Refuse(name, "how it cuts texts into words is no pattern that llama.cpp has a name for");
+  }
+  if (PreTokenizerOf(vocabulary).empty()) {
+    return Refuse(name, absl::StrCat("it has ignore_merges, which llama.cpp hasn't with words cut as by ",
+                                     vocabulary.word_pattern));
   }
   const nlohmann::json json = nlohmann::json::parse(bytes.begin(), bytes.end(), nullptr, /*allow_exceptions=*/false);
   if (json.is_object() && json.contains("normalizer") && !json["normalizer"].is_null()) {
@@ -101,7 +127,7 @@ absl::StatusOr<GgufVocabulary> GgufVocabularyOf(absl::string_view bytes, absl::s
   const bool bpe = !own.merges.empty();
   GgufVocabulary vocabulary;
   vocabulary.model = bpe ? "gpt2" : "llama";
-  vocabulary.word_pattern = own.word_pattern;
+  vocabulary.pre_tokenizer = PreTokenizerOf(own);
   for (const Vocabulary::Piece& piece : own.pieces) {
     const auto id = static_cast<int32_t>(vocabulary.pieces.size());
     if (piece.kind == PieceKind::kUnknown) vocabulary.unknown = id;

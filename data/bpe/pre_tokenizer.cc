@@ -53,7 +53,18 @@ absl::StatusOr<PreTokenizer> PreTokenizer::Create(const std::vector<SplitStep>& 
     result.steps_.push_back(std::move(step));
   }
   result.FindCutRule();
+  result.NameWordPattern();
   return result;
+}
+
+// Null where the step is none of these, or cuts in another way. Their matches cover the text, so that invert changes
+// nothing.
+const PreTokenizer::KnownPattern* PreTokenizer::FindKnown(const SplitStep& step) {
+  if (step.behavior != SplitStep::Behavior::kIsolated) return nullptr;
+  for (const KnownPattern& known : kKnownPatterns) {
+    if (step.pattern == known.pattern) return &known;
+  }
+  return nullptr;
 }
 
 // A step with a known pattern cuts there; the others must do no harm: a digit is never next to such a cut's white space
@@ -66,19 +77,27 @@ void PreTokenizer::FindCutRule() {
     if (step.prefix_space && i > 0) return;
     prefixes_space_ |= step.prefix_space;
     if (harmless) continue;
-    const KnownPattern* known = nullptr;
-    for (const KnownPattern& candidate : kKnownPatterns) {
-      if (step.pattern == candidate.pattern) known = &candidate;
-    }
-    // Their matches cover the text, so that invert changes nothing.
-    const bool plain = step.behavior == SplitStep::Behavior::kIsolated;
-    if (known == nullptr || !plain || (cut_rule_ != CutRule::kNone && cut_rule_ != known->rule)) {
+    const KnownPattern* known = FindKnown(step);
+    if (known == nullptr || (cut_rule_ != CutRule::kNone && cut_rule_ != known->rule)) {
       cut_rule_ = CutRule::kNone;
       return;
     }
     cut_rule_ = known->rule;
-    word_pattern_ = known->name;
   }
+}
+
+// Any other step that does something, Digits too, makes other words.
+void PreTokenizer::NameWordPattern() {
+  const KnownPattern* known = nullptr;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const SplitStep& step = steps_[i].spec;
+    if (step.prefix_space && i > 0) return;
+    if (step.pattern.empty()) continue;
+    if (known != nullptr) return;
+    known = FindKnown(step);
+    if (known == nullptr) return;
+  }
+  if (known != nullptr) word_pattern_ = known->name;
 }
 
 bool PreTokenizer::CutsAt(absl::string_view text, size_t i) const {

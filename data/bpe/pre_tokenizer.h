@@ -25,7 +25,8 @@ class PreTokenizer {
   // not known: only of the patterns of GPT-2, Llama 3 and Qwen 2, alone or after Digits.
   bool CutsAt(absl::string_view text, size_t i) const;
   bool can_cut() const { return cut_rule_ != CutRule::kNone; }
-  const std::string& word_pattern() const { return word_pattern_; }  // "gpt-2", .. or empty
+  // "gpt-2", "llama-bpe" or "qwen2", where that pattern alone cuts texts; else empty.
+  const std::string& word_pattern() const { return word_pattern_; }
 
  private:
   enum class CutRule { kNone, kGpt2, kLlama3 };
@@ -49,7 +50,9 @@ class PreTokenizer {
   struct Walk;
   static const KnownPattern kKnownPatterns[];
 
+  static const KnownPattern* FindKnown(const SplitStep& step);
   void FindCutRule();
+  void NameWordPattern();
   void Run(size_t step, Text text, const Walk& walk) const;
   void Split(size_t step, Text text, const Walk& walk) const;
 

@@ -149,6 +149,7 @@ Vocabulary BpeTokenizer::vocabulary() const {
     vocabulary.pieces[token.id] = {token.content, 0, token.special ? PieceKind::kControl : PieceKind::kAdded};
   }
   vocabulary.word_pattern = pre_tokenizer_.word_pattern();
+  vocabulary.ignore_merges = spec->ignore_merges;
   return vocabulary;
 }
 

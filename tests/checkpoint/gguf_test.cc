@@ -263,6 +263,11 @@ TEST(Gguf, RefusesWithTheReason) {
   EXPECT_THAT(refused("vocab_size: 13 width: 24 ffn: 20 heads: 4 kv_heads: 3 layers: 2", FlatTensors()),
               HasSubstr("heads (4) is no multiple of kv_heads (3)"));
   EXPECT_THAT(refused(kFlat, FlatTensors(), Pieces(14)), HasSubstr("14 pieces, the model's vocab_size is 13"));
+  // llama.cpp would stop at piece 2, or 11 of byte-level BPE, whatever it means.
+  GgufVocabulary no_end = Pieces(13), no_begin = Pieces(13);
+  no_end.eos = no_begin.bos = -1;
+  EXPECT_THAT(refused(kFlat, FlatTensors(), no_end), HasSubstr("no begin- or end-of-text"));
+  EXPECT_THAT(refused(kFlat, FlatTensors(), no_begin), HasSubstr("--tokenizer none"));
   std::vector<SampleTensor> fewer = FlatTensors();
   fewer.pop_back();
   EXPECT_THAT(refused(kFlat, fewer), HasSubstr("no tensor lm_head.weight [13, 24]"));

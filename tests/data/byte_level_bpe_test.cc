@@ -112,6 +112,36 @@ TEST(ByteLevelBpe, TellsItsVocabulary) {
   EXPECT_EQ(vocabulary.word_pattern, "gpt-2");
   EXPECT_EQ(MakeStyle("llama3")->vocabulary().word_pattern, "llama-bpe");
   EXPECT_EQ(MakeStyle("qwen2")->vocabulary().word_pattern, "qwen2");
+  EXPECT_FALSE(vocabulary.ignore_merges);
+  EXPECT_TRUE(MakeStyle("ignored_merges")->vocabulary().ignore_merges);
+}
+
+// A program that knew the pattern alone would cut texts differently.
+TEST(ByteLevelBpe, NamesThePatternOnlyWhereNothingElseCuts) {
+  const auto named = [](const Json& steps) {
+    Json json = testing::FindStyle("llama3").tokenizer;
+    json["pre_tokenizer"]["pretokenizers"] = steps;
+    return Make(json)->vocabulary().word_pattern;
+  };
+  const Json llama3 = testing::FindStyle("llama3").tokenizer["pre_tokenizer"]["pretokenizers"][0];
+  const Json digits = {{"type", "Digits"}, {"individual_digits", true}};
+  const Json bytes = {{"type", "ByteLevel"}, {"use_regex", false}, {"add_prefix_space", false}};
+  const Json gpt2 = {{"type", "ByteLevel"}, {"use_regex", true}, {"add_prefix_space", false}};
+  const Json prefix = {{"type", "ByteLevel"}, {"use_regex", false}, {"add_prefix_space", true}};
+  Json own = llama3, removed = llama3;
+  own["pattern"]["Regex"] = "[0-9]";
+  removed["behavior"] = "Removed";
+  EXPECT_EQ(named({llama3, bytes}), "llama-bpe");
+  EXPECT_EQ(named(Json::array({gpt2})), "gpt-2");
+  EXPECT_EQ(named({digits, gpt2}), "") << "StarCoder's: 123 is three words";
+  EXPECT_EQ(named({digits, llama3, bytes}), "");
+  EXPECT_EQ(named({llama3, digits, bytes}), "");
+  EXPECT_EQ(named({llama3, own, bytes}), "");
+  EXPECT_EQ(named({own, llama3, bytes}), "");
+  EXPECT_EQ(named({llama3, gpt2}), "");
+  EXPECT_EQ(named({removed, bytes}), "");
+  EXPECT_EQ(named({llama3, prefix}), "") << "a space before every word";
+  EXPECT_EQ(named(Json::array({bytes})), "") << "nothing is cut";
 }
 
 TEST(ByteLevelBpe, LeavesHolesInIdsEmpty) {

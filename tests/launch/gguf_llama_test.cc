@@ -11,9 +11,10 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_split.h"
-#include "checkpoint/store.h"
 #include "core/file.h"
 #include "data/tokenizer.h"
+#include "tests/data/bpe/styles.h"
+#include "tests/launch/model_checkpoint.h"
 #include "tests/launch/process.h"
 #include "tests/support/models.h"
 #include "tests/support/temporary_folder.h"
@@ -88,24 +89,12 @@ class LlamaCpp : public ::testing::Test {
     std::ofstream(folder_ / "script.py") << kScript;
   }
 
-  // Writes the model and exports it; the tokenizer may be empty.
-  void Export(const LanguageModel& model, const std::string& dtype, const std::string& tokenizer_file = "") {
-    CheckpointContents contents;
-    *contents.config.mutable_model() = model.config();
-    contents.config.mutable_data()->set_sequence_length(64);
-    if (!tokenizer_file.empty()) {
-      contents.tokenizer_bytes = *ReadFile(tokenizer_file);
-      contents.tokenizer_name = TokenizerFileName(contents.tokenizer_bytes);
-    }
-    for (const auto& parameter : model.parameters().parameters()) {
-      const Shape& shape = parameter->spec.shape;
-      contents.parts.push_back({"model", parameter->spec.name, shape,
-                                Region{std::vector<int64_t>(shape.rank(), 0), shape}, parameter->master});
-    }
-    std::filesystem::remove_all(folder_ / "model");
-    ASSERT_TRUE(WriteCheckpoint(*SelfCommunicator(), folder_ / "model", contents).ok());
+  // Writes the model and exports it; `tokenizer` is a file's bytes and may be empty.
+  void Export(const LanguageModel& model, const std::string& dtype, const std::string& tokenizer = "",
+              const std::string& more = "") {
+    ASSERT_NO_FATAL_FAILURE(WriteModelCheckpoint(folder_ / "model", model, tokenizer));
     const Outcome outcome = RunPhoton(absl::StrCat("checkpoint export --format gguf --checkpoint ", folder_ / "model",
-                                                   " --dtype ", dtype, " --out ", gguf()));
+                                                   " --dtype ", dtype, " --out ", gguf(), " ", more));
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   }
 
@@ -129,6 +118,17 @@ double Distance(const Rows& a, const Rows& b) {
     for (size_t j = 0; j < a[i].size(); ++j) largest = std::max(largest, std::abs(a[i][j] - b[i][j]));
   }
   return largest;
+}
+
+// That each of `count` tokens is the likeliest after those before it.
+void ExpectGreedy(const Context& context, const LanguageModel& model, std::vector<int32_t> ids,
+                  const std::vector<int32_t>& generated, size_t count) {
+  EXPECT_EQ(generated.size(), count);
+  for (const int32_t token : generated) {
+    const std::vector<double> last = Logits(context, model, TokenBatch::FromIds(ids, 1, false)).back();
+    EXPECT_EQ(std::max_element(last.begin(), last.end()) - last.begin(), token) << "after " << ids.size();
+    ids.push_back(token);
+  }
 }
 
 TEST_F(LlamaCpp, ComputesTheSame) {
@@ -157,13 +157,7 @@ TEST_F(LlamaCpp, ComputesTheSame) {
       EXPECT_LE(Distance(theirs, logits(DType::kF32, dtype, ids)), 5 * own);
       EXPECT_LT(own, dtype == DType::kF32 ? 1e-4 : 0.3) << "too coarse to tell a wrong formula";
       if (dtype == DType::kBF16) continue;
-      std::vector<int32_t> tokens = ids;
-      for (const int32_t token : result["greedy"].get<std::vector<int32_t>>()) {
-        const std::vector<double> last = logits(DType::kF32, DType::kF32, tokens).back();
-        EXPECT_EQ(std::max_element(last.begin(), last.end()) - last.begin(), token) << "after " << tokens.size();
-        tokens.push_back(token);
-      }
-      EXPECT_EQ(tokens.size(), ids.size() + 16);
+      ExpectGreedy(context, *model, ids, result["greedy"].get<std::vector<int32_t>>(), 16);
     }
   }
 }
@@ -196,7 +190,7 @@ TEST_F(LlamaCpp, CutsTextsTheSame) {
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
     const auto model =
         MakeModel(context, TinyModel{.chunks = {}, .width = 8, .heads = 2, .kv_heads = 2, .vocab = c.pieces + 7});
-    ASSERT_NO_FATAL_FAILURE(Export(*model, "bf16", file));
+    ASSERT_NO_FATAL_FAILURE(Export(*model, "bf16", *ReadFile(file)));
     const nlohmann::json result = Run("tokenize", texts);
     ASSERT_TRUE(result.is_object());
     EXPECT_EQ(result["size"], c.pieces + 7) << "the model's vocabulary";
@@ -206,6 +200,56 @@ TEST_F(LlamaCpp, CutsTextsTheSame) {
       EXPECT_EQ(result["ids"][i].get<std::vector<int32_t>>(), (*tokenizer)->Encode(texts[i])) << texts[i];
     }
   }
+}
+
+// Small tokenizers in the styles that llama.cpp has names for. With merges ignored and without, a word that is a piece
+// but no result of merges is cut differently.
+TEST_F(LlamaCpp, CutsTextsTheSameInEveryStyle) {
+  const TestContext context;
+  std::vector<std::vector<std::vector<int32_t>>> of_llama3;
+  const std::pair<const char*, bool> cases[] = {
+      {"gpt2", false}, {"gpt_neox", false}, {"qwen2", false}, {"llama3", false}, {"llama3", true}};
+  for (const auto& [name, ignore_merges] : cases) {
+    SCOPED_TRACE(absl::StrCat(name, ignore_merges ? ", merges ignored" : ""));
+    nlohmann::json json = FindStyle(name).tokenizer;
+    json["normalizer"] = nullptr;
+    json["model"]["ignore_merges"] = ignore_merges;
+    json["model"]["merges"] = FindStyle("ignored_merges").tokenizer["model"]["merges"];  // lacks some
+    const auto tokenizer = Tokenizer::FromBytes(json.dump(), name);
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+    const auto vocab = static_cast<int>((*tokenizer)->vocab_size());
+    const auto model =
+        MakeModel(context, TinyModel{.chunks = {}, .width = 8, .heads = 2, .kv_heads = 2, .vocab = vocab});
+    ASSERT_NO_FATAL_FAILURE(Export(*model, "bf16", json.dump()));
+    std::vector<std::string> texts;
+    std::vector<std::vector<int32_t>> ids;
+    for (const std::string& text : FindStyle(name).texts) {
+      if (text.find("<|") != std::string::npos) continue;  // llama.cpp is told not to look for special tokens
+      texts.push_back(text);
+      ids.push_back((*tokenizer)->Encode(text));
+    }
+    const nlohmann::json result = Run("tokenize", texts);
+    ASSERT_TRUE(result.is_object());
+    for (size_t i = 0; i < texts.size(); ++i) {
+      EXPECT_EQ(result["ids"][i].get<std::vector<int32_t>>(), ids[i]) << texts[i];
+    }
+    if (std::string(name) == "llama3") of_llama3.push_back(ids);
+  }
+  ASSERT_EQ(of_llama3.size(), 2u);
+  EXPECT_NE(of_llama3[0], of_llama3[1]) << "no text tells whether merges are ignored";
+}
+
+TEST_F(LlamaCpp, GeneratesFromIdsWhereTheTokenizerIsLeftOut) {
+  const TestContext context;
+  nlohmann::json json = FindStyle("gpt_neox").tokenizer;
+  json["normalizer"] = {{"type", "NFC"}};  // refused otherwise
+  const auto model = MakeModel(context, TinyModel{.chunks = {}, .vocab = 664});
+  ASSERT_NO_FATAL_FAILURE(Export(*model, "f32", json.dump(), "--tokenizer none"));
+  const std::vector<int32_t> ids = RandomTokens(12, 664, 9);
+  const nlohmann::json result = Run("logits", ids, "16");
+  ASSERT_TRUE(result.is_object());
+  EXPECT_EQ(result["logits"][0].size(), 664u);
+  ExpectGreedy(context, *model, ids, result["greedy"].get<std::vector<int32_t>>(), 16);
 }
 
 }  // namespace
