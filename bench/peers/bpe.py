@@ -17,8 +17,6 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 
@@ -46,7 +44,7 @@ def read_documents(paths):
 
 
 def serve(job):
-    """A worker: encodes all documents as often as each line of its input says, and answers with JSON."""
+    """A worker: encodes all documents as often as it is asked to."""
     tokenizer = tokenizers.Tokenizer.from_file(job["tokenizer"])
     documents = read_documents(job["inputs"])
     call = getattr(tokenizer, job["call"])
@@ -57,17 +55,18 @@ def serve(job):
     with open(job["ids"], "wb") as ids:
         for encoding in encode():
             ids.write(b"".join(i.to_bytes(4, "little") for i in encoding.ids))
-    print(json.dumps({"bytes": sum(len(document.encode()) for document in documents)}), flush=True)
-    for line in sys.stdin:
+
+    def run(passes):
         seconds, processor = [], []
-        for _ in range(int(line)):
+        for _ in range(passes):
             start, start_processor = time.perf_counter(), time.process_time()
             encodings = encode()
             seconds.append(time.perf_counter() - start)
             processor.append(time.process_time() - start_processor)
             del encodings
-        print(json.dumps({"seconds": statistics.median(seconds), "processor_seconds": statistics.median(processor)}),
-              flush=True)
+        return {"seconds": statistics.median(seconds), "processor_seconds": statistics.median(processor)}
+
+    common.serve({"bytes": sum(len(document.encode()) for document in documents)}, run)
 
 
 def sample(size, said):
@@ -75,30 +74,16 @@ def sample(size, said):
     return common.Sample(size, said["seconds"], {"MB/s of processor": size / said["processor_seconds"] / 1e6})
 
 
-class Worker:
+class Worker(common.Worker):
     """A process with one of the library's calls."""
 
     def __init__(self, job):
-        environment = dict(os.environ, RAYON_NUM_THREADS=str(job["threads"]),
-                           TOKENIZERS_PARALLELISM="true" if job["threads"] > 1 else "false")
-        self.process = subprocess.Popen([sys.executable, __file__, "--worker", json.dumps(job)], text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-        self.bytes = self.read()["bytes"]
-
-    def read(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise common.ProgramFailed(f"the worker ended with {self.process.wait()}; its errors stand above")
-        return json.loads(line)
+        super().__init__(__file__, job, {"RAYON_NUM_THREADS": str(job["threads"]),
+                                         "TOKENIZERS_PARALLELISM": "true" if job["threads"] > 1 else "false"})
+        self.bytes = self.ready["bytes"]
 
     def run(self, passes):
-        self.process.stdin.write(f"{passes}\n")
-        self.process.stdin.flush()
-        return sample(self.bytes, self.read())
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+        return sample(self.bytes, self.ask(passes))
 
 
 class Ours:
@@ -164,7 +149,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except common.ProgramFailed as error:
-        sys.exit(str(error))
+    common.start(main)

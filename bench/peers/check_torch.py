@@ -25,7 +25,6 @@ import os
 import pathlib
 import random
 import struct
-import sys
 import tempfile
 
 import common
@@ -288,4 +287,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    common.start(main)

@@ -46,17 +46,21 @@ class Side:
 
 
 def interleave(sides: Sequence[Side], rounds: int) -> List[List[Sample]]:
-    """Samples of every side, `rounds` each: A B C, C B A, A B C, .."""
+    """Samples of every side, `rounds` each: A B C, C B A, A B C, .. Each round's seconds go to stderr at once, so that a
+    run that is cut short was not in vain."""
     samples: List[List[Sample]] = [[] for _ in sides]
-    for number in range(rounds):
-        order = range(len(sides)) if number % 2 == 0 else reversed(range(len(sides)))
+    for done in range(rounds):
+        order = range(len(sides)) if done % 2 == 0 else reversed(range(len(sides)))
         for i in order:
             samples[i].append(sides[i].run())
+        seconds = ", ".join(f"{side.name} {number(own[-1].seconds)} s" for side, own in zip(sides, samples))
+        print(f"round {done + 1} of {rounds}: {seconds}", file=sys.stderr, flush=True)
     return samples
 
 
 def compare(title: str, sides: Sequence[Side], *, unit: str, scale: float = 1.0,
-            limit: Union[float, Callable[[], float], None] = None, limit_name: str = "limit", rounds: int = 5, settings: Optional[dict] = None) -> dict:
+            limit: Union[float, Callable[[], float], None] = None, limit_name: str = "limit", rounds: int = 5,
+            settings: Optional[dict] = None) -> dict:
     """Runs `sides` (this project first) and prints a table and a JSON line; returns what the line says.
 
     unit       what a rate of work / seconds / scale is printed in, e.g. "MB/s" with scale=1e6
@@ -159,22 +163,24 @@ class ProgramFailed(Exception):
 class Finished:
     """A program that ran to its end."""
 
-    output: str
+    output: str  # of stdout
     json: Optional[dict]  # the last line, where it is a JSON object
     peak_rss: int  # bytes
 
 
-def run_program(command: Sequence, *, threads: Optional[int] = None, env: Optional[Dict[str, str]] = None) -> Finished:
-    """Runs a program to its end. `threads` sets OMP_NUM_THREADS. Raises ProgramFailed unless its exit code is 0."""
-    environment = dict(os.environ, **(env or {}))
+def run_program(command: Sequence, *, threads: Optional[int] = None) -> Finished:
+    """Runs a program of this project to its end. `threads` sets OMP_NUM_THREADS. Raises ProgramFailed unless its exit
+    code is 0."""
+    environment = dict(os.environ)
+    if "OMP_WAIT_POLICY" not in environment:  # what `photon` sets itself; the benchmarks' programs don't
+        environment.setdefault("GOMP_SPINCOUNT", "10000")
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)
     words = [str(word) for word in command]
-    # A file and not a pipe: wait4(), which knows the peak memory of this one child, doesn't read.
-    with tempfile.TemporaryFile() as output:
+    # Files and not pipes: wait4(), which knows the peak memory of this one child, doesn't read.
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         try:
-            child = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                     env=environment)
+            child = subprocess.Popen(words, stdout=output, stderr=errors, stdin=subprocess.DEVNULL, env=environment)
         except OSError as error:
             raise ProgramFailed(f"{shlex.join(words)}: {error.strerror}. Build the project first (./test.sh), or say "
                                 "where it is built with --build") from error
@@ -186,8 +192,11 @@ def run_program(command: Sequence, *, threads: Optional[int] = None, env: Option
         child.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         text = output.read().decode(errors="replace")
+        errors.seek(0)
+        complaint = errors.read().decode(errors="replace")
     if child.returncode != 0:
-        raise ProgramFailed(f"{shlex.join(words)} ended with {child.returncode}:\n{text[-2000:]}")
+        said = (text + complaint)[-2000:]
+        raise ProgramFailed(f"{shlex.join(words)} ended with {child.returncode}:\n{said}")
     return Finished(text, last_json(text), usage.ru_maxrss * 1024)
 
 
@@ -201,10 +210,50 @@ def last_json(text: str) -> Optional[dict]:
     return value if isinstance(value, dict) else None
 
 
+class Worker:
+    """A process that holds one of a peer's contestants through all rounds: SCRIPT --worker JOB, which runs serve()."""
+
+    def __init__(self, script: str, job: dict, environment: Dict[str, str]):
+        self.process = subprocess.Popen([sys.executable, script, "--worker", json.dumps(job)], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        env=dict(os.environ, **environment))
+        self.ready = self._read()
+
+    def ask(self, times: int) -> dict:
+        self.process.stdin.write(f"{times}\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _read(self) -> dict:
+        for line in self.process.stdout:  # a compiler may have printed something of its own
+            if line.startswith("{"):
+                return json.loads(line)
+        raise ProgramFailed(f"the worker ended with {self.process.wait()}; its errors stand above")
+
+
+def serve(ready: dict, run: Callable[[int], dict]) -> None:
+    """The worker's side: says `ready`, then answers each line of its input, a number, with what run(number) returns."""
+    print(json.dumps(ready), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(run(int(line))), flush=True)
+
+
 def add_build_option(parser) -> None:
     """--build: where this project's programs are."""
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", metavar="FOLDER",
                         help="build folder of this project (default: build)")
+
+
+def start(main: Callable[[], Optional[int]]) -> None:
+    """Runs a script's main(), which returns the exit code, and ends. A program that fails ends it with that message."""
+    try:
+        sys.exit(main())
+    except ProgramFailed as error:
+        sys.exit(str(error))
 
 
 def missing(module: str) -> None:

@@ -1,4 +1,5 @@
-"""Batches from a token file in the page cache: this project against a numpy memory map, as nanoGPT reads it, one thread, seconds of its core.
+"""Batches from a token file in the page cache: this project against a numpy memory map, as nanoGPT reads it, one thread,
+seconds of its core.
 
   python3 bench/peers/data_loader.py [--build FOLDER] [--length T] [--steps N] [--rounds N]
 
@@ -8,9 +9,6 @@ visits every sample once an epoch; the peer does none of that.
 """
 
 import argparse
-import json
-import pathlib
-import subprocess
 import tempfile
 import time
 
@@ -26,21 +24,20 @@ SEQUENCES = 64
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", default=str(common.ROOT / "build"))
+    common.add_build_option(parser)
     parser.add_argument("--length", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    program = str(pathlib.Path(args.build) / "bench" / "data_loader")
+    program = args.build / "bench" / "data_loader"
     with tempfile.TemporaryDirectory() as folder:
         prefix = folder + "/x"
-        subprocess.run([program, "--make", prefix], check=True)
+        common.run_program([program, "--make", prefix])
         tokens = args.steps * SEQUENCES * args.length
         random = numpy.random.default_rng(1)
 
         def ours():
-            command = [program, "--read", prefix, "--length", str(args.length), "--steps", str(args.steps)]
-            out = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            out = common.run_program([program, "--read", prefix, "--length", args.length, "--steps", args.steps]).json
             return common.Sample(out["tokens"], out["seconds"])
 
         def numpy_memmap():
@@ -72,4 +69,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    common.start(main)

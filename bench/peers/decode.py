@@ -15,7 +15,6 @@ import json
 import os
 import pathlib
 import struct
-import subprocess
 import sys
 import tempfile
 import time
@@ -65,13 +64,6 @@ def write_safetensors(path):
     path.with_suffix(".json").write_text(json.dumps(MODEL))
 
 
-def run(command, **variables):
-    result = subprocess.run([str(c) for c in command], capture_output=True, text=True, env={**os.environ, **variables})
-    if result.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))} failed:\n{result.stderr}")
-    return result.stdout
-
-
 class LlamaCpp:
     """A model and a context of llama.cpp, held through all rounds."""
 
@@ -114,23 +106,23 @@ class Ours:
     def __init__(self, build, checkpoint, threads, prompt, tokens, dtype):
         self.command = [build / "bench" / "decode", "--checkpoint", checkpoint, "--dtype", dtype, "--prompt", prompt,
                         "--tokens", tokens, "--rounds", 1]
-        self.threads = str(threads)
+        self.threads = threads
         self.reports = []
 
     def run(self):
-        report = json.loads(run(self.command, OMP_NUM_THREADS=self.threads).splitlines()[-1])
+        report = common.run_program(self.command, threads=self.threads).json
         self.reports.append(report)
         return common.Sample(report["tokens"], report["results"][0]["decode_seconds"])
 
     def limit(self):
-        """Tokens a second, if nothing but reading took time."""
+        """Tokens a second, if nothing but reading took time: at the best bandwidth of all rounds."""
         read = max(report["read_bytes_per_s"] for report in self.reports)
         return read / self.reports[0]["results"][0]["bytes_per_token"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=pathlib.Path, default=common.ROOT / "build")
+    common.add_build_option(parser)
     parser.add_argument("--dtype", choices=["bf16", "f32"], default="bf16")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, os.cpu_count()])
     parser.add_argument("--prompt", type=int, default=32)
@@ -142,15 +134,16 @@ def main():
         folder = pathlib.Path(folder)
         write_safetensors(folder / "model.safetensors")
         photon = arguments.build / "photon"
-        run([photon, "checkpoint", "import", "--in", folder / "model.safetensors", "--checkpoint", folder / "model"])
+        common.run_program([photon, "checkpoint", "import", "--in", folder / "model.safetensors", "--checkpoint",
+                            folder / "model"])
         (folder / "model.safetensors").unlink()
-        run([photon, "checkpoint", "export", "--checkpoint", folder / "model", "--format", "gguf", "--dtype",
-             arguments.dtype, "--out", folder / "model.gguf"])
+        common.run_program([photon, "checkpoint", "export", "--checkpoint", folder / "model", "--format", "gguf",
+                            "--dtype", arguments.dtype, "--out", folder / "model.gguf"])
         prompt = [i * 7919 % MODEL["vocab_size"] for i in range(arguments.prompt)]
         (folder / "prompt.json").write_text(json.dumps(prompt))
-        ours_ids = json.loads(run([photon, "generate", "--checkpoint", folder / "model", "--dtype", arguments.dtype,
-                                   "--prompt-tokens", folder / "prompt.json", "--output", "tokens", "--temperature", 0,
-                                   "--max-new-tokens", 32]))
+        ours_ids = json.loads(common.run_program(
+            [photon, "generate", "--checkpoint", folder / "model", "--dtype", arguments.dtype, "--prompt-tokens",
+             folder / "prompt.json", "--output", "tokens", "--temperature", 0, "--max-new-tokens", 32]).output)
         for threads in dict.fromkeys(arguments.threads):
             ours = Ours(arguments.build, folder / "model", threads, arguments.prompt, arguments.tokens, arguments.dtype)
             peer = LlamaCpp(folder / "model.gguf", threads, arguments.prompt, arguments.tokens, arguments.dtype)
@@ -161,9 +154,9 @@ def main():
                         "threads": threads, "prompt": arguments.prompt, "tokens": arguments.tokens,
                         "llama_cpp_python": llama_cpp.__version__, "first_tokens_equal": f"{same} of {len(ours_ids)}"}
             common.compare("decode", [common.Side("photon", ours.run), common.Side("llama.cpp", peer.run)],
-                           unit="tokens/s", limit=ours.limit(), limit_name="reading weights and cache once a token",
+                           unit="tokens/s", limit=ours.limit, limit_name="reading weights and cache once a token",
                            rounds=arguments.rounds, settings=settings)
 
 
 if __name__ == "__main__":
-    main()
+    common.start(main)

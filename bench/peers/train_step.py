@@ -7,7 +7,9 @@ The models are those of build/bench/train_step: 34 to 37 M parameters, T = 1024,
 counts the step's FLOPs and measures the matrix peak that shares are given of, for both sides. PyTorch runs in processes
 that live through all rounds, warmed up and compiled before the first. Contestants:
 
-  eager, compile, autotune           PyTorch as it is; torch.compile; torch.compile with mode max-autotune
+  eager, compile                     PyTorch as it is; torch.compile
+  autotune                           torch.compile with mode max-autotune; only where --peer names it: on CPUs it gained
+                                     nothing (2 threads, f32: 4.86 s a step, compile 4.87)
   .. autocast                        bf16 products by torch.autocast: f32 weights and residual stream, as this project
   .. bf16 weights                    model and activations in bf16, f32 masters in the optimizer: faster, rounds more
 
@@ -21,8 +23,6 @@ import json
 import os
 import resource
 import statistics
-import subprocess
-import sys
 import time
 import warnings
 
@@ -107,57 +107,37 @@ class Trainer:
 
 
 def serve(job):
-    """A worker: prepares, then runs as many steps as each line of its input says and answers with JSON."""
+    """A worker: prepares, then runs as many steps as it is asked to."""
     warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")  # RMSNorm under autocast
     torch.set_num_threads(job["threads"])
     trainer = Trainer(job["model"], job["peer"], job["sequences"], job["length"])
     start = time.perf_counter()
     loss = [trainer.step() for _ in range(2)][-1]
     count = sum(p.numel() for p in trainer.parameters)
-    answer({"ready_s": time.perf_counter() - start, "loss": loss, "parameters": count})
-    for line in sys.stdin:
+    ready = {"ready_s": time.perf_counter() - start, "loss": loss, "parameters": count}
+
+    def run(steps):
         seconds = []
-        for _ in range(int(line)):
+        for _ in range(steps):
             start = time.perf_counter()
             trainer.step()
             seconds.append(time.perf_counter() - start)
-        answer({"seconds": statistics.median(seconds), "peak_rss": peak_rss()})
+        return {"seconds": statistics.median(seconds),
+                "peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+    common.serve(ready, run)
 
 
-def answer(message):
-    print(json.dumps(message), flush=True)
-
-
-def peak_rss():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-class Worker:
+class Worker(common.Worker):
     """A process with one PyTorch contestant."""
 
     def __init__(self, job):
         self.tokens = job["sequences"] * job["length"]
-        command = [sys.executable, __file__, "--worker", json.dumps(job)]
-        environment = dict(os.environ, OMP_NUM_THREADS=str(job["threads"]), **KEEP_MEMORY)
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env=environment)
-        self.ready = self.read()
-
-    def read(self):
-        for line in self.process.stdout:  # a compiler may have printed something of its own
-            if line.startswith("{"):
-                return json.loads(line)
-        raise common.ProgramFailed(f"the PyTorch process ended with {self.process.wait()}; its errors stand above")
+        super().__init__(__file__, job, {"OMP_NUM_THREADS": str(job["threads"]), **KEEP_MEMORY})
 
     def run(self, steps):
-        self.process.stdin.write(f"{steps}\n")
-        self.process.stdin.flush()
-        said = self.read()
+        said = self.ask(steps)
         return common.Sample(self.tokens, said["seconds"], {"peak MiB": said["peak_rss"] / 2**20})
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
 
 class Ours:
@@ -188,7 +168,7 @@ def measure(arguments, model, dtype, threads):
     sides, workers, failed = [common.Side("photon", ours.run)], [], {}
     try:
         for peer in PEERS[dtype]:
-            if arguments.peer and peer.split(" ")[0] not in arguments.peer:
+            if peer.split(" ")[0] not in arguments.peer:
                 continue
             try:
                 worker = Worker({**job, "peer": peer})
@@ -219,7 +199,8 @@ def main():
     parser.add_argument("--model", nargs="+", choices=MODELS, default=["photon"])
     parser.add_argument("--dtype", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--threads", nargs="+", type=int, default=[os.cpu_count()])
-    parser.add_argument("--peer", nargs="+", choices=["eager", "compile", "autotune"], help="only these")
+    parser.add_argument("--peer", nargs="+", choices=["eager", "compile", "autotune"], default=["eager", "compile"],
+                        help="only these (default: eager compile)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3, help="steps a round (default: 3)")
     parser.add_argument("--sequences", type=int, default=8)
@@ -233,7 +214,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except common.ProgramFailed as error:
-        sys.exit(str(error))
+    common.start(main)
