@@ -17,7 +17,7 @@
 namespace photon {
 namespace {
 
-constexpr size_t kBufferBytes = 1 << 20;
+constexpr size_t kPieceBytes = 1 << 20;
 constexpr int64_t kLargestCall = 1 << 30;  // Linux reads and writes at most 2 GiB - 4 kiB a call
 
 // Whether the descriptor wrote past the page cache until now: this piece, or this file system, can't.
@@ -69,7 +69,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, absl::string_view 
   std::string bytes(std::max<int64_t>(info.st_size, 0) + 1, '\0');  // + 1: the end shows without another round
   size_t size = 0;
   while (true) {  // not by the size alone: pipes have none, and some files grow
-    if (size == bytes.size()) bytes.resize(size + kBufferBytes);
+    if (size == bytes.size()) bytes.resize(size + kPieceBytes);
     const ssize_t n = read(fd, bytes.data() + size, std::min<int64_t>(bytes.size() - size, kLargestCall));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return FileError(errno, what, path);
@@ -106,7 +106,8 @@ absl::Status SyncPath(const std::string& path, FileSystem& files) {
   const int fd = files.Open(path.c_str(), O_RDONLY);
   if (fd < 0) return FileError(errno, "cannot open", path);
   absl::Cleanup close_fd = [&] { files.Close(fd); };
-  if (files.Sync(fd) != 0 && errno != EINVAL) return FileError(errno, "cannot flush", path);  // EINVAL: needs no flushing
+  if (files.Sync(fd) != 0 && errno != EINVAL)
+    return FileError(errno, "cannot flush", path);  // EINVAL: needs no flushing
   return absl::OkStatus();
 }
 
@@ -116,7 +117,8 @@ std::string ParentFolder(const std::string& path) {
 }
 
 absl::Status RemoveFile(const std::string& path, FileSystem& files) {
-  return files.Unlink(path.c_str()) == 0 || errno == ENOENT ? absl::OkStatus() : FileError(errno, "cannot remove", path);
+  return files.Unlink(path.c_str()) == 0 || errno == ENOENT ? absl::OkStatus()
+                                                            : FileError(errno, "cannot remove", path);
 }
 
 absl::Status WriteFile(const std::string& path, absl::string_view bytes, FileSystem& files) {
@@ -160,12 +162,12 @@ OutputFile::~OutputFile() {
 }
 
 absl::Status OutputFile::Write(absl::string_view bytes) {
-  if (bytes.size() >= kBufferBytes) {  // large ones go by without a copy
+  if (bytes.size() >= buffer_bytes_) {  // large ones go by without a copy
     PHOTON_RETURN_IF_ERROR(Flush());
     return WriteAll(*files_, fd_, bytes, temporary());
   }
   buffer_.append(bytes.data(), bytes.size());
-  return buffer_.size() >= kBufferBytes ? Flush() : absl::OkStatus();
+  return buffer_.size() >= buffer_bytes_ ? Flush() : absl::OkStatus();
 }
 
 absl::Status OutputFile::Flush() {
@@ -176,8 +178,8 @@ absl::Status OutputFile::Flush() {
 
 absl::Status OutputFile::ReadBack(int64_t offset, std::string* piece) {
   PHOTON_RETURN_IF_ERROR(Flush());
-  piece->resize(kBufferBytes);
-  PHOTON_ASSIGN_OR_RETURN(const int64_t count, ReadAt(fd_, temporary(), offset, piece->data(), kBufferBytes));
+  piece->resize(kPieceBytes);
+  PHOTON_ASSIGN_OR_RETURN(const int64_t count, ReadAt(fd_, temporary(), offset, piece->data(), kPieceBytes));
   piece->resize(count);
   return absl::OkStatus();
 }

@@ -40,18 +40,22 @@ absl::Status WriteFile(const std::string& path, absl::string_view bytes, FileSys
 class OutputFile {
  public:
   static absl::StatusOr<OutputFile> Create(const std::string& path, FileSystem& files = RealFileSystem());
-  // Goes on after the first `bytes` bytes of the PATH.tmp that an earlier program left (0: from nothing). This one stays
-  // as well when the object goes without Publish. kDataLoss where it holds fewer.
-  static absl::StatusOr<OutputFile> Resume(const std::string& path, int64_t bytes, FileSystem& files = RealFileSystem());
+  // Goes on after the first `bytes` bytes of the PATH.tmp that an earlier program left (0: from nothing). This one
+  // stays as well when the object goes without Publish. kDataLoss where it holds fewer.
+  static absl::StatusOr<OutputFile> Resume(const std::string& path, int64_t bytes,
+                                           FileSystem& files = RealFileSystem());
   OutputFile(OutputFile&& other) noexcept
       : files_(other.files_),
         path_(std::move(other.path_)),
         fd_(std::exchange(other.fd_, -1)),
         keep_(other.keep_),
+        buffer_bytes_(other.buffer_bytes_),
         buffer_(std::move(other.buffer_)) {}
   OutputFile& operator=(OutputFile&&) = delete;
   ~OutputFile();
 
+  // Small writes are gathered up to so many bytes: 1 MiB unless told otherwise.
+  void SetBuffer(size_t bytes) { buffer_bytes_ = bytes; }
   absl::Status Write(absl::string_view bytes);
   absl::Status Sync();
   absl::Status Publish();
@@ -77,6 +81,7 @@ class OutputFile {
   std::string path_;
   int fd_ = -1;
   bool keep_ = false;  // the temporary file outlives the object
+  size_t buffer_bytes_ = 1 << 20;
   std::string buffer_;
 };
 
