@@ -20,6 +20,8 @@ namespace photon::testing {
 
 // The real one, but for its k-th call that changes something (counted from 0; opening to read is none):
 //   kNoSpace, kIoError   fails with ENOSPC, EIO; the calls after it work
+//   kDiskFull            fails with ENOSPC where it needs room, as do all after it that do (files made or written,
+//                        folders, links); removing, renaming and flushing work. What is removed makes no room
 //   kShortWrite          takes half of the bytes, where it is a write
 //   kKilled              the process is gone: this call and all after it do nothing; what was done stays
 //   kPowerLoss           the same, and what was not flushed is lost: files that were not synced end empty, changes of
@@ -28,7 +30,7 @@ namespace photon::testing {
 // that are threads may share one.
 class FaultyFileSystem : public FileSystem {
  public:
-  enum class Fault { kNone, kNoSpace, kIoError, kShortWrite, kKilled, kPowerLoss };
+  enum class Fault { kNone, kNoSpace, kIoError, kShortWrite, kKilled, kPowerLoss, kDiskFull };
 
   // `graveyard`: an existing folder on the same file system, where what a name stood for waits until the change of that
   // name is flushed.
@@ -52,7 +54,7 @@ class FaultyFileSystem : public FileSystem {
     if (dead_) return Fail(EIO);
     struct stat info;
     const bool creates = (flags & O_CREAT) != 0 && lstat(path, &info) != 0;
-    if (creates && Fails()) return -1;
+    if (creates && Fails(kNeedsRoom)) return -1;
     const int fd = RealFileSystem().Open(path, flags);
     if (fd >= 0 && creates) Undoable(path, [path = std::string(path)] { unlink(path.c_str()); });
     return fd;
@@ -60,7 +62,7 @@ class FaultyFileSystem : public FileSystem {
   int Close(int fd) override { return RealFileSystem().Close(fd); }
   ssize_t Write(int fd, const void* bytes, size_t count) override {
     absl::MutexLock lock(&mutex_);
-    if (Fails()) return -1;
+    if (Fails(kNeedsRoom)) return -1;
     const bool half = fault_ == Fault::kShortWrite && calls_ == at_ + 1 && count > 1;
     Dirty(fd);
     return RealFileSystem().Write(fd, bytes, half ? count / 2 : count);
@@ -111,14 +113,14 @@ class FaultyFileSystem : public FileSystem {
   }
   int MakeLink(const char* target, const char* path) override {
     absl::MutexLock lock(&mutex_);
-    if (Fails()) return -1;
+    if (Fails(kNeedsRoom)) return -1;
     const int result = RealFileSystem().MakeLink(target, path);
     if (result == 0) Undoable(path, [path = std::string(path)] { unlink(path.c_str()); });
     return result;
   }
   int MakeFolder(const char* path) override {
     absl::MutexLock lock(&mutex_);
-    if (Fails()) return -1;
+    if (Fails(kNeedsRoom)) return -1;
     const int result = RealFileSystem().MakeFolder(path);
     if (result == 0) Undoable(path, [path = std::string(path)] { std::filesystem::remove_all(path); });
     return result;
@@ -142,6 +144,7 @@ class FaultyFileSystem : public FileSystem {
   }
 
  private:
+  static constexpr bool kNeedsRoom = true;
   struct Unsynced {
     ino_t inode;
     int fd;  // a duplicate, by which the file is found whatever its name
@@ -160,9 +163,14 @@ class FaultyFileSystem : public FileSystem {
     return true;
   }
   // Counts the call; true where it must not happen, with errno set.
-  bool Fails() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  bool Fails(bool needs_room = false) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (dead_) return Fail(EIO) < 0;
-    if (calls_++ != at_ || fault_ == Fault::kNone) return false;
+    const int64_t call = calls_++;
+    if (fault_ == Fault::kDiskFull && call >= at_) {
+      hit_ = true;
+      return needs_room && Fail(ENOSPC) < 0;
+    }
+    if (call != at_ || fault_ == Fault::kNone) return false;
     hit_ = true;
     if (fault_ == Fault::kShortWrite) return false;
     if (fault_ == Fault::kNoSpace) return Fail(ENOSPC) < 0;
