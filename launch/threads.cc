@@ -41,15 +41,22 @@ void SetThreads() {
   omp_set_num_threads(ThreadsForRank(known ? CPU_COUNT(&allowed) : omp_get_num_procs(), environment));
 }
 
+bool CanStartAnew(const std::string& program, const Environment& environment) {
+  const std::string name = std::filesystem::path(program).filename().string();
+  if (absl::StartsWith(name, "ld-") || absl::StartsWith(name, "ld.so")) return false;
+  const char* preload = environment("LD_PRELOAD");
+  return preload == nullptr || !absl::StrContains(preload, "vgpreload");
+}
+
 void BoundSpinning(char** argv) {
   const Environment environment = ProcessEnvironment();
   if (environment("GOMP_SPINCOUNT") != nullptr || environment("OMP_WAIT_POLICY") != nullptr) return;
   std::error_code error;
   // The path itself: started as /proc/self/exe, the process would be called "exe".
   const std::string path = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (error) return;
-  setenv("GOMP_SPINCOUNT", "10000", /*overwrite=*/1);
-  execv(path.c_str(), argv);  // returns only where it fails: then as before
+  if (error || !CanStartAnew(path, environment)) return;
+  if (setenv("GOMP_SPINCOUNT", "10000", /*overwrite=*/1) != 0) return;  // without it, this would never end
+  execv(path.c_str(), argv);                                            // returns only where it fails: then as before
 }
 
 }  // namespace photon

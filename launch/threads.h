@@ -1,6 +1,8 @@
 // How many OpenMP threads a rank computes with, and how they wait.
 #pragma once
 
+#include <string>
+
 #include "launch/environment.h"
 
 namespace photon {
@@ -17,6 +19,13 @@ void SetThreads();
 // (GOMP_SPINCOUNT or OMP_WAIT_POLICY). By default they stay awake for milliseconds: on a machine with other work to do
 // a training step then takes two to three times as long. libgomp reads the variable when it is loaded, so the program
 // is started anew in the same process; returns where that is not needed, or not possible. First thing in main().
+//
+// Not possible: where the dynamic loader runs the program (`ld.so ./photon`), the process's own file is the loader, and
+// under valgrind the new start would get away from it (it follows only with --trace-children=yes). Other tools that
+// must see the program's one start do so with GOMP_SPINCOUNT or OMP_WAIT_POLICY set.
 void BoundSpinning(char** argv);
+
+// Whether a process of the file `program` can be started anew; see BoundSpinning.
+bool CanStartAnew(const std::string& program, const Environment& environment);
 
 }  // namespace photon

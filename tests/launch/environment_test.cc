@@ -65,6 +65,16 @@ TEST(Environment, NonsenseIsPassedOver) {
   EXPECT_EQ(LauncherRank(Table({{"OMPI_COMM_WORLD_RANK", "x"}, {"PMI_RANK", "2"}})), 2);
 }
 
+TEST(BoundSpinning, StartsNothingAnewThatIsNotThisProgramOrIsWatched) {
+  EXPECT_TRUE(CanStartAnew("/usr/bin/photon", Table({})));
+  EXPECT_TRUE(CanStartAnew("/ld-builds/photon", Table({{"LD_PRELOAD", "/usr/lib/libjemalloc.so.2"}})));
+  EXPECT_FALSE(CanStartAnew("/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", Table({})));
+  EXPECT_FALSE(CanStartAnew("/lib/ld.so.1", Table({})));
+  EXPECT_FALSE(CanStartAnew("/usr/bin/photon", Table({{"LD_PRELOAD",
+                                                       "/usr/libexec/valgrind/vgpreload_core-amd64-linux.so:"
+                                                       "/usr/libexec/valgrind/vgpreload_memcheck.so"}})));
+}
+
 TEST(ExitCode, FollowsTheContract) {
   EXPECT_EQ(ExitCode(absl::OkStatus()), 0);
   EXPECT_EQ(ExitCode(absl::InternalError("")), 1);

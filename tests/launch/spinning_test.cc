@@ -27,6 +27,20 @@ TEST(Spinning, IsTheUsersWhereTheUserChose) {
   EXPECT_THAT(Settings("OMP_WAIT_POLICY=active"), Not(HasSubstr("'10000'")));
 }
 
+TEST(Spinning, TheLoaderMayRunTheProgram) {
+  // By its path, as this process has it in memory.
+  std::string loader;
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; loader.empty() && std::getline(maps, line);) {
+    const size_t path = line.find('/');
+    if (path != line.npos && line.find("/ld-", path) != line.npos) loader = line.substr(path);
+  }
+  if (loader.empty()) GTEST_SKIP() << "this test has no loader of its own (linked statically?)";
+  const Outcome outcome = RunPhoton("--version", "env -u GOMP_SPINCOUNT -u OMP_WAIT_POLICY " + loader);
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("photon"));
+}
+
 TEST(Spinning, TheProcessKeepsItsName) {
   // For `pkill -x photon`. The program waits for its config in a pipe while it is looked at.
   const std::string pipe = absl::StrCat(::testing::TempDir(), "/spinning-config-", getpid());
