@@ -125,16 +125,15 @@ absl::Status ValidateTraining(const TrainingConfig& training, int world_size) {
     return Refuse(at + "health.spike_factor", spike, "would call ordinary steps spikes",
                   "use a number above 1, or 0 for off");
   }
-  return FirstFailure({ValidateBatch(training, world_size), ValidateOptimizer(training.optimizer()),
-                       AtLeast(at + "steps", training.steps(), 1),
-                       AtLeast(at + "slice_tokens", training.slice_tokens(), 1),
-                       AtLeast(at + "objective.alpha", training.objective().alpha(), 0),
-                       AtLeast(at + "health.max_skipped_in_row", training.health().max_skipped_in_row(), 0),
-                       AtLeast(at + "valid_every", training.valid_every(), 0),
-                       AtLeast(at + "valid_sequences", training.valid_sequences(), 0),
-                       AtLeast(at + "early_stop.min_delta", training.early_stop().min_delta(), 0),
-                       AtLeast(at + "log_every", training.log_every(), 1),
-                       AtLeast(at + "profile_steps", training.profile_steps(), 0)});
+  return FirstFailure(
+      {ValidateBatch(training, world_size), ValidateOptimizer(training.optimizer()),
+       AtLeast(at + "steps", training.steps(), 1), AtLeast(at + "slice_tokens", training.slice_tokens(), 1),
+       AtLeast(at + "objective.alpha", training.objective().alpha(), 0),
+       AtLeast(at + "health.max_skipped_in_row", training.health().max_skipped_in_row(), 0),
+       AtLeast(at + "valid_every", training.valid_every(), 0),
+       AtLeast(at + "valid_sequences", training.valid_sequences(), 0),
+       AtLeast(at + "early_stop.min_delta", training.early_stop().min_delta(), 0),
+       AtLeast(at + "log_every", training.log_every(), 1), AtLeast(at + "profile_steps", training.profile_steps(), 0)});
 }
 
 absl::Status ValidateParallel(const ParallelConfig& parallel, int world_size) {
@@ -155,8 +154,8 @@ absl::Status ValidateRun(const RunConfig& config, int world_size) {
     return absl::InvalidArgumentError("run_dir is empty: name the folder that the run writes to");
   if (absl::Status s = ValidateModel(config.model()); !s.ok()) return s;
   return FirstFailure({ValidateData(config.data(), config.model()), ValidateTraining(config.training(), world_size),
-                       ValidateEarlyStop(config.training(), config.data()),
-                       ValidateRows(config, world_size), ValidateParallel(config.parallel(), world_size),
+                       ValidateEarlyStop(config.training(), config.data()), ValidateRows(config, world_size),
+                       ValidateParallel(config.parallel(), world_size),
                        AtLeast("checkpoint.every", config.checkpoint().every(), 0),
                        AtLeast("checkpoint.keep_last", config.checkpoint().keep_last(), 0)});
 }

@@ -41,8 +41,8 @@ constexpr GroupFiles kVersion1 = {"/sys/fs/cgroup/memory", "memory.limit_in_byte
                                   "total_inactive_file"};
 constexpr GroupFiles kVersion2 = {"/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"};
 
-// What the limits on `group` and on those above it leave. In a container the group's own folder may be out of sight, its
-// limit then stands at the mount's root.
+// What the limits on `group` and on those above it leave. In a container the group's own folder may be out of sight,
+// its limit then stands at the mount's root.
 int64_t LeftByLimits(const std::string& root, const GroupFiles& files, const std::filesystem::path& group) {
   int64_t left = kUnlimited;
   for (std::filesystem::path at = group;; at = at.parent_path()) {

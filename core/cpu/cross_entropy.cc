@@ -24,9 +24,7 @@ struct Exponentials {
   static constexpr int64_t kBlock = 64 * kLanes<A>;
   // In `memory` of Elements(width); null where none are kept.
   Exponentials(A* memory, int64_t width) : values(memory), padded(PaddedColumns<A>(width)) {}
-  static int64_t Elements(int64_t width) {
-    return PaddedColumns<A>(width) + (width + kBlock - 1) / kBlock * kLanes<A>;
-  }
+  static int64_t Elements(int64_t width) { return PaddedColumns<A>(width) + (width + kBlock - 1) / kBlock * kLanes<A>; }
   A* top(int64_t begin) const { return values + padded + begin / kBlock * kLanes<A>; }
   A* values;
   int64_t padded;
