@@ -21,16 +21,22 @@ bool EarlyStop::Add(int64_t step, double loss) {
 
 std::string EarlyStop::Message() const {
   if (!any_) return absl::StrFormat("early stop: none of %d validations gave a number", since_best_);
+  std::string kept = "its checkpoint is kept";
+  if (best_saved_step_ != best_step_) {
+    kept = "its checkpoint could not be saved";
+    if (best_saved_step_ >= 0)
+      absl::StrAppendFormat(&kept, ", that of step %d, the best before, is kept", best_saved_step_);
+  }
   return absl::StrFormat(
-      "early stop: %d validations in a row were not better by %g than that of step %d, validation loss %.4f; its "
-      "checkpoint is kept",
-      since_best_, config_.min_delta(), best_step_, best_loss_);
+      "early stop: %d validations in a row were not better by %g than that of step %d, validation loss %.4f; %s",
+      since_best_, config_.min_delta(), best_step_, best_loss_, kept);
 }
 
 void EarlyStop::Restore(const RunState& state) {
   any_ = state.has_best_step();
   best_step_ = state.best_step();
   best_loss_ = state.best_valid_loss();
+  best_saved_step_ = state.has_best_saved_step() ? state.best_saved_step() : -1;
   since_best_ = state.validations_since_best();
   last_step_ = state.step();
 }
@@ -41,6 +47,12 @@ void EarlyStop::Save(RunState* state) const {
   if (!any_) return;
   state->set_best_step(best_step_);
   state->set_best_valid_loss(best_loss_);
+  const int64_t saved = state->step() == best_step_ ? best_step_ : best_saved_step_;
+  if (saved >= 0) state->set_best_saved_step(saved);
+}
+
+void EarlyStop::Saved(const RunState& state) {
+  if (state.has_best_saved_step()) best_saved_step_ = state.best_saved_step();
 }
 
 }  // namespace photon

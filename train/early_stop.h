@@ -24,13 +24,18 @@ class EarlyStop {
   std::string Message() const;
 
   void Restore(const RunState& state);
+  // Into the state of a checkpoint, which is read only if its save succeeds: where that is of the best step, it is the
+  // best one saved.
   void Save(RunState* state) const;
+  // The checkpoint of such a state is on disk.
+  void Saved(const RunState& state);
 
  private:
   EarlyStopConfig config_;
   bool any_ = false;
   double best_loss_ = 0;
   int64_t best_step_ = 0, last_step_ = -1;
+  int64_t best_saved_step_ = -1;  // a save of best_step_ may have failed, or not have ended yet
   int since_best_ = 0;
 };
 

@@ -29,7 +29,8 @@ Tensor OnHost(const Context& context, const Tensor& tensor) {
   return tensor;
 }
 
-absl::Status CheckSameModel(const std::string& dir, const ModelConfig& found, const ModelConfig& wanted) {
+absl::Status CheckSameModel(const std::string& dir, const ModelConfig& found, const ModelConfig& wanted,
+                            const std::string& otherwise) {
   google::protobuf::util::MessageDifferencer differ;
   // A field left out is the default written out: fields that come later make no other model of older checkpoints.
   differ.set_message_field_comparison(google::protobuf::util::MessageDifferencer::EQUIVALENT);
@@ -38,7 +39,7 @@ absl::Status CheckSameModel(const std::string& dir, const ModelConfig& found, co
   if (differ.Compare(found, wanted)) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat(dir, " is a checkpoint of another model: ", absl::StrReplaceAll(difference, {{"\n", "; "}}),
-                   "use the config that it was trained with (photon checkpoint inspect shows it), or another run_dir"));
+                   "use the config that it was trained with (photon checkpoint inspect shows it), or ", otherwise));
 }
 
 }  // namespace
@@ -92,25 +93,25 @@ absl::Status RunCheckpoints::Save(const RunState& state) {
   return background_.Finish();
 }
 
-absl::Status RunCheckpoints::PrepareAsync() {
-  // Saves at the end alone have nothing to run beside.
-  if (!config_.checkpoint().async() || config_.checkpoint().every() == 0) return absl::OkStatus();
-  const absl::Status reserved = AgreeOn(mesh_.world(), "snapshot", snapshot_.Reserve(PartsToWrite()));
+absl::StatusOr<bool> RunCheckpoints::PrepareAsync() {
+  if (!config_.checkpoint().async()) return false;
+  if (async_.has_value()) return *async_;
+  const absl::Status reserved = snapshot_.Reserve(PartsToWrite(), mesh_.world());
   if (!reserved.ok() && !absl::IsResourceExhausted(reserved)) return reserved;
   async_ = reserved.ok();
-  if (mesh_.world().rank() != 0) return absl::OkStatus();
-  if (async_) {
+  if (mesh_.world().rank() != 0) return *async_;
+  if (*async_) {
     spdlog::info("checkpoints are written behind the training, from a copy of {} a rank",
                  HumanBytes(snapshot_.bytes()));
   } else {
     spdlog::warn("{}: training waits for each checkpoint (checkpoint.async: false leaves this line out)",
                  std::string(reserved.message()));
   }
-  return absl::OkStatus();
+  return *async_;
 }
 
 absl::Status RunCheckpoints::BeginSave(const RunState& state) {
-  PHOTON_CHECK(async_) << "no room was made";
+  PHOTON_CHECK(async_.value_or(false)) << "no room was made";
   started_ = Now();
   return background_.Begin(Dir(state), Contents(state, snapshot_.Take(PartsToWrite())), /*urgent=*/false);
 }
@@ -118,7 +119,7 @@ absl::Status RunCheckpoints::BeginSave(const RunState& state) {
 void RunCheckpoints::Publish(const CheckpointSave& save, double started) const {
   const absl::Status published =
       PublishCheckpoint(config_.run_dir(), save.state().step(), config_.checkpoint().keep_last(), files_,
-                        save.state().has_best_step() ? save.state().best_step() : -1);
+                        save.state().has_best_saved_step() ? save.state().best_saved_step() : -1);
   spdlog::info("saved {} in {:.2f} s", save.dir(), Now() - started);
   if (published.ok()) return;
   // It costs no checkpoint: the new one is on disk, and a resume finds it.
@@ -126,11 +127,12 @@ void RunCheckpoints::Publish(const CheckpointSave& save, double started) const {
                 std::string(published.message()));
 }
 
-absl::StatusOr<CheckpointReader> RunCheckpoints::OpenSameModel(const std::string& dir) const {
+absl::StatusOr<CheckpointReader> RunCheckpoints::OpenSameModel(const std::string& dir,
+                                                               const std::string& otherwise) const {
   absl::StatusOr<CheckpointReader> reader = CheckpointReader::Open(dir);
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "open checkpoint", reader.status()));
-  PHOTON_RETURN_IF_ERROR(
-      AgreeOn(mesh_.world(), "same model", CheckSameModel(dir, reader->manifest().config().model(), config_.model())));
+  PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "same model",
+                                 CheckSameModel(dir, reader->manifest().config().model(), config_.model(), otherwise)));
   return reader;
 }
 
@@ -150,7 +152,7 @@ absl::Status RunCheckpoints::InitFrom(const std::string& path) {
   if (mesh_.world().rank() == 0) found = ResolveCheckpoint(path);
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "initial weights", found.status()));
   PHOTON_ASSIGN_OR_RETURN(const std::string dir, BroadcastString(mesh_.world(), "initial weights", *found, 0));
-  PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, OpenSameModel(dir));
+  PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, OpenSameModel(dir, "another checkpoint"));
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "same tokenizer", CheckSameTokenizer(reader)));
   PHOTON_RETURN_IF_ERROR(reader.Verify(mesh_.world(), "model"));
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "initial weights", LoadParameters(reader, context_, parameters_)));
@@ -161,7 +163,7 @@ absl::Status RunCheckpoints::InitFrom(const std::string& path) {
 }
 
 absl::StatusOr<RunState> RunCheckpoints::RestoreFrom(const std::string& dir) {
-  PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, OpenSameModel(dir));
+  PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, OpenSameModel(dir, "another run_dir"));
   PHOTON_RETURN_IF_ERROR(reader.Verify(mesh_.world(), ""));
   const auto load = [&]() -> absl::Status {
     PHOTON_RETURN_IF_ERROR(LoadParameters(reader, context_, parameters_));

@@ -24,14 +24,14 @@ class RunCheckpoints {
   // No other save may be under way.
   absl::Status Save(const RunState& state);
 
-  // The same behind the training, where the config asks for it and memory allows (PrepareAsync). All ranks call these
-  // alike, but for working().
+  // The same behind the training. All ranks call these alike, but for working().
   //
-  // Makes room for the copy, where there are saves before the last; where a rank has none, says so, and saves will not
-  // be asynchronous.
-  absl::Status PrepareAsync();
-  bool async() const { return async_; }
-  // Copies the state; training may go on at once. An error, the same on all ranks: no save has begun.
+  // Whether saves can run so: where the config asks for it and there is memory for the copy. The first call takes that
+  // memory, so a run without saves before its last takes none, and says how much it is; where a machine does not have
+  // it, says that, and no save will be asynchronous.
+  absl::StatusOr<bool> PrepareAsync();
+  // Copies the state; training may go on at once. An error, the same on all ranks: no save has begun. PrepareAsync must
+  // have said yes.
   absl::Status BeginSave(const RunState& state);
   bool save_under_way() const { return background_.under_way(); }
   // Whether this rank still writes. Once no rank does, all call AdvanceSave, which returns what came of the save once
@@ -54,7 +54,8 @@ class RunCheckpoints {
   CheckpointContents Contents(const RunState& state, std::vector<TensorPart> parts) const;
   std::string Dir(const RunState& state) const { return CheckpointDir(config_.run_dir(), state.step()); }
   void Publish(const CheckpointSave& save, double started) const;
-  absl::StatusOr<CheckpointReader> OpenSameModel(const std::string& dir) const;
+  // `otherwise`: the remedy, beside another config, where it is another model's.
+  absl::StatusOr<CheckpointReader> OpenSameModel(const std::string& dir, const std::string& otherwise) const;
   absl::StatusOr<RunState> RestoreFrom(const std::string& dir);
   absl::Status CheckSameTokenizer(const CheckpointReader& reader) const;
 
@@ -66,8 +67,8 @@ class RunCheckpoints {
   std::string tokenizer_bytes_;
   FileSystem& files_;
   std::optional<::photon::InitFrom> init_from_;
-  bool async_ = false;
-  double started_ = 0;  // when the save under way began
+  std::optional<bool> async_;  // unset: not asked yet
+  double started_ = 0;         // when the save under way began
   Snapshot snapshot_;
   BackgroundSave background_;  // last: its thread reads what is above
 };

@@ -12,7 +12,7 @@ std::atomic<int> save_flag = 0;
 static_assert(std::atomic<int>::is_always_lock_free);
 
 void OnSignal(int signal) {
-  if (signal == SIGTERM || signal == SIGUSR2) stop_flag = 1;
+  if (signal == SIGTERM || signal == SIGUSR2) stop_flag = signal;
   if (signal == SIGUSR1) save_flag = 1;
 }
 
@@ -35,7 +35,7 @@ SignalWatch::~SignalWatch() {
   sigaction(SIGUSR1, &old_save_, nullptr);
 }
 
-bool SignalWatch::stop_wanted() const { return stop_flag != 0; }
+int SignalWatch::stop_signal() const { return stop_flag; }
 
 bool SignalWatch::TakeSaveWanted() {
   return save_flag.exchange(0) != 0;  // one that comes in between is not lost

@@ -1,5 +1,5 @@
-// SIGTERM and SIGUSR2: save and exit (mpirun passes the second on, and waits for the ranks). SIGUSR1: save and go on. The
-// handlers only note the signal; the loop asks once a step, and all ranks act on the same step.
+// SIGTERM and SIGUSR2: save and exit (mpirun passes the second on, and waits for the ranks). SIGUSR1: save and go on.
+// The handlers only note the signal; the loop asks once a step, and all ranks act on the same step.
 #pragma once
 
 #include <csignal>
@@ -12,8 +12,8 @@ class SignalWatch {
   ~SignalWatch();  // and puts the old ones back
   SignalWatch(const SignalWatch&) = delete;
 
-  bool stop_wanted() const;
-  bool TakeSaveWanted();  // true once per SIGUSR1
+  int stop_signal() const;  // the one that asked for the end; 0: none did
+  bool TakeSaveWanted();    // true once per SIGUSR1
 
  private:
   struct sigaction old_stop_, old_passed_on_, old_save_;

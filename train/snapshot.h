@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "checkpoint/store.h"
+#include "core/available_memory.h"
+#include "parallel/communicator.h"
 
 namespace photon {
 
@@ -16,9 +18,11 @@ class Snapshot {
   Snapshot& operator=(const Snapshot&) = delete;
   ~Snapshot() { Release(); }
 
-  // Makes room for copies of such parts, touched, so that the first copy is no slower than later ones.
-  // kResourceExhausted where the machine does not have the memory left.
-  absl::Status Reserve(const std::vector<TensorPart>& parts);
+  // Makes room for copies of such parts, touched, so that the first copy is no slower than later ones. Collective, and
+  // the same on all ranks: kResourceExhausted where some machine does not have the memory for all of its ranks
+  // together. `available`: what this one has; -1: unknown.
+  absl::Status Reserve(const std::vector<TensorPart>& parts, Communicator& world,
+                       int64_t available = AvailableMemory());
   int64_t bytes() const { return bytes_; }
 
   // Copies the parts' values with all threads of the caller; the same parts, of the copies. They hold until the next

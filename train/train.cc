@@ -3,23 +3,22 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "configs/config.h"
-#include "configs/model_config.h"
 #include "core/backend.h"
 #include "core/file.h"
+#include "core/folder.h"
 #include "core/matrix_peak.h"
 #include "core/profiler.h"
 #include "core/time.h"
 #include "data/loader.h"
-#include "data/open.h"
 #include "parallel/watchdog.h"
 #include "train/data_progress.h"
 #include "train/early_stop.h"
 #include "train/run_checkpoints.h"
+#include "train/run_inputs.h"
 #include "train/signals.h"
 #include "train/step_profile.h"
 #include "train/trainer.h"
@@ -63,14 +62,15 @@ class TrainingRun {
   // Whether this validation is the best so far, where early stop is on.
   absl::StatusOr<bool> ValidateNow();
   absl::Status SaveAfter(const absl::Status& data_error);
-  void ReportEnd(bool stopped);
+  void ReportEnd(int stop_signal);
   // Begins a save, in the background where the run has that; `last`: nothing is left to do beside it.
   absl::Status Save(bool last);
   absl::Status FinishSave();
   absl::Status Judge(const absl::Status& saved);
   // What any rank was asked by a signal, and whether any still writes a checkpoint: agreed on by all.
   struct Asked {
-    bool stop = false, save = false, writing = false;
+    int stop = 0;  // the signal
+    bool save = false, writing = false;
   };
   absl::StatusOr<Asked> AskAll();
 
@@ -90,11 +90,11 @@ class TrainingRun {
   std::vector<DataFile> trained_on_;
   ValidationSet validation_;
   EarlyStop early_stop_;
-  double peak_flops_ = 0;       // matrix peak of all ranks together
+  double peak_flops_ = 0;  // matrix peak of all ranks together
   double loop_started_ = 0;
   int64_t first_step_ = 0;
   int64_t last_saved_ = -1;
-  int64_t saving_ = -1;  // the step of the save begun last
+  RunState saving_;  // of the save begun last
 };
 
 absl::Status TrainingRun::Run(const TrainOptions& options) {
@@ -144,12 +144,9 @@ absl::Status TrainingRun::ChooseBeginning(const TrainOptions& options) {
 absl::Status TrainingRun::Start(const TrainOptions& options) {
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "data", PrepareData()));
   PHOTON_RETURN_IF_ERROR(ChooseBeginning(options));
-  PHOTON_RETURN_IF_ERROR(checkpoints_.PrepareAsync());
   absl::Status opened;
   if (leads()) {
-    std::error_code error;
-    std::filesystem::create_directories(config_.run_dir(), error);
-    if (error) opened = FileError(error.value(), "run_dir", config_.run_dir());
+    opened = MakeFolders(config_.run_dir());  // durably: what is saved in it later is found only if it is
     if (opened.ok()) {
       absl::StatusOr<MetricsLog> log = MetricsLog::Open(config_.run_dir(), step());
       opened = log.status();
@@ -191,8 +188,8 @@ absl::Status TrainingRun::MeasurePeak() {
   if (leads()) {
     spdlog::info("{} parameters, {} ranks, {} tokens a step, {}; matrix peak {:.0f} GFLOP/s",
                  trainer_.model().parameters().count(), mesh_.world().size(),
-                 int64_t{config_.training().batch_sequences()} * config_.data().sequence_length(), config_.training().dtype(),
-                 peak_flops_ / 1e9);
+                 int64_t{config_.training().batch_sequences()} * config_.data().sequence_length(),
+                 config_.training().dtype(), peak_flops_ / 1e9);
   }
   return absl::OkStatus();
 }
@@ -210,8 +207,8 @@ absl::Status TrainingRun::Loop() {
   }
   first_step_ = step();
   loop_started_ = Now();
-  bool stop = false;
-  while (step() < progress_->last_step() && !stop && !early_stop_.due()) {
+  int stop = 0;
+  while (step() < progress_->last_step() && stop == 0 && !early_stop_.due()) {
     const absl::StatusOr<StepMetrics> metrics = OneStep(*loader);
     if (!metrics.ok()) return SaveAfter(metrics.status());
     Report(*metrics);
@@ -232,8 +229,8 @@ absl::Status TrainingRun::Loop() {
     if (best && checkpoints_.save_under_way()) {  // the best one is never skipped
       PHOTON_RETURN_IF_ERROR(FinishSave());
     }
-    if (last || stop || best || asked.save || (every > 0 && step() % every == 0)) {
-      PHOTON_RETURN_IF_ERROR(Save(last || stop));
+    if (last || stop != 0 || best || asked.save || (every > 0 && step() % every == 0)) {
+      PHOTON_RETURN_IF_ERROR(Save(last || stop != 0));
     }
   }
   ReportEnd(stop);
@@ -242,15 +239,16 @@ absl::Status TrainingRun::Loop() {
   return absl::OkStatus();
 }
 
-void TrainingRun::ReportEnd(bool stopped) {
+void TrainingRun::ReportEnd(int stop_signal) {
   if (!leads()) return;
   if (early_stop_.due()) {
     spdlog::info("{}", early_stop_.Message());
   } else if (step() >= progress_->last_step() && progress_->ends_early()) {
     spdlog::info("the data end after step {} (data.at_end: STOP), before training.steps = {}", step(),
                  config_.training().steps());
-  } else if (stopped) {
-    spdlog::info("stopped by SIGTERM at step {}; --resume goes on from there", step());
+  } else if (stop_signal != 0) {
+    spdlog::info("stopped by {} at step {}; --resume goes on from there",
+                 stop_signal == SIGTERM ? "SIGTERM" : "SIGUSR2", step());
   }
 }
 
@@ -323,80 +321,54 @@ absl::StatusOr<bool> TrainingRun::ValidateNow() {
 absl::Status TrainingRun::Save(bool last) {
   if (checkpoints_.save_under_way()) {
     const bool skip = config_.checkpoint().when_busy() == CheckpointConfig::SKIP;
-    if (saving_ == step() && !last) return absl::OkStatus();
+    if (saving_.step() == step() && !last) return absl::OkStatus();
     if (skip && !last) {
-      if (leads()) spdlog::warn("checkpoint of step {} skipped: that of step {} is still being written", step(), saving_);
+      if (leads())
+        spdlog::warn("checkpoint of step {} skipped: that of step {} is still being written", step(), saving_.step());
       return absl::OkStatus();
     }
     PHOTON_RETURN_IF_ERROR(FinishSave());
   }
   if (last_saved_ == step()) return absl::OkStatus();
-  saving_ = step();
-  if (last || !checkpoints_.async()) return Judge(checkpoints_.Save(State()));
-  const absl::Status begun = checkpoints_.BeginSave(State());
+  saving_ = State();
+  bool behind = false;
+  if (!last) {
+    PHOTON_ASSIGN_OR_RETURN(behind, checkpoints_.PrepareAsync());
+  }
+  if (!behind) return Judge(checkpoints_.Save(saving_));
+  const absl::Status begun = checkpoints_.BeginSave(saving_);
   return begun.ok() ? begun : Judge(begun);
 }
 
 absl::Status TrainingRun::FinishSave() { return Judge(checkpoints_.FinishSave()); }
 
-// What came of the save of step saving_.
+// What came of the save of saving_.
 absl::Status TrainingRun::Judge(const absl::Status& saved) {
   if (saved.ok()) {
-    last_saved_ = saving_;
+    last_saved_ = saving_.step();
+    early_stop_.Saved(saving_);
     return absl::OkStatus();
   }
   // A bug, or ranks that can't reach each other. All else is of the disk, and may pass.
   if (absl::IsInternal(saved) || absl::IsUnavailable(saved)) return saved;
   if (leads()) {
-    spdlog::error("checkpoint of step {} NOT saved: {}. Training goes on; the checkpoint before stays good", saving_,
-                  std::string(saved.message()));
+    spdlog::error("checkpoint of step {} NOT saved: {}. Training goes on; the checkpoint before stays good",
+                  saving_.step(), std::string(saved.message()));
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<TrainingRun::Asked> TrainingRun::AskAll() {
-  int32_t any[] = {signals_.stop_wanted(), signals_.TakeSaveWanted(), checkpoints_.working()};
+  int32_t any[] = {signals_.stop_signal(), signals_.TakeSaveWanted(), checkpoints_.working()};
   PHOTON_RETURN_IF_ERROR(mesh_.world().AllReduce("signals", Tensor::Wrap(any, Shape{3}, DType::kI32), Reduction::kMax));
-  return Asked{any[0] != 0, any[1] != 0, any[2] != 0};
-}
-
-// Every default written out, but for those that follow from the number of ranks: a later run may have another.
-RunConfig ForAnyLayout(const RunConfig& requested, RunConfig resolved) {
-  if (!requested.parallel().has_dp()) resolved.mutable_parallel()->clear_dp();
-  if (!requested.training().has_micro_batch_sequences()) resolved.mutable_training()->clear_micro_batch_sequences();
-  return resolved;
-}
-
-// A token file that is not there may have been moved: names the fields and the remedy.
-absl::Status WithRemedy(const absl::Status& opened) {
-  if (!absl::IsNotFound(opened)) return opened;
-  return absl::NotFoundError(absl::StrCat(opened.message(),
-                                          "; data.train and data.valid name the token files, relative paths from the "
-                                          "folder that photon runs in: where they were moved, --set data.train=PREFIX"));
-}
-
-// The model of the checkpoint that training starts from, where the config has none.
-absl::StatusOr<RunConfig> WithModel(Communicator& world, RunConfig config, const std::string& init_from) {
-  if (config.has_model() || init_from.empty()) return config;
-  absl::StatusOr<std::string> model = std::string();
-  if (world.rank() == 0) {
-    const absl::StatusOr<std::string> dir = ResolveCheckpoint(init_from);
-    const absl::StatusOr<CheckpointReader> reader =
-        dir.ok() ? CheckpointReader::Open(*dir) : absl::StatusOr<CheckpointReader>(dir.status());
-    if (!reader.ok()) model = reader.status();
-    if (reader.ok()) model = reader->manifest().config().model().SerializeAsString();
-  }
-  PHOTON_RETURN_IF_ERROR(AgreeOn(world, "initial weights", model.status()));
-  PHOTON_ASSIGN_OR_RETURN(const std::string bytes, BroadcastString(world, "model", *model, 0));
-  if (!config.mutable_model()->ParseFromString(bytes)) return absl::InternalError("the model arrived garbled");
-  return config;
+  return Asked{any[0], any[1] != 0, any[2] != 0};
 }
 
 }  // namespace
 
 absl::Status Train(const RunConfig& written, const TrainOptions& options) {
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> world, MpiWorld());
-  PHOTON_ASSIGN_OR_RETURN(const RunConfig requested, WithModel(*world, written, options.init_from));
+  PHOTON_ASSIGN_OR_RETURN(const RunConfig requested, WithModelOf(options.init_from, *world, written));
   spdlog::set_pattern("%H:%M:%S %v");
   if (world->rank() != 0) spdlog::set_level(spdlog::level::warn);
   PHOTON_RETURN_IF_ERROR(ValidateRun(requested, world->size()));
@@ -406,9 +378,8 @@ absl::Status Train(const RunConfig& written, const TrainOptions& options) {
   for (int axis = 0; axis < kMeshAxes; ++axis) watched.push_back(&mesh.axis(static_cast<MeshAxis>(axis)));
   if (mesh.gradients() != nullptr) watched.push_back(mesh.gradients());
   const Watchdog watchdog(watched, config.parallel().collective_timeout_s());
-  absl::StatusOr<OpenedData> data = OpenData(config.data(), config.model().vocab_size(), ChunkProduct(config.model()));
-  PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "open data", WithRemedy(data.status())));
-  TrainingRun run(config, ForAnyLayout(requested, config), mesh, *std::move(data));
+  PHOTON_ASSIGN_OR_RETURN(OpenedData data, OpenRunData(*world, config));
+  TrainingRun run(config, ForAnyLayout(requested, config), mesh, std::move(data));
   return run.Run(options);
 }
 

@@ -1,7 +1,9 @@
 // photon train as users, batch systems and full disks treat it.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "checkpoint/store.h"
 #include "tests/launch/train_process.h"
@@ -84,7 +86,7 @@ TEST(TrainCommand, Sigusr2ToMpirunSavesAndStopsAll) {
   ASSERT_TRUE(run.WaitForLog("step 20/")) << run.Log();
   run.Signal(SIGUSR2);
   EXPECT_EQ(run.Wait(), 0) << run.Log();
-  EXPECT_THAT(run.Log(), AllOf(HasSubstr("saved "), HasSubstr("stopped by")));
+  EXPECT_THAT(run.Log(), AllOf(HasSubstr("saved "), HasSubstr("stopped by SIGUSR2 at step")));
   EXPECT_TRUE(fs::exists(folder.Checkpoint("latest/manifest.textproto")));
 }
 
@@ -104,6 +106,60 @@ TEST(TrainCommand, SavesBehindTheTrainingAndSaysSoWhenDone) {
   TrainProcess waits(folder, 2, "--set run_dir=" + folder / "other" + " --set checkpoint.async=false");
   ASSERT_EQ(waits.Wait(), 0) << waits.Log();
   EXPECT_THAT(waits.Log(), Not(AnyOf(HasSubstr("written behind"), HasSubstr("skipped"))));
+}
+
+// The steps that the log speaks of so: "saved .../step-00000012 in", "checkpoint of step 12 skipped".
+std::vector<int64_t> StepsAfter(const std::string& log, const std::string& before, const std::string& after) {
+  std::vector<int64_t> steps;
+  for (const absl::string_view line : absl::StrSplit(log, '\n')) {
+    const size_t begin = line.find(before), end = line.find(after);
+    int64_t step = 0;
+    if (begin == line.npos || end == line.npos) continue;
+    const absl::string_view number = line.substr(begin + before.size(), end - begin - before.size());
+    if (absl::SimpleAtoi(number, &step)) steps.push_back(step);
+  }
+  return steps;
+}
+
+// Saves take longer than steps here, so that SIGTERM mostly finds one under way: it is finished, then the last is made.
+TEST(TrainCommand, SigtermFinishesTheSaveUnderWay) {
+  for (const int ranks : {0, 2}) {
+    const TrainFolder folder(kEndless, "every: 1 when_busy: SKIP");
+    TrainProcess run(folder, ranks, "");
+    ASSERT_TRUE(run.WaitForLog("step 20/")) << run.Log();
+    kill(run.Ranks()[0], SIGTERM);
+    EXPECT_EQ(run.Wait(), 0) << run.Log();
+    std::vector<int64_t> told = StepsAfter(run.Log(), "/step-", " in ");
+    const int64_t last = Metrics(folder).back()["step"];
+    ASSERT_GE(told.size(), 2u) << run.Log();
+    EXPECT_EQ(told.back(), last);
+    for (const int64_t step : {told[told.size() - 2], last}) {
+      const auto reader = CheckpointReader::Open(CheckpointDir(folder / "run", step));
+      ASSERT_TRUE(reader.ok()) << reader.status();
+      EXPECT_TRUE(reader->Verify(*SelfCommunicator(), "").ok()) << step;
+    }
+    // Each step's save was begun or said to be skipped; none that was begun was lost.
+    const std::vector<int64_t> skipped = StepsAfter(run.Log(), "checkpoint of step ", " skipped");
+    told.insert(told.end(), skipped.begin(), skipped.end());
+    std::sort(told.begin(), told.end());
+    std::vector<int64_t> all(last);
+    std::iota(all.begin(), all.end(), 1);
+    EXPECT_EQ(told, all) << run.Log();
+  }
+}
+
+TEST(TrainCommand, ASaveThatWaitsSkipsNothing) {
+  const TrainFolder folder("steps: 12 valid_every: 0", "every: 1 when_busy: WAIT keep_last: 0");
+  TrainProcess run(folder, 2, "");
+  ASSERT_EQ(run.Wait(), 0) << run.Log();
+  EXPECT_THAT(run.Log(), AllOf(HasSubstr("written behind the training"), Not(HasSubstr("skipped"))));
+  EXPECT_THAT(StepsAfter(run.Log(), "/step-", " in "), ::testing::ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
+  for (const std::string& dir : ListCheckpoints(folder / "run")) {
+    const auto reader = CheckpointReader::Open(dir);
+    ASSERT_TRUE(reader.ok()) << reader.status();
+    EXPECT_TRUE(reader->Verify(*SelfCommunicator(), "").ok()) << dir;
+  }
+  EXPECT_EQ(ListCheckpoints(folder / "run").size(), 12u);
 }
 
 TEST(TrainCommand, BeginsFromAnotherRunsWeights) {

@@ -11,7 +11,7 @@ namespace {
 
 using namespace photon::testing;
 using Fault = FaultyFileSystem::Fault;
-using ::testing::AnyOf;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
@@ -60,12 +60,13 @@ TEST_F(BackgroundSaveTest, HoldsTheStateOfItsStepAndDisturbsNothing) {
   }
 }
 
-// Every call of the writing thread fails in its turn. Training ends with the very bits of the undisturbed run, there is
-// a whole checkpoint at every moment, the failure is named, and the next save works.
+// Every call of the writing thread fails in its turn, or is the first that finds the disk full. Training ends with the
+// very bits of the undisturbed run, there is a whole checkpoint at every moment, the failure is named, and the next
+// save works.
 TEST_F(BackgroundSaveTest, WhicheverCallFailsTrainingGoesOn) {
   const Outcome straight = TrainSteps(1, config_, tokens_, 5);
-  for (const Fault fault : {Fault::kNoSpace, Fault::kIoError}) {
-    int64_t k = 0;
+  for (const Fault fault : {Fault::kNoSpace, Fault::kIoError, Fault::kDiskFull}) {
+    int64_t k = 0, failures = 0;
     for (bool more = true; more && !HasFailure(); ++k) {
       SCOPED_TRACE(::testing::Message() << "call " << k);
       const TemporaryFolder folder;
@@ -84,6 +85,18 @@ TEST_F(BackgroundSaveTest, WhicheverCallFailsTrainingGoesOn) {
             PHOTON_RETURN_IF_ERROR(run.SaveBeside(4, &saved));
             more = files.hit();
             files.Restart();
+            if (saved.ok()) {  // no call failed, or one of tidying up after the checkpoint was on disk
+              EXPECT_EQ(ListCheckpoints(config.run_dir()).front(), CheckpointDir(config.run_dir(), 2));
+            } else {
+              ++failures;
+              EXPECT_TRUE(more) << saved;
+              EXPECT_EQ(saved.code(),
+                        fault == Fault::kIoError ? absl::StatusCode::kDataLoss : absl::StatusCode::kResourceExhausted)
+                  << saved;
+              EXPECT_THAT(std::string(saved.message()), HasSubstr(config.run_dir() + "/checkpoints"));
+              EXPECT_THAT(std::string(saved.message()),
+                          HasSubstr(fault == Fault::kIoError ? "Input/output error" : "No space left on device"));
+            }
             for (const std::string& dir : ListCheckpoints(config.run_dir())) ExpectGood(dir);
             EXPECT_FALSE(ListCheckpoints(config.run_dir()).empty());
             PHOTON_RETURN_IF_ERROR(run.SaveBeside(5, &saved));
@@ -97,6 +110,9 @@ TEST_F(BackgroundSaveTest, WhicheverCallFailsTrainingGoesOn) {
       ExpectGood(CheckpointDir(config.run_dir(), 4));
     }
     EXPECT_GT(k, 25);
+    // The calls up to the checkpoint's name: five files, the folder, and their flushing. What comes later is tidying
+    // up.
+    EXPECT_GT(failures, 10) << "of " << k;
   }
 }
 
@@ -129,7 +145,7 @@ TEST_F(BackgroundSaveTest, OneThatIsNeverFinishedIsIgnored) {
     PHOTON_RETURN_IF_ERROR(run.TrainTo(1));
     PHOTON_RETURN_IF_ERROR(run.Save());
     PHOTON_RETURN_IF_ERROR(run.TrainTo(2));
-    PHOTON_RETURN_IF_ERROR(run.checkpoints().PrepareAsync());
+    PHOTON_RETURN_IF_ERROR(run.checkpoints().PrepareAsync().status());
     return run.checkpoints().BeginSave(run.trainer().state());  // and the run ends
   });
   for (const absl::Status& status : trained) EXPECT_TRUE(status.ok()) << status;
@@ -143,9 +159,60 @@ TEST(Snapshot, MemoryThatIsNotThereIsRefused) {
   const std::vector<TensorPart> parts = {
       {"model", "huge", huge, Region{{0}, huge}, Tensor::Wrap(&byte, huge, DType::kF32)}};
   Snapshot snapshot;
-  const absl::Status reserved = snapshot.Reserve(parts);
+  const absl::Status reserved = snapshot.Reserve(parts, *SelfCommunicator());
   EXPECT_EQ(reserved.code(), absl::StatusCode::kResourceExhausted) << reserved;
   EXPECT_THAT(std::string(reserved.message()), HasSubstr("70.4 TB"));
+}
+
+// Two ranks of 6 MB each: there is room for either, and not for both.
+TEST(Snapshot, RanksOfAMachineAddUpWhatTheyNeed) {
+  std::vector<char> bytes(6'000'000, 'x');
+  const Shape shape{6'000'000};
+  const std::vector<TensorPart> parts = {
+      {"model", "w", shape, Region{{0}, shape}, Tensor::Wrap(bytes.data(), shape, DType::kU8)}};
+  const auto reserve = [&](int64_t available) {
+    const std::vector<std::unique_ptr<Communicator>> comms = ThreadCommunicators(2);
+    std::vector<absl::Status> statuses(2);
+    std::vector<std::thread> threads;
+    for (int r = 0; r < 2; ++r) {
+      threads.emplace_back([&, r] {
+        Snapshot snapshot;
+        statuses[r] = snapshot.Reserve(parts, *comms[r], available);
+        EXPECT_EQ(snapshot.bytes() > 0, statuses[r].ok());
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(statuses[0].code(), statuses[1].code());
+    return statuses[0];
+  };
+  const absl::Status refused = reserve(10'000'000);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.message()), AllOf(HasSubstr("needs 12.0 MB"), HasSubstr("10.0 MB are available")));
+  EXPECT_TRUE(reserve(12'100'000).ok()) << "12 MB in whole pages";
+  EXPECT_TRUE(reserve(-1).ok()) << "unknown";
+}
+
+// A run that never saves before its end takes no memory for copies.
+TEST_F(BackgroundSaveTest, MemoryIsTakenAtTheFirstSaveThatNeedsIt) {
+  RunConfig config = config_;
+  config.mutable_checkpoint()->set_every(0);  // as where early stop or a signal asks for saves before the last
+  ::testing::internal::CaptureStdout();
+  const auto trained = OnTrainingRanks(2, config, tokens_, [](RankRun& run, int) -> absl::Status {
+    PHOTON_RETURN_IF_ERROR(run.TrainTo(1));
+    PHOTON_RETURN_IF_ERROR(run.Save());
+    PHOTON_RETURN_IF_ERROR(run.TrainTo(2));
+    absl::Status saved;
+    PHOTON_RETURN_IF_ERROR(run.SaveBeside(3, &saved));
+    PHOTON_RETURN_IF_ERROR(saved);
+    return run.SaveBeside(4, &saved);
+  });
+  for (const absl::Status& status : trained) EXPECT_TRUE(status.ok()) << status;
+  const std::string said = ::testing::internal::GetCapturedStdout();
+  const size_t taken = said.find("written behind the training");
+  EXPECT_GT(taken, said.find("step-00000001 in")) << said;
+  EXPECT_EQ(taken, said.rfind("written behind the training")) << "once\n" << said;
+  EXPECT_LT(taken, said.size()) << said;
+  ExpectGood(CheckpointDir(config.run_dir(), 3));
 }
 
 }  // namespace

@@ -33,7 +33,9 @@ class DataProgressTest : public ::testing::Test {
     config_.mutable_training()->set_batch_sequences(2);
     config_.mutable_training()->set_steps(20);
   }
-  absl::StatusOr<DataProgress> Make() { return DataProgress::Create(config_, OpenData(config_.data(), 1000, 1)->train); }
+  absl::StatusOr<DataProgress> Make() {
+    return DataProgress::Create(config_, OpenData(config_.data(), 1000, 1)->train);
+  }
   std::vector<DataFile> Identify() { return *Make()->Identify(); }
 
   TemporaryFolder folder_;
@@ -115,6 +117,41 @@ TEST(EarlyStop, SurvivesAResume) {
   EXPECT_FALSE(after.Add(30, 3.5));
   EXPECT_TRUE(after.due());
   EXPECT_THAT(after.Message(), HasSubstr("step 10"));
+}
+
+// The best validation is one thing, the best checkpoint that is on disk another.
+TEST(EarlyStop, ABestStepThatWasNotSavedIsNotWhatIsKept) {
+  EarlyStop stop(Patience(1, 0));
+  const auto state_of = [&](int64_t step) {
+    RunState state;
+    state.set_step(step);
+    stop.Save(&state);
+    return state;
+  };
+  stop.Add(10, 5.0);
+  const RunState first = state_of(10);
+  EXPECT_EQ(first.best_saved_step(), 10) << "true of a state that is read only from that checkpoint";
+  EXPECT_FALSE(state_of(15).has_best_saved_step()) << "not known to be on disk yet";
+  stop.Saved(first);
+  stop.Add(20, 4.0);  // and its save fails
+  EXPECT_EQ(state_of(20).best_saved_step(), 20);
+  const RunState next = state_of(25);
+  EXPECT_EQ(next.best_step(), 20);
+  EXPECT_EQ(next.best_saved_step(), 10);
+  stop.Saved(next);
+  EXPECT_FALSE(stop.Add(30, 4.5));
+  ASSERT_TRUE(stop.due());
+  EXPECT_THAT(stop.Message(), HasSubstr("step 20, validation loss 4.0000; its checkpoint could not be saved, that of "
+                                        "step 10, the best before, is kept"));
+  EarlyStop resumed(Patience(1, 0));
+  resumed.Restore(next);
+  resumed.Add(30, 4.5);
+  EXPECT_EQ(resumed.Message(), stop.Message());
+
+  EarlyStop saved(Patience(1, 0));
+  saved.Restore(first);
+  saved.Add(20, 6.0);
+  EXPECT_THAT(saved.Message(), HasSubstr("step 10, validation loss 5.0000; its checkpoint is kept"));
 }
 
 TEST(EarlyStop, IsOffByDefault) {

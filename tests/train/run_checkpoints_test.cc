@@ -7,7 +7,9 @@
 #include <fstream>
 
 #include "checkpoint/manifest.h"
+#include "tests/support/faulty_file_system.h"
 #include "tests/train/training_run.h"
+#include "train/early_stop.h"
 
 namespace photon {
 namespace {
@@ -223,6 +225,7 @@ TEST_F(RunCheckpointsTest, AnotherModelIsRefusedByField) {
     EXPECT_THAT(std::string(status.message()), HasSubstr("another model"));
     EXPECT_THAT(std::string(status.message()), HasSubstr("ffn: 40 -> 48"));
     EXPECT_THAT(std::string(status.message()), HasSubstr("levels[1].prefix: 2 -> 3"));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("or another run_dir"));
   }
   // What is not of the model may change.
   RunConfig longer = config_;
@@ -236,6 +239,37 @@ TEST_F(RunCheckpointsTest, KeepsTheLastFew) {
   config.mutable_checkpoint()->set_keep_last(2);
   Train(2, config, tokens_, [](RankRun& run, int) { return run.TrainTo(5, [&run] { return run.Save(); }); });
   EXPECT_THAT(ListCheckpoints(config.run_dir()), ::testing::ElementsAre(Checkpoint(5), Checkpoint(4)));
+}
+
+// The best step's save fails; the next one must not clear away the best that is there for one that never was.
+TEST_F(RunCheckpointsTest, KeepsTheBestThatWasReallySaved) {
+  fs::create_directory(folder_ / "graveyard");
+  FaultyFileSystem files(folder_ / "graveyard");
+  RunConfig config = config_;
+  config.mutable_checkpoint()->set_keep_last(1);
+  EarlyStopConfig patience;
+  patience.set_patience(5);
+  const auto trained = OnTrainingRanks(
+      1, config, tokens_,
+      [&](RankRun& run, int) -> absl::Status {
+        EarlyStop stop(patience);
+        for (const auto& [step, loss] : {std::pair{1, 5.0}, {2, 6.0}, {3, 4.0}, {4, 7.0}, {5, 7.0}}) {
+          PHOTON_RETURN_IF_ERROR(run.TrainTo(step));
+          stop.Add(step, loss);
+          RunState state = run.trainer().state();
+          stop.Save(&state);
+          if (step == 3) files.Arm(FaultyFileSystem::Fault::kDiskFull, 0);
+          const absl::Status saved = run.checkpoints().Save(state);
+          files.Restart();
+          EXPECT_EQ(saved.ok(), step != 3) << saved;
+          if (saved.ok()) stop.Saved(state);
+        }
+        EXPECT_THAT(stop.Message(), HasSubstr("of step 3, validation loss 4.0000; its checkpoint could not be saved"));
+        return absl::OkStatus();
+      },
+      files);
+  EXPECT_TRUE(trained[0].ok()) << trained[0];
+  EXPECT_THAT(ListCheckpoints(config.run_dir()), ::testing::ElementsAre(Checkpoint(5), Checkpoint(1)));
 }
 
 TEST_F(RunCheckpointsTest, BeginsFromTheWeightsOfAnotherRun) {
@@ -311,6 +345,7 @@ TEST_F(RunCheckpointsTest, WeightsOfAnotherModelOrNoneAreRefused) {
   for (const absl::Status& status : begin_from(Checkpoint(2))) {
     EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
     EXPECT_THAT(std::string(status.message()), HasSubstr("ffn: 40 -> 48"));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("or another checkpoint"));
   }
   for (const absl::Status& status : begin_from(folder_ / "nothing")) {
     EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << status;

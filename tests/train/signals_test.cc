@@ -10,23 +10,23 @@ void OldHandler(int) { ++seen_by_old_handler; }
 
 TEST(SignalWatch, NotesWhatArrives) {
   SignalWatch watch;
-  EXPECT_FALSE(watch.stop_wanted());
+  EXPECT_EQ(watch.stop_signal(), 0);
   EXPECT_FALSE(watch.TakeSaveWanted());
   std::raise(SIGUSR1);
   std::raise(SIGUSR1);
-  EXPECT_FALSE(watch.stop_wanted());
+  EXPECT_EQ(watch.stop_signal(), 0);
   EXPECT_TRUE(watch.TakeSaveWanted());
   EXPECT_FALSE(watch.TakeSaveWanted()) << "a save is wanted once";
   std::raise(SIGTERM);
-  EXPECT_TRUE(watch.stop_wanted());
-  EXPECT_TRUE(watch.stop_wanted()) << "a stop stays wanted";
+  EXPECT_EQ(watch.stop_signal(), SIGTERM);
+  EXPECT_EQ(watch.stop_signal(), SIGTERM) << "a stop stays wanted";
   EXPECT_FALSE(watch.TakeSaveWanted());
 }
 
 TEST(SignalWatch, StopsOnWhatMpirunPassesOn) {
   SignalWatch watch;
   std::raise(SIGUSR2);
-  EXPECT_TRUE(watch.stop_wanted());
+  EXPECT_EQ(watch.stop_signal(), SIGUSR2);
   EXPECT_FALSE(watch.TakeSaveWanted());
 }
 
@@ -41,7 +41,7 @@ TEST(SignalWatch, PutsOldHandlersBackAndForgets) {
   }
   std::raise(SIGTERM);
   EXPECT_EQ(seen_by_old_handler, 1);
-  EXPECT_FALSE(SignalWatch().stop_wanted()) << "of an earlier watch";
+  EXPECT_EQ(SignalWatch().stop_signal(), 0) << "of an earlier watch";
   sigaction(SIGTERM, &before, nullptr);
 }
 

@@ -119,7 +119,8 @@ class RankRun {
   absl::Status Save() { return checkpoints_.Save(trainer_.state()); }
   // Steps until `last` are done while a save begun here is written; `saved`: what came of it.
   absl::Status SaveBeside(int64_t last, absl::Status* saved) {
-    PHOTON_RETURN_IF_ERROR(checkpoints_.PrepareAsync());
+    PHOTON_ASSIGN_OR_RETURN(const bool behind, checkpoints_.PrepareAsync());
+    if (!behind) return absl::FailedPreconditionError("no room for the copy of a tiny model");
     *saved = checkpoints_.BeginSave(trainer_.state());
     PHOTON_RETURN_IF_ERROR(TrainTo(last, [&]() -> absl::Status {
       PHOTON_ASSIGN_OR_RETURN(const double busy,
