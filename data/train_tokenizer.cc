@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "core/progress.h"
 #include "core/random.h"
-#include "core/progress.h"
 #include "data/sentencepiece/api.h"
 #include "data/utf8.h"
 

@@ -10,7 +10,6 @@
 #include "core/human.h"
 #include "core/progress.h"
 #include "core/status.h"
-#include "core/progress.h"
 #include "inference/vocabulary.h"
 #include "launch/generate_output.h"
 #include "launch/json_lines.h"
