@@ -28,5 +28,14 @@ TEST(MpiTest, InPieces) {
   CheckSendReceive(**world);
 }
 
+// The second thread's twin sleeps while it waits, in small reductions too.
+TEST(MpiTest, InTheBackground) {
+  const auto background = World().ForBackground();
+  ASSERT_EQ(background.status(), absl::OkStatus());
+  CheckAllReduce(**background);
+  CheckAllReduceNan(**background);
+  CheckGatherAndScatter(**background);
+}
+
 }  // namespace
 }  // namespace photon::testing
