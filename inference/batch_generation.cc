@@ -1,11 +1,25 @@
 #include "inference/batch_generation.h"
 
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 
+#include "absl/strings/str_cat.h"
 #include "core/ops/elementwise.h"
+#include "core/status.h"
 
 namespace photon {
+namespace {
+
+// No NaN, no plus infinity.
+template <typename A>
+bool AreLogits(absl::Span<const A> row) {
+  bool all = true;
+  for (const A value : row) all &= value < std::numeric_limits<A>::infinity();
+  return all;
+}
+
+}  // namespace
 
 template <typename Ahead, typename Known>
 std::vector<Choice> BatchGeneration::ChooseRows(const Tensor& logits, absl::Span<const Sequence* const> sequences,
@@ -18,6 +32,12 @@ std::vector<Choice> BatchGeneration::ChooseRows(const Tensor& logits, absl::Span
     context_.ToHost(ops::Converted(context_, logits, DTypeOf<A>()), rows.data());
     for (size_t i = 0; i < sequences.size(); ++i) {
       const auto row = absl::MakeConstSpan(rows).subspan(i * vocabulary, vocabulary);
+      if (status_.ok() && !AreLogits<A>(row)) {
+        status_ =
+            absl::DataLossError(absl::StrCat("the model's logits for new token ", sequences[i]->count() + ahead(i),
+                                             " (counted from 0) are no finite numbers: its weights are damaged, "
+                                             "or its training diverged; take an earlier checkpoint"));
+      }
       choices.push_back(sequences[i]->Choose(row, ahead(i), known(i), workspace));
     }
   };
@@ -38,7 +58,7 @@ void BatchGeneration::Take(Running& running, absl::Span<const Choice> choices) {
   }
 }
 
-void BatchGeneration::DecodeTokens(const Decoder& decoder, absl::Span<Running> batch, int64_t boundary) {
+absl::Status BatchGeneration::DecodeTokens(const Decoder& decoder, absl::Span<Running> batch, int64_t boundary) {
   while (true) {
     std::vector<Running*> open;
     std::vector<DecodingState*> states;
@@ -49,21 +69,25 @@ void BatchGeneration::DecodeTokens(const Decoder& decoder, absl::Span<Running> b
       states.push_back(&running.state);
       sequences.push_back(&running.sequence);
     }
-    if (open.empty()) return;
+    if (open.empty()) return absl::OkStatus();
     const std::vector<Choice> choices = ChooseRows(
         decoder.NextLogits(states), sequences, [](size_t) { return 0; },
         [](size_t) { return absl::Span<const int32_t>(); });
+    PHOTON_RETURN_IF_ERROR(status_);
     std::vector<int32_t> tokens;
+    states.clear();  // those of sequences that go on
     for (size_t i = 0; i < open.size(); ++i) {
       most_window_bytes_ = std::max(most_window_bytes_, open[i]->state.bytes().windows);
       Take(*open[i], {&choices[i], 1});
+      if (open[i]->sequence.done()) continue;
+      states.push_back(&open[i]->state);
       tokens.push_back(choices[i].token);
     }
     decoder.Accept(states, tokens);
   }
 }
 
-void BatchGeneration::DecodeMetaContexts(MetaContextDecoder& decoder, absl::Span<Running> batch) {
+absl::Status BatchGeneration::DecodeMetaContexts(MetaContextDecoder& decoder, absl::Span<Running> batch) {
   const int64_t meta = decoder.tokens(), chunk = decoder.chunk();
   while (true) {
     std::vector<Running*> open;
@@ -73,7 +97,7 @@ void BatchGeneration::DecodeMetaContexts(MetaContextDecoder& decoder, absl::Span
       open.push_back(&running);
       states.push_back(&running.state);
     }
-    if (open.empty()) return;
+    if (open.empty()) return absl::OkStatus();
     std::vector<Choice> chosen(open.size() * meta);
     std::vector<int32_t> tokens(chosen.size());
     const auto choose = [&](const Tensor& logits, absl::Span<const MetaContextDecoder::Place> places) {
@@ -95,6 +119,7 @@ void BatchGeneration::DecodeMetaContexts(MetaContextDecoder& decoder, absl::Span
       return picked;
     };
     decoder.Decode(states, choose);
+    PHOTON_RETURN_IF_ERROR(status_);
     most_window_bytes_ = std::max(most_window_bytes_, decoder.window_bytes() / static_cast<int64_t>(open.size()));
     for (size_t i = 0; i < open.size(); ++i) Take(*open[i], absl::MakeConstSpan(chosen).subspan(i * meta, meta));
   }

@@ -4,6 +4,7 @@
 #include <functional>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "inference/decoder.h"
 #include "inference/meta_context_decoder.h"
 #include "inference/sequence.h"
@@ -21,13 +22,15 @@ class BatchGeneration {
   // Told of each sequence's new tokens and text (empty: none).
   using Report = std::function<void(const Running&, absl::Span<const int32_t> tokens, absl::string_view text)>;
 
-  BatchGeneration(const Context& context, const LanguageModel& model, const Report& report)
-      : context_(context), model_(model), report_(report) {}
+  BatchGeneration(const Context& context, const Report& report) : context_(context), report_(report) {}
 
+  // Both return kDataLoss, naming the token, where the model's logits are no numbers; what came before has been
+  // reported.
+  //
   // Token by token, until every sequence is done or, with `boundary`, holds whole meta-contexts of that many tokens.
-  void DecodeTokens(const Decoder& decoder, absl::Span<Running> batch, int64_t boundary);
+  absl::Status DecodeTokens(const Decoder& decoder, absl::Span<Running> batch, int64_t boundary);
   // A meta-context at a time, until every sequence is done. States at a boundary.
-  void DecodeMetaContexts(MetaContextDecoder& decoder, absl::Span<Running> batch);
+  absl::Status DecodeMetaContexts(MetaContextDecoder& decoder, absl::Span<Running> batch);
 
   int64_t most_window_bytes() const { return most_window_bytes_; }  // of one sequence
 
@@ -40,13 +43,13 @@ class BatchGeneration {
   void Take(Running& running, absl::Span<const Choice> choices);
 
   const Context& context_;
-  const LanguageModel& model_;
   const Report& report_;
   ChoiceWorkspace<float> floats_;
   ChoiceWorkspace<double> doubles_;
   std::vector<float> float_rows_;
   std::vector<double> double_rows_;
   int64_t most_window_bytes_ = 0;
+  absl::Status status_;
 };
 
 }  // namespace photon

@@ -59,12 +59,12 @@ DecodingState Prefill(const Context& context, const Decoder& decoder, absl::Span
 }
 
 // Continues every sequence of `batch` to its end.
-void Continue(const Context& context, const LanguageModel& model, const Decoder& decoder, GenerationMode mode,
-              absl::Span<Running> batch, BatchGeneration& generation) {
+absl::Status Continue(const Context& context, const LanguageModel& model, const Decoder& decoder, GenerationMode mode,
+                      absl::Span<Running> batch, BatchGeneration& generation) {
   if (!ByMetaContexts(model, mode)) return generation.DecodeTokens(decoder, batch, /*boundary=*/0);
   using Feedback = MetaContextDecoder::Feedback;
   const auto& photon = static_cast<const PhotonDecoder&>(decoder);
-  generation.DecodeTokens(photon, batch, photon.meta_context());
+  PHOTON_RETURN_IF_ERROR(generation.DecodeTokens(photon, batch, photon.meta_context()));
   std::vector<DecodingState*> open;
   for (Running& running : batch) {
     if (!running.sequence.done()) open.push_back(&running.state);
@@ -72,7 +72,7 @@ void Continue(const Context& context, const LanguageModel& model, const Decoder&
   MetaContextDecoder meta(context, photon,
                           mode == GenerationMode::kRec ? Feedback::kReconstruction : Feedback::kTokens);
   meta.TakeOver(open);
-  generation.DecodeMetaContexts(meta, batch);
+  return generation.DecodeMetaContexts(meta, batch);
 }
 
 }  // namespace
@@ -101,8 +101,8 @@ absl::StatusOr<GenerateResult> Generate(const Context& context, const LanguageMo
                                                absl::string_view text) {
       if (sink) sink(first + (&running - batch.data()), tokens, text);
     };
-    BatchGeneration generation(context, model, report);
-    Continue(context, model, *decoder, options.mode, absl::MakeSpan(batch), generation);
+    BatchGeneration generation(context, report);
+    PHOTON_RETURN_IF_ERROR(Continue(context, model, *decoder, options.mode, absl::MakeSpan(batch), generation));
     result.bytes.windows = std::max(result.bytes.windows, generation.most_window_bytes());
     for (const Running& running : batch) {
       result.bytes.context = std::max(result.bytes.context, running.state.bytes().context);

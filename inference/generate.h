@@ -34,7 +34,7 @@ using Sink = std::function<void(int64_t continuation, absl::Span<const int32_t> 
 //
 // kInvalidArgument for ids outside the vocabulary, options out of range, stop strings without a tokenizer, an empty
 // prompt to a flat model, and modes other than hier where the model has shift ALL (and L >= 2). At L <= 1 every mode is
-// hier.
+// hier. kDataLoss, naming the token, where the model's logits are no numbers.
 absl::StatusOr<GenerateResult> Generate(const Context& context, const LanguageModel& model,
                                         absl::Span<const int32_t> prompt, const GenerateOptions& options,
                                         std::shared_ptr<const Tokenizer> tokenizer = nullptr,

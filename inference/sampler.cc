@@ -20,11 +20,13 @@ int32_t Sampler<A>::Sample(absl::Span<const A> logits, const SamplingOptions& op
   maxima_.Read(logits);
   largest_ = maxima_.largest();
   if (options.temperature == 0 || !std::isfinite(largest_)) return maxima_.first_largest();
-  // Bounded, so that 0 * inverse stays 0: at 1e-30 all but the largest logits are gone anyway.
-  inverse_temperature_ = static_cast<A>(1 / std::max(options.temperature, 1e-30));
+  // Bounded, so that 0 * inverse stays 0 and minus infinity * inverse what it is: at 1e-30 all but the largest logits
+  // are gone anyway, and at 1e30 all are equal.
+  const double temperature = std::clamp(options.temperature, 1e-30, 1e30);
+  inverse_temperature_ = static_cast<A>(1 / temperature);
 
   const bool limited = options.top_k > 0 && options.top_k < static_cast<int64_t>(logits.size());
-  A least = options.min_p > 0 ? largest_ + static_cast<A>(options.temperature * std::log(options.min_p)) : kAny<A>;
+  A least = options.min_p > 0 ? largest_ + static_cast<A>(temperature * std::log(options.min_p)) : kAny<A>;
   if (limited) least = std::max(least, maxima_.ReachedBy(options.top_k));
   if (!limited && options.min_p == 0 && options.typical_p == 1) {
     if (options.top_p == 1) return DrawFromAll(uniform);
@@ -151,7 +153,8 @@ void Sampler<A>::KeepMass(double wanted) {
                                                [](const Candidate& a, const Candidate& b) { return a.key < b.key; });
   const A first = low->key, range = high->key - first;
   constexpr int kBins = 1024;
-  const A scale = range > 0 ? kBins / range : 0;
+  // One bin where the keys are too near each other for more: it is put in order as any border's is.
+  const A scale = range > std::numeric_limits<A>::min() * kBins ? kBins / range : 0;
   const auto bin = [&](const Candidate& c) { return std::min(static_cast<int>((c.key - first) * scale), kBins - 1); };
   bin_weights_.assign(kBins, 0);
   for (const Candidate& c : candidates_) bin_weights_[bin(c)] += c.weight;

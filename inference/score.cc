@@ -1,6 +1,7 @@
 #include "inference/score.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "configs/model_config.h"
@@ -30,9 +31,16 @@ struct Segment {
   }
 };
 
+absl::Status NoNumber(int64_t sequence, size_t token, double value) {
+  return absl::DataLossError(absl::StrCat("the log-probability of token ", token, " of sequence ", sequence,
+                                          " (both counted from 0) is ", value,
+                                          ": the model's weights are damaged, or its training diverged; take an "
+                                          "earlier checkpoint"));
+}
+
 // Log-probabilities of all sequences; results[i] gets those of its own tokens in order.
-void Score(const Context& context, const LanguageModel& model, Sequences sequences, const ScoreOptions& options,
-           const ScoreProgress& progress, std::vector<std::vector<double>>& results) {
+absl::Status Score(const Context& context, const LanguageModel& model, Sequences sequences, const ScoreOptions& options,
+                   const ScoreProgress& progress, std::vector<std::vector<double>>& results) {
   const int64_t meta = ChunkProduct(model.config()), count = static_cast<int64_t>(sequences.size());
   int64_t longest = 0;
   for (const auto& sequence : sequences) longest = std::max<int64_t>(longest, sequence.size());
@@ -47,11 +55,15 @@ void Score(const Context& context, const LanguageModel& model, Sequences sequenc
     const Segment segment(sequences, begin, end, static_cast<int>(offset));
     const std::vector<double> values = scorer->Read(segment.tokens, segment.targets);
     for (size_t i = 0; i < values.size(); ++i) {
-      if (segment.targets[i] >= 0) results[i / (end - begin)].push_back(values[i]);
+      if (segment.targets[i] < 0) continue;
+      std::vector<double>& result = results[i / (end - begin)];
+      if (!std::isfinite(values[i])) return NoNumber(i / (end - begin), result.size() + 1, values[i]);
+      result.push_back(values[i]);
     }
     begin = end;
     if (progress) progress(std::min(begin, longest) * count);
   }
+  return absl::OkStatus();
 }
 
 absl::Status CheckSequence(absl::Span<const int32_t> tokens, const ModelConfig& config) {
@@ -82,7 +94,7 @@ absl::StatusOr<std::vector<double>> ScoreTokens(const Context& context, const La
   PHOTON_RETURN_IF_ERROR(ValidateScoring(options, model.config()));
   PHOTON_RETURN_IF_ERROR(CheckSequence(tokens, model.config()));
   std::vector<std::vector<double>> results(1);
-  Score(context, model, {tokens}, options, progress, results);
+  PHOTON_RETURN_IF_ERROR(Score(context, model, {tokens}, options, progress, results));
   return std::move(results[0]);
 }
 
@@ -97,7 +109,7 @@ absl::StatusOr<std::vector<std::vector<double>>> ScoreBatch(const Context& conte
     spans.push_back(sequence);
   }
   std::vector<std::vector<double>> results(spans.size());
-  if (!spans.empty()) Score(context, model, spans, options, progress, results);
+  if (!spans.empty()) PHOTON_RETURN_IF_ERROR(Score(context, model, spans, options, progress, results));
   return results;
 }
 

@@ -25,7 +25,8 @@ absl::Status ValidateScoring(const ScoreOptions& options, const ModelConfig& con
 
 // Natural-log probabilities of tokens 2..T of a sequence, each given all before it: T - 1 values. Any length, beyond
 // the training length too: what grows with it is the caches (docs/generation.md, memory). `progress` is told how many
-// tokens have been read. kInvalidArgument for no tokens, ids outside the vocabulary, and as ValidateScoring.
+// tokens have been read. kInvalidArgument for no tokens, ids outside the vocabulary, and as ValidateScoring; kDataLoss,
+// naming the token, where the model gives no finite number.
 using ScoreProgress = std::function<void(int64_t tokens)>;
 absl::StatusOr<std::vector<double>> ScoreTokens(const Context& context, const LanguageModel& model,
                                                 absl::Span<const int32_t> tokens, const ScoreOptions& options = {},

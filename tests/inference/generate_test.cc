@@ -65,6 +65,20 @@ TEST_F(GenerateTest, GivesExactlyAsManyTokensAsAsked) {
   }
 }
 
+TEST_F(GenerateTest, NoNumberIsAnErrorThatNamesTheToken) {
+  for (const TinyModel& tiny : {TinyModel{.chunks = {}}, TinyModel{.chunks = {2, 2}}}) {
+    SCOPED_TRACE(Describe(tiny));
+    const auto model = MakeModel(context_, tiny);
+    MakeNan(context_, *model);
+    for (const GenerationMode mode : kModes) {
+      const absl::Status status =
+          Generate(context_, *model, {1, 2, 3, 4}, {.mode = mode, .max_new_tokens = 9}).status();
+      EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << Name(mode) << ": " << status;
+      EXPECT_THAT(std::string(status.message()), HasSubstr("logits for new token 0"));
+    }
+  }
+}
+
 TEST_F(GenerateTest, TheSinkSeesEveryTokenOnce) {
   const auto model = MakeModel(context_, {.chunks = {2, 3}});
   for (GenerationMode mode : kModes) {

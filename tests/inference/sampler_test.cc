@@ -236,6 +236,61 @@ TEST(Sample, OddRows) {
   EXPECT_EQ(Sample({1, 2, 1}, {.temperature = 1e-320}, 0), 1);  // as good as greedy, no division to infinity
 }
 
+// Temperatures at which all that can be drawn is equally likely, and keys so near each other that their differences
+// have no inverse.
+template <typename A>
+void ExpectEvenAt(double temperature) {
+  constexpr A kNever = -std::numeric_limits<A>::infinity();
+  const std::vector<A> logits = {1, kNever, 3, -2, 7, kNever, 0, 1};
+  for (const SamplingOptions& cut :
+       std::vector<SamplingOptions>{{},
+                                    {.typical_p = 0.5},
+                                    {.top_p = 0.5},
+                                    {.min_p = 0.5},
+                                    {.top_k = 3},
+                                    {.top_k = 5, .top_p = 0.9, .min_p = 0.1, .typical_p = 0.9}}) {
+    SamplingOptions options = cut;
+    options.temperature = temperature;
+    SCOPED_TRACE(absl::StrCat("temperature ", temperature, ", top-k ", cut.top_k, ", top-p ", cut.top_p, ", typical-p ",
+                              cut.typical_p));
+    Sampler<A> sampler;
+    std::vector<int> counts(logits.size());
+    for (int i = 0; i < 60; ++i) ++counts[sampler.Sample(logits, options, (i + 0.5) / 60)];
+    // Of the six tokens of equal probability, so many as reach p, or k of them.
+    const double kept = std::min<double>({6, cut.top_k > 0 ? static_cast<double>(cut.top_k) : 6});
+    const double reach = std::ceil(std::ceil(kept * cut.typical_p - 1e-3) * cut.top_p - 1e-3);
+    int drawn = 0;
+    for (size_t i = 0; i < logits.size(); ++i) {
+      if (counts[i] == 0) continue;
+      ++drawn;
+      EXPECT_NE(logits[i], kNever);
+      EXPECT_NEAR(counts[i], 60 / reach, 1.01);
+    }
+    EXPECT_EQ(drawn, reach);
+  }
+}
+
+TEST(Sample, HugeTemperatures) {
+  for (const double temperature : {1e30, 1e37, 1e38, 1e300}) {
+    ExpectEvenAt<float>(temperature);
+    ExpectEvenAt<double>(temperature);
+  }
+}
+
+TEST(Sample, EqualAndNearlyEqualLogits) {
+  for (const SamplingOptions& options :
+       {SamplingOptions{.temperature = 1, .typical_p = 0.5}, SamplingOptions{.temperature = 1, .top_p = 0.5}}) {
+    ExpectReference<float>(std::vector<float>(200, 2.5f), options);
+    std::vector<float> near(200, 0);
+    for (size_t i = 0; i < near.size(); i += 2) near[i] = 1e-38f;
+    Sampler<float> sampler;
+    for (int i = 0; i < 100; ++i) {
+      const int32_t token = sampler.Sample(near, options, (i + 0.5) / 100);
+      EXPECT_TRUE(token >= 0 && token < 200) << token;
+    }
+  }
+}
+
 TEST(ValidateSampling, NamesTheOption) {
   EXPECT_TRUE(ValidateSampling({}).ok());
   EXPECT_THAT(std::string(ValidateSampling({.temperature = -1}).message()), HasSubstr("temperature is -1"));

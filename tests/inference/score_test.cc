@@ -16,6 +16,19 @@ namespace {
 
 using ::testing::HasSubstr;
 
+TEST(Score, NoNumberIsAnErrorThatNamesTheToken) {
+  TestContext context;
+  for (const TinyModel& tiny : {TinyModel{.chunks = {}}, TinyModel{.chunks = {2, 2}}}) {
+    SCOPED_TRACE(Describe(tiny));
+    const auto model = MakeModel(context, tiny);
+    ASSERT_TRUE(ScoreTokens(context, *model, {1, 2, 3, 4, 5, 6}).ok());
+    MakeNan(context, *model);
+    const absl::Status status = ScoreTokens(context, *model, {1, 2, 3, 4, 5, 6}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("token 1 of sequence 0"));
+  }
+}
+
 struct Precision {
   DType dtype;
   double loudness;

@@ -1,9 +1,11 @@
 #include "tests/support/models.h"
 
+#include <cmath>
 #include <ostream>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/ops/elementwise.h"
 #include "core/random.h"
 #include "tests/support/tensors.h"
 
@@ -93,6 +95,15 @@ std::vector<TinyModel> AllFlags(TinyModel base) {
     }
   }
   return all;
+}
+
+void MakeNan(const Context& context, LanguageModel& model) {
+  for (const auto& parameter : model.parameters().parameters()) {
+    const std::vector<double> values(parameter->elements(), std::nan(""));
+    ops::Cast(context, FromDoubles(context, values, parameter->master.shape(), parameter->master.dtype()),
+              parameter->master);
+  }
+  model.parameters().RefreshCompute(context);
 }
 
 }  // namespace photon::testing

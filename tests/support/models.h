@@ -37,6 +37,9 @@ std::unique_ptr<LanguageModel> MakeModel(const Context& context, const TinyModel
 
 std::vector<int32_t> RandomTokens(int64_t count, int vocab, uint64_t seed);
 
+// Every parameter becomes NaN, as after a training that diverged.
+void MakeNan(const Context& context, LanguageModel& model);
+
 // Logits of all rows, [rows][V], from the model's own forward pass.
 std::vector<std::vector<double>> Logits(const Context& context, const LanguageModel& model, const TokenBatch& batch,
                                         const ForwardOptions& options = {});
