@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
+#include "data/utf8.h"
 #include "launch/token_json.h"
 
 namespace photon {
@@ -44,6 +45,11 @@ absl::StatusOr<bool> JsonLines::Next(JsonLine* line) {
   *line = JsonLine();
   line->number = number_;
   const std::string at = At(number_);
+  if (const size_t bad = FirstInvalidUtf8(text); bad != text.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(at, ": byte ", bad + 1,
+                     " is not UTF-8; where the whole file is of another encoding: iconv -f latin1 -t utf-8"));
+  }
   const auto json = nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) return absl::InvalidArgumentError(absl::StrCat(at, ": not valid JSON"));
   if (!json.is_object()) {
@@ -56,7 +62,7 @@ absl::StatusOr<bool> JsonLines::Next(JsonLine* line) {
   }
   line->is_text = json.contains("text");
   if (!line->is_text) {
-    PHOTON_ASSIGN_OR_RETURN(line->tokens, ParseTokenJson(json["tokens"].dump(), absl::StrCat(at, ": \"tokens\"")));
+    PHOTON_ASSIGN_OR_RETURN(line->tokens, TokensOfJson(json["tokens"], absl::StrCat(at, ": \"tokens\"")));
     return true;
   }
   if (!json["text"].is_string()) {

@@ -77,8 +77,9 @@ class Scoring {
       }
       const absl::Status status = read.ok() ? Encode(line.input) : read.status();
       if (status.code() == absl::StatusCode::kDataLoss) return status;
-      if (!status.ok() && (!options_.skip_errors || absl::IsFailedPrecondition(status))) {  // no tokenizer: not the line's
-        failure_ = status;  // after what stands before it
+      if (!status.ok() &&
+          (!options_.skip_errors || absl::IsFailedPrecondition(status))) {  // no tokenizer: not the line's
+        failure_ = status;                                                  // after what stands before it
         ended_ = true;
         break;
       }
@@ -131,7 +132,8 @@ class Scoring {
     auto scores = ScoreBatch(loaded_.context(), loaded_.model(), sequences, options_.score);
     if (!scores.ok()) {
       const std::string at = lines_.At(window_[members.front()].input.number);
-      const std::string others = members.size() > 1 ? absl::StrCat(" and ", members.size() - 1, " lines scored with it") : "";
+      const std::string others =
+          members.size() > 1 ? absl::StrCat(" and ", members.size() - 1, " lines scored with it") : "";
       return absl::Status(scores.status().code(), absl::StrCat(at, others, ": ", scores.status().message()));
     }
     for (size_t k = 0; k < members.size(); ++k) window_[members[k]].log_probabilities = std::move((*scores)[k]);

@@ -20,7 +20,8 @@ struct ScoreLinesOptions {
 };
 
 // Writes the scores of one line after the other to `out`, as they come. Lines are looked at a few batches ahead, so
-// that those of like length go together. kInvalidArgument naming file and line, unless errors are skipped.
+// that those of like length go together. kInvalidArgument naming file and line, unless errors are skipped;
+// kFailedPrecondition for texts where the checkpoint has no tokenizer, which is no line's fault.
 absl::Status ScoreLines(const LoadedModel& loaded, const ScoreLinesOptions& options, std::ostream& out);
 
 }  // namespace photon

@@ -1,7 +1,6 @@
 #include "launch/token_json.h"
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -11,7 +10,7 @@ namespace photon {
 namespace {
 
 // The value as it stands in the file, cut to a length that fits a message.
-std::string Shown(const nlohmann::json& value) {
+std::string Shown(const nlohmann::ordered_json& value) {
   std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true, nlohmann::json::error_handler_t::replace);
   constexpr size_t kLongest = 40;
   if (text.size() > kLongest) text = text.substr(0, kLongest) + "..";
@@ -21,18 +20,22 @@ std::string Shown(const nlohmann::json& value) {
 }  // namespace
 
 absl::StatusOr<std::vector<int32_t>> ParseTokenJson(absl::string_view text, const std::string& name) {
-  const nlohmann::json json = nlohmann::json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  const auto json = nlohmann::ordered_json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) {
     return absl::InvalidArgumentError(
         absl::StrCat(name, ": not valid JSON; give an array of token ids, as in [1, 2, 3]"));
   }
+  return TokensOfJson(json, name);
+}
+
+absl::StatusOr<std::vector<int32_t>> TokensOfJson(const nlohmann::ordered_json& json, const std::string& name) {
   if (!json.is_array()) {
     return absl::InvalidArgumentError(
         absl::StrCat(name, ": holds ", json.type_name(), ", not an array of token ids, as in [1, 2, 3]"));
   }
   std::vector<int32_t> tokens;
   tokens.reserve(json.size());
-  for (const nlohmann::json& value : json) {
+  for (const nlohmann::ordered_json& value : json) {
     if (!value.is_number_unsigned() || value.get<uint64_t>() > INT32_MAX) {
       return absl::InvalidArgumentError(absl::StrCat(name, ": element ", tokens.size(), " (counted from 0) is ",
                                                      Shown(value), "; token ids are integers from 0 to ", INT32_MAX));

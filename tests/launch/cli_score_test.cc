@@ -111,16 +111,12 @@ TEST_F(ScoreLinesCommand, ReadsStdin) {
 
 TEST_F(ScoreLinesCommand, ErrorsNameTheLine) {
   const std::string good = "{\"tokens\": [1, 2]}\n";
-  const std::pair<const char*, const char*> cases[] = {{"{\"tokens\": [1, 11]}", "token 1 is 11"},
-                                                       {"{\"tokens\": []}", "holds no tokens"},
-                                                       {"{\"tokens\": [1, -1]}", "element 1"},
-                                                       {"{\"tokens\": 4}", "holds number"},
-                                                       {"{\"text\": \"a\"}", "carries no tokenizer"},
-                                                       {"{\"text\": 3}", "\"text\" is number"},
-                                                       {"{\"text\": \"a\", \"tokens\": [1]}", "give either"},
-                                                       {"{\"tex\": \"a\"}", "give either"},
-                                                       {"[1, 2]", "holds array"},
-                                                       {"{\"tokens\": [1", "not valid JSON"}};
+  const std::pair<const char*, const char*> cases[] = {
+      {"{\"tokens\": [1, 11]}", "token 1 is 11"}, {"{\"tokens\": []}", "holds no tokens"},
+      {"{\"tokens\": [1, -1]}", "element 1"},     {"{\"tokens\": 4}", "holds number"},
+      {"{\"text\": 3}", "\"text\" is number"},    {"{\"text\": \"a\", \"tokens\": [1]}", "give either"},
+      {"{\"tex\": \"a\"}", "give either"},        {"[1, 2]", "holds array"},
+      {"{\"tokens\": [1", "not valid JSON"},      {"{\"text\": \"\xE9\"}", "byte 11 is not UTF-8"}};
   for (const auto& [line, problem] : cases) {
     SCOPED_TRACE(line);
     const std::string lines = absl::StrCat(good, line, "\n", good);
@@ -139,6 +135,17 @@ TEST_F(ScoreLinesCommand, ErrorsNameTheLine) {
   }
   EXPECT_THAT(Score("").out, IsEmpty());
   EXPECT_EQ(Score("").exit_code, 0);
+}
+
+// Whatever is said of bad lines: none of them could be scored.
+TEST_F(ScoreLinesCommand, TextsWithoutATokenizerAreAnErrorAtOnce) {
+  const std::string lines = "{\"tokens\": [1, 2]}\n{\"text\": \"a\"}\n{\"tokens\": [1, 2]}\n";
+  for (const char* options : {"", "--on-error skip"}) {
+    const Outcome outcome = Score(lines, options);
+    EXPECT_EQ(outcome.exit_code, 2) << options;
+    EXPECT_THAT(outcome.err, HasSubstr("lines.jsonl, line 2: the checkpoint carries no tokenizer"));
+    EXPECT_EQ(Parsed(outcome.out).size(), 1u);  // what stands before it has been answered
+  }
 }
 
 TEST_F(ScoreLinesCommand, RefusesBadOptions) {
