@@ -126,7 +126,8 @@ std::vector<int64_t> Blend::CountsAtBlock(int64_t index) const {
   }
   // Time to the end of the window of the sample under way, and since its begin, both times w_i's denominator.
   const auto by_deadline = [this](const Rounded& a, const Rounded& b) {
-    return static_cast<Wide>(sum_ - a.fraction) * parts_[b.item] < static_cast<Wide>(sum_ - b.fraction) * parts_[a.item];
+    return static_cast<Wide>(sum_ - a.fraction) * parts_[b.item] <
+           static_cast<Wide>(sum_ - b.fraction) * parts_[a.item];
   };
   const auto by_release = [this](const Rounded& a, const Rounded& b) {
     return static_cast<Wide>(a.fraction) * parts_[b.item] > static_cast<Wide>(b.fraction) * parts_[a.item];

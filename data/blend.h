@@ -1,15 +1,15 @@
 // Which of several sources each sample comes from: exact shares, in O(1) for any sample.
 //
-// Source i has parts[i] of every `sum of parts` samples: its share w_i. Of the first n samples each source has had n w_i
-// within less than one sample, for every n (the best that any order can promise to more than two sources is little under
-// one: Tijdeman 1980, "The chairman assignment problem"). That bound is a window for each sample of a source: its j-th
-// lies at positions floor((j - 1) / w_i) to ceil(j / w_i) - 1, as in proportionate fairness (Baruah et al. 1996).
+// Source i has parts[i] of every `sum of parts` samples: its share w_i. Of the first n samples each source has had n
+// w_i within less than one sample, for every n (the best that any order can promise to more than two sources is little
+// under one: Tijdeman 1980, "The chairman assignment problem"). That bound is a window for each sample of a source: its
+// j-th lies at positions floor((j - 1) / w_i) to ceil(j / w_i) - 1, as in proportionate fairness (Baruah et al. 1996).
 //
 // The order is made a block of positions at a time, each block on its own, so nothing is replayed from the start:
 //   - what each source has had where a block begins is n w_i rounded up or down. Which are rounded up is chosen such
 //     that sums over the sources by deadline, and sums over them by release, are rounded to a neighbour too: then every
-//     later window and every earlier one can be met (Hall's condition). Such a choice always exists, because it is a flow
-//     with whole capacities, and is found as one.
+//     later window and every earlier one can be met (Hall's condition). Such a choice always exists, because it is a
+//     flow with whole capacities, and is found as one.
 //   - within a block, the earliest deadline goes first, which meets all windows where that is possible at all. Equal
 //     deadlines are drawn by (seed, position): that much of the order is free, and shuffled.
 #pragma once

@@ -117,10 +117,10 @@ absl::Status Dataset::Filler::CheckIds(absl::Span<const int32_t> ids, int64_t po
   if (largest < vocab_size) return absl::OkStatus();
   const auto bad = std::find(ids.begin(), ids.end(), static_cast<int32_t>(largest));
   const auto document = std::upper_bound(documents.ends.begin(), documents.ends.end(), position + (bad - ids.begin()));
-  return absl::InvalidArgumentError(absl::StrCat(
-      "token file ", dataset_.file_->prefix(), ".bin: document ", documents.first + (document - documents.ends.begin()),
-      " holds token id ", *bad, ", but the model's vocabulary has ", vocab_size,
-      " entries: was it prepared with another tokenizer?"));
+  return absl::InvalidArgumentError(absl::StrCat("token file ", dataset_.file_->prefix(), ".bin: document ",
+                                                 documents.first + (document - documents.ends.begin()),
+                                                 " holds token id ", *bad, ", but the model's vocabulary has ",
+                                                 vocab_size, " entries: was it prepared with another tokenizer?"));
 }
 
 }  // namespace photon

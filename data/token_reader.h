@@ -48,7 +48,8 @@ class TokenReader {
     std::vector<int64_t> window_;
   };
   absl::Status ContradictsItself(int64_t document) const;
-  // Sequences from `first` on whose ids lie side by side up to byte `end`; fills sequence_ends_ with the byte after each.
+  // Sequences from `first` on whose ids lie side by side up to byte `end`; fills sequence_ends_ with the byte after
+  // each.
   absl::Status CheckSequences(int64_t first, int64_t end, int64_t document);
 
   const TokenFile& file_;

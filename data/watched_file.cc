@@ -57,7 +57,8 @@ absl::Status WatchedFile::Changed(const std::string& how) const {
 absl::Status WatchedFile::Read(int64_t offset, void* out, int64_t size) const {
   PHOTON_CHECK(offset >= 0 && offset <= size_ - size) << path_ << ": " << offset << " + " << size << " of " << size_;
   PHOTON_ASSIGN_OR_RETURN(const int64_t got, ReadAt(fd_, path_, offset, static_cast<char*>(out), size));
-  return got == size ? absl::OkStatus() : Changed(absl::StrCat("it had ", size_, " bytes, and ends before byte ", offset + size));
+  return got == size ? absl::OkStatus()
+                     : Changed(absl::StrCat("it had ", size_, " bytes, and ends before byte ", offset + size));
 }
 
 absl::Status WatchedFile::CheckUnchanged() const {

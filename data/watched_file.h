@@ -1,6 +1,6 @@
 // A file that is read while other programs may replace or change it: they can make a read fail, never end the process.
-// (A memory map would: touching a page beyond the new end of a truncated file is SIGBUS. It would be half a microsecond a
-// read faster, of the two that a sample takes: bench/data_loader.cc prints both.)
+// (A memory map would: touching a page beyond the new end of a truncated file is SIGBUS. It would be half a microsecond
+// a read faster, of the two that a sample takes: bench/data_loader.cc prints both.)
 #pragma once
 
 #include <cstdint>

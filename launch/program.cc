@@ -75,8 +75,8 @@ void Report(const std::string& command, const absl::Status& status, bool thrown 
   std::cerr << absl::StrCat(who, ": ", status.message(), "\n") << std::flush;
 }
 
-// What exceptions say, as a status. `thrown`: it was one, and so this rank's alone. The exit code that follows keeps the
-// rank out of MPI_Finalize, in which it would wait for the others and they for it: the launcher ends them.
+// What exceptions say, as a status. `thrown`: it was one, and so this rank's alone. The exit code that follows keeps
+// the rank out of MPI_Finalize, in which it would wait for the others and they for it: the launcher ends them.
 absl::Status RunGuarded(const Run& run, bool* thrown) {
   *thrown = true;
   try {

@@ -34,9 +34,9 @@ void ExpectExactShares(const Blend& blend, int64_t first, int64_t count) {
     ASSERT_EQ(place.rank, had[place.source]++) << "position " << n;
     for (int i = 0; i < blend.sources(); ++i) {
       const Wide lead = had[i] * sum - (n + 1) * Wide{blend.parts()[i]};  // times `sum`, exactly
-      ASSERT_TRUE(-sum < lead && lead < sum) << "source " << i << " after " << n + 1 << " samples of share "
-                                             << blend.share(i) << ": off by "
-                                             << static_cast<double>(lead) / static_cast<double>(sum);
+      ASSERT_TRUE(-sum < lead && lead < sum)
+          << "source " << i << " after " << n + 1 << " samples of share " << blend.share(i) << ": off by "
+          << static_cast<double>(lead) / static_cast<double>(sum);
     }
   }
 }

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
 #include <unistd.h>
 
 #include <chrono>
@@ -141,7 +140,8 @@ TEST_F(LoaderTest, AFileTruncatedBetweenCheckAndReadIsAnErrorToo) {
   ASSERT_EQ(truncate((folder_ / "y.bin").c_str(), 0), 0);
   const absl::Status status = dataset->Batch(0, 4, 0, 4).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(status.message(), HasSubstr("y.bin changed while it was read: it had 180000 bytes, and ends before byte"));
+  EXPECT_THAT(status.message(),
+              HasSubstr("y.bin changed while it was read: it had 180000 bytes, and ends before byte"));
 }
 
 }  // namespace

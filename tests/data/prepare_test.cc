@@ -3,13 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 
-#include <cmath>
-
 #include "data/open.h"
-#include "data/tokenizer.h"
 #include "data/token_reader.h"
+#include "data/tokenizer.h"
 #include "data/unigram.h"
 #include "tests/data/temporary.h"
 

@@ -73,7 +73,8 @@ TEST_F(TrainingDataTest, SamplesComeInTheirSharesAndEpochsHoldEachOnce) {
   for (int64_t step = 0; step < 100; ++step) {
     const auto batch = train->Batch(step, 5, 0, 5);
     ASSERT_TRUE(batch.ok()) << batch.status();
-    for (int64_t row = 0; row < 5; ++row) first_ids[batch->tokens[row * kLength] / 1000].push_back(batch->tokens[row * kLength]);
+    for (int64_t row = 0; row < 5; ++row)
+      first_ids[batch->tokens[row * kLength] / 1000].push_back(batch->tokens[row * kLength]);
     for (int s = 0; s < 3; ++s) {
       const double want = train->blend().share(s) * static_cast<double>(5 * (step + 1));
       ASSERT_LT(std::abs(static_cast<double>(first_ids[s].size()) - want), 1);
@@ -189,8 +190,7 @@ TEST_F(TrainingDataTest, HoldsOutDocumentsOfEverySource) {
 
 TEST_F(TrainingDataTest, ASourceAsGoodAsNeverSeenIsRefusedByName) {
   WriteSource("a", 0, 40), WriteSource("b", 1, 20);
-  EXPECT_THAT(Open(Blended({{"a", 1e7}, {"b", 1}})).status().message(),
-              AllOf(HasSubstr("source 1"), HasSubstr("/b")));
+  EXPECT_THAT(Open(Blended({{"a", 1e7}, {"b", 1}})).status().message(), AllOf(HasSubstr("source 1"), HasSubstr("/b")));
 }
 
 TEST_F(TrainingDataTest, AFileOfASourceThatChangesIsNamed) {

@@ -43,7 +43,8 @@ TEST(ChangedData, EndARunSavedAndAResumeIsRefusedUnlessMeant) {
 
 TEST(EarlyStopRun, EndsAndKeepsTheBestCheckpoint) {
   // A rate of 0 learns nothing: the first validation stays the best.
-  TrainFolder folder("steps: 100 valid_every: 2 valid_sequences: 4 early_stop { patience: 3 }", "every: 1 keep_last: 1");
+  TrainFolder folder("steps: 100 valid_every: 2 valid_sequences: 4 early_stop { patience: 3 }",
+                     "every: 1 keep_last: 1");
   TrainProcess run(folder, 2, "--set training.optimizer.peak_lr=0");
   EXPECT_EQ(run.Wait(), 0) << run.Log();
   EXPECT_THAT(run.Log(), HasSubstr("not better by 0 than that of step 2,"));
