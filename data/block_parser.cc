@@ -2,9 +2,11 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -37,6 +39,15 @@ std::optional<absl::string_view> FindString(object at, const std::vector<std::st
   std::string_view value;
   if (at.at_key(keys.back()).get_string().get(value) != simdjson::SUCCESS) return std::nullopt;
   return absl::string_view(value.data(), value.size());
+}
+
+// The same value with numbers that a double holds in place of integers of more than 64 bits, which are valid JSON but
+// not simdjson's; empty where it is no JSON. What lies deeper than simdjson goes is left out.
+std::string WithNarrowNumbers(absl::string_view line) {
+  constexpr int kDeepest = 1000;
+  const auto keep = [](int depth, nlohmann::json::parse_event_t, nlohmann::json&) { return depth < kDeepest; };
+  const auto json = nlohmann::json::parse(line.begin(), line.end(), keep, /*allow_exceptions=*/false);
+  return json.is_discarded() ? "" : json.dump();
 }
 
 TextHash HashOf(absl::string_view text) {
@@ -79,6 +90,9 @@ class BlockParser::Impl {
     if (line.find_first_not_of(" \t\r") == absl::string_view::npos) return absl::OkStatus();
     bool replaced = false;
     std::string mended;  // with its padding
+    const absl::Cleanup give_back = [&, size = line.size()] {
+      if (size > kKeptParserBytes) parser_ = std::make_unique<simdjson::dom::parser>();
+    };
     if (const size_t at = FirstInvalidUtf8(line); at != line.size()) {
       if (options_.on_error != OnError::kReplace) return Bad(line, NotUtf8(at));
       mended = ReplaceInvalidUtf8(line);
@@ -87,11 +101,21 @@ class BlockParser::Impl {
     }
     element root;
     simdjson::error_code error = ParseLine(line).get(root);
-    if (error == simdjson::STRING_ERROR && options_.on_error == OnError::kReplace) {
-      mended = ReplaceHalfSurrogatePairs(line);
-      line = Padded(&mended);
-      replaced = true;
-      error = ParseLine(line).get(root);
+    const bool text_or_number = error == simdjson::STRING_ERROR || error == simdjson::NUMBER_ERROR;
+    if (text_or_number && options_.on_error == OnError::kReplace) {
+      if (std::string whole = ReplaceHalfSurrogatePairs(line); absl::string_view(whole) != line) {
+        mended = std::move(whole);
+        line = Padded(&mended);
+        replaced = true;
+        error = ParseLine(line).get(root);
+      }
+    }
+    if (error == simdjson::NUMBER_ERROR) {
+      if (std::string narrow = WithNarrowNumbers(line); !narrow.empty()) {
+        mended = std::move(narrow);
+        line = Padded(&mended);
+        error = ParseLine(line).get(root);
+      }
     }
     if (error != simdjson::SUCCESS) {
       return Bad(line, absl::StrCat("not valid JSON (", simdjson::error_message(error), ")"));
@@ -104,7 +128,6 @@ class BlockParser::Impl {
     }
     if (replaced) Note(line, "bytes that are not UTF-8, or half surrogate pairs", /*replaced=*/true);
     AddDocument(*text, FindString(fields, source_key_).value_or(""));
-    if (line.size() > kKeptParserBytes) parser_ = std::make_unique<simdjson::dom::parser>();
     return absl::OkStatus();
   }
 

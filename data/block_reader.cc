@@ -82,17 +82,22 @@ absl::Status BlockReader::Fill() {
     }
     cut_ = whole_file_ && static_cast<int64_t>(pending_.size()) <= want ? pending_.size() : FindCut();
     if (cut_ > 0 || whole_file_) break;
-    if (want > options_.longest) {
-      const bool line = json_ || options_.cut_documents;
-      return absl::InvalidArgumentError(
-          absl::StrCat("input ", files_[at_.file].path, ", line ", at_.lines + 1, ": ", line ? "a line" : "a document",
-                       " of more than ", HumanBytes(options_.longest), ": ",
-                       line ? "is this a text file?" : "say with --document-separator what parts documents"));
-    }
+    if (want > options_.longest) return TooLong();
     want *= 2;
   }
   if (cut_ == 0) cut_ = pending_.size();
   return absl::OkStatus();
+}
+
+absl::Status BlockReader::TooLong() const {
+  const bool line = json_ || pending_.find('\n') == std::string::npos;
+  const char* what = line                     ? "a line"
+                     : options_.cut_documents ? "text that this tokenizer cannot read in parts, in a document"
+                                              : "a document";
+  return absl::InvalidArgumentError(
+      absl::StrCat("input ", files_[at_.file].path, ", line ", at_.lines + 1, ": ", what, " of more than ",
+                   HumanBytes(options_.longest), ": ",
+                   line ? "is this a text file?" : "say with --document-separator what parts documents"));
 }
 
 // The last place at which a block may end; 0 where there is none.

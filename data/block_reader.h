@@ -64,6 +64,7 @@ class BlockReader {
  private:
   absl::Status OpenFile();
   absl::Status Fill();  // reads until pending_ can be cut or the file ends
+  absl::Status TooLong() const;
   size_t FindCut() const;
   size_t CutBetweenDocuments() const;
   size_t CutInText() const;

@@ -38,18 +38,11 @@ void BlockEncoder::EncodeText(const TextPart& part, std::vector<int32_t>* ids) c
   absl::string_view text = part.text;
   bool first = part.begins;
   while (!text.empty()) {
-    const absl::string_view piece = text.substr(0, FindCut(text));
+    const absl::string_view piece = text.substr(0, tokenizer_->FindCut(text, kPartBytes));
     AppendIds(first ? tokenizer_->Encode(piece) : tokenizer_->EncodeRest(piece), ids);
     first = false;
     text.remove_prefix(piece.size());
   }
-}
-
-size_t BlockEncoder::FindCut(absl::string_view text) const {
-  if (!tokenizer_->can_cut()) return text.size();
-  size_t at = std::min(kPartBytes, text.size());
-  while (at < text.size() && !tokenizer_->MayCut(text, at)) ++at;
-  return at;
 }
 
 void SetCuts(std::shared_ptr<const Tokenizer> tokenizer, CorpusOptions* corpus) {

@@ -41,7 +41,6 @@ class BlockEncoder {
 
  private:
   void EncodeText(const TextPart& part, std::vector<int32_t>* ids) const;
-  size_t FindCut(absl::string_view text) const;  // the end of the piece to be encoded next
 
   std::shared_ptr<const Tokenizer> tokenizer_;
   BlockParser parser_;

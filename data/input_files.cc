@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
@@ -25,10 +27,22 @@ absl::StatusOr<InputFile> Inspect(const std::string& path) {
         absl::StrCat("input ", path, " is a folder: name the files in it, as in '", path, "/*.jsonl'"));
   }
   if (access(path.c_str(), R_OK) != 0) return FileError(errno, "input", path);
-  if (!S_ISREG(info.st_mode)) return InputFile{.path = path};
+  if (!S_ISREG(info.st_mode)) return InputFile{.path = path, .is_pipe = true};
   return InputFile{.path = path,
                    .bytes = info.st_size,
                    .modified_ns = int64_t{1'000'000'000} * info.st_mtim.tv_sec + info.st_mtim.tv_nsec};
+}
+
+// A text that is there twice would be learnt twice; more than once is nothing that anyone asks for by overlapping
+// patterns.
+absl::Status CheckTwice(const std::string& path, const std::string& name,
+                        std::map<std::pair<dev_t, ino_t>, std::string>& given_by) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) return FileError(errno, "input", path);
+  const auto [first, is_new] = given_by.insert({{info.st_dev, info.st_ino}, name});
+  if (is_new || !S_ISREG(info.st_mode)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("input ", path, " is there twice, by --input ", first->second,
+                                                 " and by ", name, ": give every file once"));
 }
 
 absl::StatusOr<std::vector<std::string>> Match(const std::string& pattern) {
@@ -49,6 +63,7 @@ absl::StatusOr<std::vector<std::string>> Match(const std::string& pattern) {
 absl::StatusOr<std::vector<InputFile>> FindInputFiles(const std::vector<std::string>& names) {
   if (names.empty()) return absl::InvalidArgumentError("no input files: give --input FILES");
   std::vector<InputFile> files;
+  std::map<std::pair<dev_t, ino_t>, std::string> given_by;
   for (const std::string& name : names) {
     std::vector<std::string> paths = {name};
     struct stat info;
@@ -58,6 +73,7 @@ absl::StatusOr<std::vector<InputFile>> FindInputFiles(const std::vector<std::str
     }
     for (const std::string& path : paths) {
       PHOTON_ASSIGN_OR_RETURN(InputFile file, Inspect(path));
+      PHOTON_RETURN_IF_ERROR(CheckTwice(path, name, given_by));
       files.push_back(std::move(file));
     }
   }

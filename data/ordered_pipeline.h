@@ -18,8 +18,9 @@
 namespace photon {
 
 // One thread calls `produce` until it gives nothing, `threads` threads call `work`, the calling thread `consume`, on
-// what was produced first first. So which results there are, and their order, depends on no timing. What was produced
-// and not yet consumed is at most `budget`, by `cost`, or a single item.
+// what was produced first first. So which results there are, and their order, depends on no timing. What is under way,
+// from `produce` until `consume` has returned, is at most `budget`, by `cost`, or a single item; and one item more,
+// which `produce` gave before there was room for it.
 //   produce()             -> absl::StatusOr<std::optional<In>>
 //   cost(const In&)       -> int64_t
 //   work(int thread, In)  -> Out
@@ -89,7 +90,7 @@ class OrderedPipeline {
         return;
       }
       auto item = std::make_unique<Item>(Item{cost(**in), *std::move(in), std::nullopt});
-      room_.wait(lock, [&] { return stopped_ || items_.empty() || in_flight_ + item->cost <= budget_; });
+      room_.wait(lock, [&] { return stopped_ || in_flight_ == 0 || in_flight_ + item->cost <= budget_; });
       if (stopped_) return;
       in_flight_ += item->cost;
       waiting_.push_back(item.get());
@@ -138,8 +139,8 @@ class OrderedPipeline {
   std::condition_variable room_, ready_, done_;
   std::deque<std::unique_ptr<Item>> items_;  // not yet consumed
   std::deque<Item*> waiting_;                // of these, the ones that no thread has taken
-  int64_t in_flight_ = 0;
-  std::optional<absl::Status> produced_;  // `produce` came to its end
+  int64_t in_flight_ = 0;                    // the cost of what waits, is worked on or being consumed
+  std::optional<absl::Status> produced_;     // `produce` came to its end
   bool stopped_ = false;
   std::exception_ptr failure_;
 };

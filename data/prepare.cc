@@ -9,17 +9,18 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/file.h"
 #include "core/folder.h"
 #include "core/human.h"
+#include "core/progress.h"
 #include "core/time.h"
 #include "data/encode_block.h"
 #include "data/ordered_pipeline.h"
 #include "data/prepare_output.h"
 #include "data/prepare_state.h"
-#include "core/progress.h"
 #include "data/publish_prepared.h"
 #include "data/tokenizer.h"
 #include "data/train_tokenizer.h"
@@ -28,6 +29,13 @@ namespace photon {
 namespace {
 
 constexpr int64_t kShownBadLines = 10;
+constexpr int64_t kJudgedFrom = 100'000;  // lines, the share of bad ones
+constexpr char kStartOver[] = "start over with --fresh";
+
+// The folder lacks something: no call can go on from there.
+absl::Status Broken(const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(status.message(), ": ", kStartOver));
+}
 
 CorpusOptions CorpusOf(const PrepareOptions& options) {
   return {.files = options.inputs,
@@ -48,7 +56,8 @@ int Threads(const PrepareOptions& options) {
 // One call of Prepare, with its folder.
 class Preparation {
  public:
-  explicit Preparation(const PrepareOptions& options) : options_(options), folder_(options.out + ".partial") {}
+  Preparation(const PrepareOptions& options, FileSystem& files)
+      : options_(options), files_(files), folder_(options.out + ".partial") {}
 
   absl::StatusOr<TokenFileInfo> Run() {
     PHOTON_ASSIGN_OR_RETURN(call_.inputs, FindInputFiles(options_.inputs));
@@ -64,19 +73,31 @@ class Preparation {
     // Held until the end: a second program with the same PREFIX is refused.
     PHOTON_ASSIGN_OR_RETURN(const OutputFile lock, OutputFile::Create(folder_ + "/lock"));
     const absl::Cleanup tidy = [this] {
-      if (!resumable_) RemoveTree(folder_).IgnoreError();
+      if (!resumable_) RemoveTree(folder_, files_).IgnoreError();
     };
     PHOTON_RETURN_IF_ERROR(FindState());
     const absl::Status done = Work();
     if (done.ok()) return info_;
-    return resumable_ ? absl::Status(done.code(), absl::StrCat(done.message(), Hint())) : done;
+    return absl::Status(done.code(), absl::StrCat(done.message(), Hint(done)));
   }
 
  private:
   std::string StatePath() const { return folder_ + "/state"; }
 
-  std::string Hint() const {
-    return absl::StrCat(". What was done so far is kept in ", folder_, ": the same call goes on from there");
+  // Of what use the folder is after a failure; nothing where that one says already that it is of none.
+  std::string Hint(const absl::Status& failure) const {
+    if (!resumable_ || absl::StrContains(failure.message(), kStartOver)) return "";
+    const auto is_pipe = [](const InputFile& input) { return input.is_pipe; };
+    if (!state_.complete && std::any_of(call_.inputs.begin(), call_.inputs.end(), is_pipe)) {
+      return absl::StrCat(". An input is a pipe, which cannot be read again: ", kStartOver);
+    }
+    const std::string kept = absl::StrCat(". What was done so far is kept in ", folder_, ": ");
+    if (absl::IsInvalidArgument(failure)) {
+      return absl::StrCat(kept, "a call that allows for this goes on from there; where an input is mended, ",
+                          kStartOver);
+    }
+    if (!absl::IsDataLoss(failure)) return absl::StrCat(kept, "the same call goes on from there");
+    return absl::StrCat(kept, "the same call goes on from there; where an input has to be mended, ", kStartOver);
   }
 
   void DescribeCall() {
@@ -113,14 +134,29 @@ class Preparation {
     PHOTON_RETURN_IF_ERROR(CheckSameCall(*state, call_));
     state_ = *std::move(state);
     state_.call = call_;
+    return CheckPipes();
+  }
+
+  // What was read of a pipe cannot be read again, nor can it be told whether it is the same one.
+  absl::Status CheckPipes() const {
+    for (size_t i = state_.position.file; !state_.complete && i < call_.inputs.size(); ++i) {
+      if (!call_.inputs[i].is_pipe) continue;
+      return absl::FailedPreconditionError(absl::StrCat(
+          "an unfinished call with the same --out stopped before the end of input ", call_.inputs[i].path,
+          ", which is a pipe and can be read only once: ", kStartOver, ", or write its text to a file first"));
+    }
     return absl::OkStatus();
   }
 
   absl::Status ClearFolder() {
     PHOTON_RETURN_IF_ERROR(RemoveFile(StatePath()));  // first: without it the rest is nothing
-    for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
-      if (entry.path().filename() != "lock.tmp") PHOTON_RETURN_IF_ERROR(RemoveTree(entry.path().string()));
+    std::error_code error;
+    std::vector<std::string> entries;
+    for (std::filesystem::directory_iterator at(folder_, error), end; !error && at != end; at.increment(error)) {
+      if (at->path().filename() != "lock.tmp") entries.push_back(at->path().string());
     }
+    if (error) return FileError(error.value(), "cannot read", folder_);
+    for (const std::string& entry : entries) PHOTON_RETURN_IF_ERROR(RemoveTree(entry));
     return absl::OkStatus();
   }
 
@@ -142,6 +178,13 @@ class Preparation {
       return absl::AlreadyExistsError(
           absl::StrCat("tokenizer ", path, " exists: leave out --train-tokenizer to use it, or name another file"));
     }
+    for (const InputFile& input : call_.inputs) {
+      if (!input.is_pipe) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("input ", input.path,
+                       " is a pipe, and --train-tokenizer reads the inputs twice: write its text "
+                       "to a file first, or give a tokenizer that exists"));
+    }
     PHOTON_ASSIGN_OR_RETURN(std::string bytes,
                             TrainTokenizer(CorpusOf(options_), options_.train_tokenizer, options_.progress));
     PHOTON_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::FromBytes(std::move(bytes), "trained here"));
@@ -160,7 +203,7 @@ class Preparation {
       tokenizer_ = *std::move(tokenizer);
       return absl::OkStatus();
     }
-    return absl::DataLossError(absl::StrCat("the tokenizer in ", folder_, " is gone: start over with --fresh"));
+    return absl::DataLossError(absl::StrCat("the tokenizer in ", folder_, " is gone: ", kStartOver));
   }
 
   absl::Status CheckTokenizer() const {
@@ -182,8 +225,14 @@ class Preparation {
   }
 
   absl::Status Tokenise() {
-    PHOTON_ASSIGN_OR_RETURN(PrepareOutput output, PrepareOutput::Open(folder_, tokenizer_, state_));
-    PHOTON_RETURN_IF_ERROR(TokeniseInto(output));
+    absl::StatusOr<PrepareOutput> output = PrepareOutput::Open(folder_, tokenizer_, state_);
+    if (absl::IsDataLoss(output.status())) return Broken(output.status());
+    PHOTON_RETURN_IF_ERROR(output.status());
+    PHOTON_RETURN_IF_ERROR(TokeniseInto(*output));
+    return Complete(*output);
+  }
+
+  absl::Status Complete(PrepareOutput& output) {
     PHOTON_RETURN_IF_ERROR(CheckResult(output));
     PHOTON_RETURN_IF_ERROR(MakeDurable(output));
     PHOTON_RETURN_IF_ERROR(output.Finish(options_.out));
@@ -223,6 +272,7 @@ class Preparation {
             [&](EncodedBlock block) -> absl::Status {
               PHOTON_RETURN_IF_ERROR(output.Add(block, call_.inputs[block.begin.file].path));
               ShowBadLines(block, progress);
+              if (output.lines() >= kJudgedFrom) PHOTON_RETURN_IF_ERROR(CheckSkipped(output));
               progress.Update(block.consumed, total);
               if (Now() - durable < options_.durable_seconds) return absl::OkStatus();
               const absl::Status saved = MakeDurable(output);
@@ -253,29 +303,35 @@ class Preparation {
                                                      call_.inputs.size() > 1 ? " and the others are" : " is", " empty",
                                                      skipped));
     }
+    return CheckSkipped(output);
+  }
+
+  absl::Status CheckSkipped(PrepareOutput& output) {
     if (output.skipped_share() <= options_.max_skipped) return absl::OkStatus();
     PHOTON_RETURN_IF_ERROR(MakeDurable(output));
     return absl::InvalidArgumentError(absl::StrFormat(
         "%.3g %% of the lines are bad, %d of them: look at %s/rejects.jsonl.tmp; --max-skipped allows for more",
-        100 * output.skipped_share(), info.skipped_lines, folder_));
+        100 * output.skipped_share(), output.skipped_lines(), folder_));
   }
 
   absl::Status Publish() {
     absl::StatusOr<std::optional<TokenFileInfo>> info = TokenFileInfo::Read(PartialPrefix(folder_, ""));
     if (info.ok() && !info->has_value()) info = TokenFileInfo::Read(options_.out);  // it has its name already
     if (!info.ok()) return info.status();
-    if (!info->has_value()) return absl::DataLossError(absl::StrCat(folder_, " lacks files: start over with --fresh"));
+    if (!info->has_value()) return absl::DataLossError(absl::StrCat(folder_, " lacks files: ", kStartOver));
     info_ = **std::move(info);
     if (options_.train_tokenizer > 0 && !options_.tokenizer.empty()) {
-      PHOTON_RETURN_IF_ERROR(WriteFile(options_.tokenizer, tokenizer_->bytes()));
+      PHOTON_RETURN_IF_ERROR(WriteFile(options_.tokenizer, tokenizer_->bytes(), files_));
     }
-    PHOTON_RETURN_IF_ERROR(PublishPrepared(folder_, options_.out, state_, TokenizerFileName(tokenizer_->bytes())));
+    PHOTON_RETURN_IF_ERROR(
+        PublishPrepared(folder_, options_.out, state_, TokenizerFileName(tokenizer_->bytes()), files_));
+    PHOTON_RETURN_IF_ERROR(RemoveFile(StatePath(), files_));
     resumable_ = false;
-    PHOTON_RETURN_IF_ERROR(RemoveFile(StatePath()));
-    return RemoveTree(folder_);
+    return RemoveTree(folder_, files_);
   }
 
   const PrepareOptions& options_;
+  FileSystem& files_;  // publishing goes through it
   const std::string folder_;
   PrepareCall call_;
   std::shared_ptr<const Tokenizer> tokenizer_;
@@ -287,9 +343,9 @@ class Preparation {
 
 }  // namespace
 
-absl::StatusOr<TokenFileInfo> Prepare(const PrepareOptions& options) {
+absl::StatusOr<TokenFileInfo> Prepare(const PrepareOptions& options, FileSystem& files) {
   if (options.out.empty()) return absl::InvalidArgumentError("no output: give --out PREFIX");
-  return Preparation(options).Run();
+  return Preparation(options, files).Run();
 }
 
 }  // namespace photon

@@ -18,7 +18,8 @@ constexpr size_t kMostSources = 10000;
 
 absl::Status TooManySources(size_t most, const std::string& source) {
   return absl::InvalidArgumentError(absl::StrCat("more than ", most, " different sources, the last \"", source,
-                                                 "\": is --source-key the name of a set, and not of a document?"));
+                                                 "\": is --source-key the name of a set, and not of a document? "
+                                                 "With another, start over with --fresh"));
 }
 
 // Lower case, digits, and single hyphens for the rest: "Pile-CC" is pile-cc, "Wikipedia (en)" wikipedia-en.
@@ -147,12 +148,16 @@ absl::StatusOr<PrepareOutput::File*> PrepareOutput::FileOf(const std::string& so
   return file;
 }
 
-// Two sources may have one slug. The later one gets a number.
+// Two sources may have one slug. The later one gets a number, as does one whose files would look like those of PREFIX
+// itself: PREFIX.tokenizer.json is the tokenizer.
 std::string PrepareOutput::FreeName(const std::string& source) const {
   const std::string slug = Slug(source);
   std::string name = slug;
-  const auto taken = [&](const auto& file) { return file->name == name; };
-  for (int i = 2; std::any_of(files_.begin(), files_.end(), taken); ++i) name = absl::StrCat(slug, "-", i);
+  const auto taken = [&] {
+    return name == "tokenizer" || name == "rejects" || name == "partial" ||
+           std::any_of(files_.begin(), files_.end(), [&](const auto& file) { return file->name == name; });
+  };
+  for (int i = 2; taken(); ++i) name = absl::StrCat(slug, "-", i);
   return name;
 }
 

@@ -37,6 +37,8 @@ class PrepareOutput {
 
   // Of all documents, as PREFIX.json tells.
   TokenFileInfo Info(const std::string& prefix) const;
+  int64_t lines() const { return state_.lines; }  // read
+  int64_t skipped_lines() const { return state_.skipped_lines; }
   double skipped_share() const;  // of all lines
 
  private:

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
 
@@ -21,7 +22,15 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PrepareCall, inputs, tokenizer, separator, te
 
 namespace {
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
+
+// What users and file systems name may hold any bytes; JSON may not.
+template <typename F>
+absl::Status ForEachName(PrepareCall& call, F&& f) {
+  for (InputFile& input : call.inputs) PHOTON_RETURN_IF_ERROR(f(input.path));
+  for (std::string* name : {&call.separator, &call.text_key, &call.source_key}) PHOTON_RETURN_IF_ERROR(f(*name));
+  return absl::OkStatus();
+}
 
 absl::Status Unreadable(const std::string& path, absl::string_view problem) {
   return absl::DataLossError(
@@ -69,8 +78,13 @@ std::string DifferentInput(const std::vector<InputFile>& before, const std::vect
 }  // namespace
 
 absl::Status SavePrepareState(const std::string& path, const PrepareState& state) {
+  PrepareCall call = state.call;
+  PHOTON_RETURN_IF_ERROR(ForEachName(call, [](std::string& name) {
+    name = absl::CEscape(name);
+    return absl::OkStatus();
+  }));
   nlohmann::json json = {{"version", kVersion},
-                         {"call", state.call},
+                         {"call", call},
                          {"complete", state.complete},
                          {"position", state.position},
                          {"consumed", state.consumed},
@@ -82,16 +96,19 @@ absl::Status SavePrepareState(const std::string& path, const PrepareState& state
                          {"skipped_lines", state.skipped_lines},
                          {"replaced_lines", state.replaced_lines},
                          {"outputs", nlohmann::json::array()}};
-  std::string counts;
   for (const PrepareState::Output& output : state.outputs) {
     json["outputs"].push_back({{"name", output.name},
                                {"position", output.position},
                                {"count", output.count},
                                {"unigrams", output.unigrams.size()}});
-    counts.append(reinterpret_cast<const char*>(output.unigrams.data()), output.unigrams.size() * sizeof(int64_t));
   }
-  return WriteFile(path,
-                   absl::StrCat(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), "\n", counts));
+  PHOTON_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Create(path));
+  PHOTON_RETURN_IF_ERROR(file.Write(json.dump() + "\n"));
+  for (const PrepareState::Output& output : state.outputs) {
+    const std::vector<int64_t>& counts = output.unigrams;
+    PHOTON_RETURN_IF_ERROR(file.Write({reinterpret_cast<const char*>(counts.data()), counts.size() * sizeof(int64_t)}));
+  }
+  return file.Publish();
 }
 
 absl::StatusOr<PrepareState> LoadPrepareState(const std::string& path) {
@@ -104,6 +121,12 @@ absl::StatusOr<PrepareState> LoadPrepareState(const std::string& path) {
     ++at;
     if (json.at("version") != kVersion) return Unreadable(path, "of another version of this program");
     json.at("call").get_to(state.call);
+    PHOTON_RETURN_IF_ERROR(ForEachName(state.call, [&](std::string& name) {
+      std::string raw;
+      if (!absl::CUnescape(name, &raw)) return Unreadable(path, "a damaged name");
+      name = std::move(raw);
+      return absl::OkStatus();
+    }));
     json.at("complete").get_to(state.complete);
     json.at("position").get_to(state.position);
     json.at("consumed").get_to(state.consumed);

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <utility>
 #include <vector>
 
@@ -17,22 +16,22 @@ namespace {
 bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
 // A file that is no longer there has its name already.
-absl::Status Rename(const std::string& from, const std::string& to) {
-  if (std::rename(from.c_str(), to.c_str()) == 0 || (errno == ENOENT && Exists(to))) return absl::OkStatus();
+absl::Status Rename(const std::string& from, const std::string& to, FileSystem& files) {
+  if (files.Rename(from.c_str(), to.c_str()) == 0 || (errno == ENOENT && Exists(to))) return absl::OkStatus();
   return FileError(errno, "cannot replace", to);
 }
 
 using Names = std::vector<std::pair<std::string, std::string>>;  // from, to
 
-absl::Status RenameAll(const Names& names) {
-  for (const auto& [from, to] : names) PHOTON_RETURN_IF_ERROR(Rename(from, to));
+absl::Status RenameAll(const Names& names, FileSystem& files) {
+  for (const auto& [from, to] : names) PHOTON_RETURN_IF_ERROR(Rename(from, to, files));
   return absl::OkStatus();
 }
 
 }  // namespace
 
 absl::Status PublishPrepared(const std::string& folder, const std::string& prefix, const PrepareState& state,
-                             const std::string& tokenizer_name) {
+                             const std::string& tokenizer_name, FileSystem& file_system) {
   Names files = {{PartialPrefix(folder, "") + ".json", prefix + ".json"},
                  {folder + "/tokenizer", prefix + "." + tokenizer_name}};
   Names indexes;
@@ -46,22 +45,23 @@ absl::Status PublishPrepared(const std::string& folder, const std::string& prefi
   if (state.skipped_lines + state.replaced_lines > 0) {
     files.push_back({folder + "/rejects.jsonl.tmp", rejects});
   } else {
-    PHOTON_RETURN_IF_ERROR(RemoveFile(rejects));
+    PHOTON_RETURN_IF_ERROR(RemoveFile(rejects, file_system));
   }
   for (const auto& [from, to] : indexes) {
-    if (Exists(from)) PHOTON_RETURN_IF_ERROR(RemoveFile(to));
+    if (Exists(from)) PHOTON_RETURN_IF_ERROR(RemoveFile(to, file_system));
   }
   if (state.call.split_by_source) {
-    PHOTON_RETURN_IF_ERROR(RemoveFile(prefix + ".idx"));
-    PHOTON_RETURN_IF_ERROR(RemoveFile(prefix + ".bin"));
+    PHOTON_RETURN_IF_ERROR(RemoveFile(prefix + ".idx", file_system));
+    PHOTON_RETURN_IF_ERROR(RemoveFile(prefix + ".bin", file_system));
   }
   for (const char* name : kTokenizerFileNames) {
-    if (name != tokenizer_name) PHOTON_RETURN_IF_ERROR(RemoveFile(prefix + "." + name));
+    if (name != tokenizer_name) PHOTON_RETURN_IF_ERROR(RemoveFile(prefix + "." + name, file_system));
   }
-  PHOTON_RETURN_IF_ERROR(RenameAll(files));
-  PHOTON_RETURN_IF_ERROR(SyncPath(ParentFolder(prefix)));  // an index may be on disk only when the rest is
-  PHOTON_RETURN_IF_ERROR(RenameAll(indexes));
-  return SyncPath(ParentFolder(prefix));
+  PHOTON_RETURN_IF_ERROR(SyncPath(ParentFolder(prefix), file_system));  // older indexes are gone for good, then:
+  PHOTON_RETURN_IF_ERROR(RenameAll(files, file_system));
+  PHOTON_RETURN_IF_ERROR(SyncPath(ParentFolder(prefix), file_system));  // an index may be on disk only when the rest is
+  PHOTON_RETURN_IF_ERROR(RenameAll(indexes, file_system));
+  return SyncPath(ParentFolder(prefix), file_system);
 }
 
 }  // namespace photon

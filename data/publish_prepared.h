@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "core/file_system.h"
 #include "core/status.h"
 #include "data/prepare_state.h"
 
@@ -12,6 +13,6 @@ namespace photon {
 // older ones go first: nothing reads a set that is half of one call and half of another. `tokenizer_name` as of
 // TokenizerFileName.
 absl::Status PublishPrepared(const std::string& folder, const std::string& prefix, const PrepareState& state,
-                             const std::string& tokenizer_name);
+                             const std::string& tokenizer_name, FileSystem& files = RealFileSystem());
 
 }  // namespace photon

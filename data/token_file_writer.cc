@@ -9,6 +9,9 @@
 namespace photon {
 namespace {
 
+// Small, because many writers are open at once where a corpus is split by source.
+constexpr size_t kIdsBuffer = 256 << 10, kIndexBuffer = 32 << 10;
+
 template <typename T>
 absl::Status WriteValue(OutputFile& file, T value) {
   char bytes[sizeof value];
@@ -52,6 +55,9 @@ absl::StatusOr<TokenFileWriter> TokenFileWriter::Make(const std::string& prefix,
                           open(prefix + ".idx.lengths", at.sequences * static_cast<int64_t>(sizeof(int32_t))));
   PHOTON_ASSIGN_OR_RETURN(OutputFile ends,
                           open(prefix + ".idx.documents", at.documents * static_cast<int64_t>(sizeof(int64_t))));
+  ids.SetBuffer(kIdsBuffer);
+  lengths.SetBuffer(kIndexBuffer);
+  ends.SetBuffer(kIndexBuffer);
   return TokenFileWriter(prefix, type, at, open, std::move(ids), std::move(lengths), std::move(ends));
 }
 
@@ -96,6 +102,7 @@ absl::Status TokenFileWriter::Sync() {
 absl::Status TokenFileWriter::Finish() {
   PHOTON_CHECK(at_.sequence_tokens == 0) << "a document is unfinished";
   PHOTON_ASSIGN_OR_RETURN(OutputFile index, open_(prefix_ + ".idx", 0));
+  index.SetBuffer(kIdsBuffer);
   PHOTON_RETURN_IF_ERROR(WriteIndex(index));
   PHOTON_RETURN_IF_ERROR(ids_.Sync());
   PHOTON_RETURN_IF_ERROR(index.Sync());

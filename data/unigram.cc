@@ -48,10 +48,4 @@ absl::Status AddScoredTokens(const Dataset& dataset, int64_t samples, UnigramCou
   return absl::OkStatus();
 }
 
-absl::StatusOr<double> UnigramEntropy(const Dataset& dataset, int64_t samples) {
-  UnigramCounts counts;
-  PHOTON_RETURN_IF_ERROR(AddScoredTokens(dataset, samples, &counts));
-  return counts.Entropy();
-}
-
 }  // namespace photon

@@ -29,7 +29,5 @@ class UnigramCounts {
 
 // Adds the scored tokens of the first `samples` samples (0: all), which are the tokens that the loss is a mean of.
 absl::Status AddScoredTokens(const Dataset& dataset, int64_t samples, UnigramCounts* counts);
-// Their entropy.
-absl::StatusOr<double> UnigramEntropy(const Dataset& dataset, int64_t samples = 0);
 
 }  // namespace photon

@@ -149,6 +149,25 @@ TEST_F(CorpusTest, KeysOfJson) {
   EXPECT_THAT(sources, ElementsAre("deep", "", "", ""));
 }
 
+TEST_F(CorpusTest, NumbersOfAnyLength) {
+  const std::string integer(40, '7');
+  EXPECT_THAT(Read("x.jsonl", absl::StrCat("{\"id\": ", integer, ", \"text\": \"one \\u00e9 \\\"\", \"n\": [-", integer,
+                                           "]}\n", "{\"text\": \"two\", \"id\": 18446744073709551616}\n",
+                                           "{\"text\": \"", integer, "\"}\n")),
+              ElementsAre("one é \"", "two", integer));
+  EXPECT_THAT(std::string(Failure("x.jsonl", absl::StrCat("{\"id\": ", integer, ", \"text\": \"one\"")).message()),
+              HasSubstr("not valid JSON"));
+  EXPECT_THAT(std::string(Failure("x.jsonl", absl::StrCat("{\"text\": ", integer, "}")).message()),
+              HasSubstr("with a string \"text\""));
+  options_.on_error = OnError::kReplace;
+  EXPECT_THAT(Read("x.jsonl", absl::StrCat("{\"id\": ", integer, ", \"text\": \"half \\ud83d\"}\n")),
+              ElementsAre("half \uFFFD"));
+  // Beyond the depth that simdjson refuses.
+  EXPECT_THAT(Read("x.jsonl", absl::StrCat("{\"text\": \"deep\", \"id\": ", integer,
+                                           ", \"d\": ", std::string(200000, '['), std::string(200000, ']'), "}")),
+              ElementsAre("deep"));
+}
+
 // Every kind of bad line; what is left of a file under each policy.
 TEST_F(CorpusTest, BadLines) {
   const std::string good = "{\"text\": \"good\"}\n";
@@ -282,6 +301,11 @@ TEST_F(CorpusTest, WhatIsTooLongIsRefused) {
   EXPECT_THAT(lines.Next(&block).status().message(), HasSubstr("x.txt, line 2: a line of more than 1.0 kB"));
   BlockReader documents(files, {.separator = "%", .cut_documents = false, .block_bytes = 100, .longest = 1000});
   EXPECT_THAT(documents.Next(&block).status().message(), HasSubstr("--document-separator"));
+  const auto never = [](absl::string_view, size_t) { return false; };
+  BlockReader uncut(files, {.separator = "", .cut_allowed = never, .block_bytes = 100, .longest = 1000});
+  EXPECT_THAT(
+      uncut.Next(&block).status().message(),
+      AllOf(HasSubstr("line 1: text that this tokenizer cannot read in parts"), HasSubstr("--document-separator")));
   BlockReader enough(files, {.separator = "", .block_bytes = 100, .longest = 10000});
   EXPECT_TRUE(*enough.Next(&block));
 }

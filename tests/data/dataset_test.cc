@@ -247,11 +247,13 @@ TEST(Dataset, ASequenceLengthThatAlignDoesNotDivideIsRefused) {
   EXPECT_THAT(Dataset::Create(file, {0, 1}, Options(10, 4)).status().message(), HasSubstr("data.align"));
 }
 
-TEST(UnigramEntropy, CountsScoredTokensOnly) {
+TEST(AddScoredTokens, CountsNoOthers) {
   TemporaryFolder folder;
   // Scored: 5 5 6 6 | 5 6: a fair coin.
   const auto dataset = Make(WriteDocuments(folder / "x", {{1, 5, 5, 6, 6}, {1, 5, 6}}), Options(8, 1));
-  EXPECT_NEAR(*UnigramEntropy(*dataset), std::log(2.0), 1e-15);
+  UnigramCounts counts;
+  ASSERT_TRUE(AddScoredTokens(*dataset, 0, &counts).ok());
+  EXPECT_NEAR(counts.Entropy(), std::log(2.0), 1e-15);
 }
 
 }  // namespace

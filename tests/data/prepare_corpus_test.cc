@@ -2,9 +2,11 @@
 // disks.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <random>
 #include <thread>
@@ -166,12 +168,27 @@ TEST_F(PrepareCorpusTest, ATokenFileForEachSource) {
   EXPECT_EQ(bytes, info->text_bytes);
 }
 
+// PREFIX.tokenizer.json and PREFIX.tokenizer.model are not to be had by a source.
+TEST_F(PrepareCorpusTest, SourcesDoNotTakeTheNamesOfOtherFiles) {
+  options_.split_by_source = true;
+  options_.inputs = {
+      folder_.Write("i.jsonl", Line("one", "Tokenizer") + Line("two", "partial") + Line("three", "Rejects"))};
+  const auto info = Prepare(options_);
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_THAT(Documents(folder_ / "x.tokenizer-2"), ElementsAre("one"));
+  EXPECT_THAT(Documents(folder_ / "x.partial-2"), ElementsAre("two"));
+  EXPECT_THAT(Documents(folder_ / "x.rejects-2"), ElementsAre("three"));
+  EXPECT_EQ(folder_.Read("x.tokenizer.model"), tokenizer_->bytes());
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "x.tokenizer.json"));
+}
+
 TEST_F(PrepareCorpusTest, NamesOfDocumentsAreNoSources) {
   options_.split_by_source = true;
   std::string text;
   for (int i = 0; i < 201; ++i) text += Line("x", absl::StrCat("url", i));
   options_.inputs = {folder_.Write("i.jsonl", text)};
-  EXPECT_THAT(Failure().message(), AllOf(HasSubstr("more than 200 different sources"), HasSubstr("--source-key")));
+  EXPECT_THAT(Failure().message(),
+              AllOf(HasSubstr("more than 200 different sources"), HasSubstr("--source-key"), HasSubstr("--fresh")));
 }
 
 TEST_F(PrepareCorpusTest, OfDuplicatesTheFirstStays) {
@@ -222,6 +239,62 @@ TEST_F(PrepareCorpusTest, MoreBadLinesThanAllowedKeepTheWork) {
   EXPECT_THAT(Documents(options_.out), ElementsAre("one", "two", "three"));
 }
 
+TEST_F(PrepareCorpusTest, TooManyBadLinesEndALongCallEarly) {
+  std::string text;
+  for (int i = 0; i < 100'000; ++i) text += i % 2 == 0 ? "{]\n" : "{\"text\":\"a\"}\n";
+  // The archive after it is damaged, which a call that reads on would tell of.
+  options_.inputs = {folder_.Write("a.jsonl", text), folder_.Write("b.jsonl.gz", Gzip(Line("b")).substr(0, 9))};
+  options_.on_error = OnError::kSkip;
+  options_.max_skipped = 0.4;
+  const absl::Status status = Failure();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("50 % of the lines are bad, 50000"), HasSubstr("--max-skipped"),
+                                      HasSubstr("a call that allows for this goes on from there")));
+  options_.max_skipped = 0.6;
+  EXPECT_EQ(Failure().code(), absl::StatusCode::kDataLoss) << "goes on, to the damage";
+}
+
+TEST_F(PrepareCorpusTest, APipeIsReadOnce) {
+  const std::string pipe = folder_ / "pipe.jsonl";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const auto feed = [&](const std::string& text) {
+    return std::jthread([&pipe, text] { std::ofstream(pipe, std::ios::binary) << text; });
+  };
+  options_.inputs = {pipe, folder_.Write("b.jsonl", Line("two"))};
+  {
+    const auto writer = feed(Line("one"));
+    ASSERT_TRUE(Prepare(options_).ok());
+  }
+  EXPECT_THAT(Documents(options_.out), ElementsAre("one", "two"));
+
+  options_.durable_seconds = 0;
+  std::string text;
+  while (text.size() < 1 << 20) text += Line("one");
+  {
+    const auto writer = feed(text + "{]\n");
+    const absl::Status failure = Failure();
+    EXPECT_EQ(failure.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(failure.message(), AllOf(HasSubstr("line "), HasSubstr("start over with --fresh")));
+  }
+  ASSERT_TRUE(std::filesystem::exists(folder_ / "x.partial/state"));
+  const absl::Status status = Failure();  // opens no pipe: nobody writes to it
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("pipe.jsonl, which is a pipe"), HasSubstr("--fresh")));
+  options_.fresh = true;
+  options_.train_tokenizer = 300;
+  options_.tokenizer = "";
+  EXPECT_THAT(Failure().message(), AllOf(HasSubstr("pipe.jsonl is a pipe"), HasSubstr("reads the inputs twice")));
+}
+
+TEST_F(PrepareCorpusTest, AFileGivenTwiceIsRefused) {
+  folder_.Write("a.jsonl", Line("one"));
+  options_.inputs = {folder_ / "*.jsonl", folder_ / "./a.jsonl"};
+  const absl::Status status = Failure();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(),
+              AllOf(HasSubstr("by --input " + folder_ / "*.jsonl"), HasSubstr("and by " + folder_ / "./a.jsonl")));
+}
+
 TEST_F(PrepareCorpusTest, AnyNumberOfThreadsGivesTheSame) {
   WriteCorpus();
   ASSERT_TRUE(Prepare(options_).ok());
@@ -238,17 +311,18 @@ TEST_F(PrepareCorpusTest, AnyNumberOfThreadsGivesTheSame) {
 }
 
 TEST_F(PrepareCorpusTest, ManyTinyDocumentsAndOneHugeLine) {
+  constexpr int kTiny = 60000;  // three blocks and more; the line is six long
   std::string tiny, huge = "{\"text\": \"";
-  for (int i = 0; i < 200000; ++i) tiny += "{\"text\":\"a\"}\n";
-  while (huge.size() < 5 << 20) huge += "the lazy dog jumps over the fox\\n";
+  for (int i = 0; i < kTiny; ++i) tiny += "{\"text\":\"a\"}\n";
+  while (huge.size() < 3 << 19) huge += "the lazy dog jumps over the fox\\n";
   huge += "\"}";
   options_.inputs = {folder_.Write("tiny.jsonl", tiny), folder_.Write("huge.jsonl", huge)};
   const auto info = Prepare(options_);
   ASSERT_TRUE(info.ok()) << info.status();
-  EXPECT_EQ(info->documents, 200001);
+  EXPECT_EQ(info->documents, kTiny + 1);
   const auto file = *TokenFile::Open(options_.out);
-  std::vector<int32_t> ids(file->tokens() - *file->DocumentBegin(200000));
-  ASSERT_TRUE(TokenReader(*file).Read(*file->DocumentBegin(200000), absl::MakeSpan(ids)).ok());
+  std::vector<int32_t> ids(file->tokens() - *file->DocumentBegin(kTiny));
+  ASSERT_TRUE(TokenReader(*file).Read(*file->DocumentBegin(kTiny), absl::MakeSpan(ids)).ok());
   std::string text;
   while (text.size() < huge.size()) text += "the lazy dog jumps over the fox\n";
   EXPECT_TRUE(absl::StartsWith(text, tokenizer_->Decode(ids)));
@@ -257,7 +331,7 @@ TEST_F(PrepareCorpusTest, ManyTinyDocumentsAndOneHugeLine) {
 
 // SIGKILL at any moment, again and again, until a call comes to its end: the result is that of an undisturbed call.
 TEST_F(PrepareCorpusTest, KilledCallsGoOn) {
-  WriteCorpus();
+  WriteCorpus(500);
   options_.threads = 2;
   options_.durable_seconds = 0;
   const auto start = std::chrono::steady_clock::now();
@@ -268,12 +342,13 @@ TEST_F(PrepareCorpusTest, KilledCallsGoOn) {
   int kills = 0, resumed = 0;
   for (int run = 0; run < 6; ++run) {
     RemoveOutputs();
-    for (bool done = false; !done;) {
+    int attempts = 0;
+    for (bool done = false; !done; ++attempts) {
       if (std::filesystem::exists(folder_ / "x.partial/state")) ++resumed;
       const pid_t child = fork();
       if (child == 0) _exit(Prepare(options_).ok() ? 0 : 1);
-      // Now and then beyond the end, so that each run does end.
-      const double wait = seconds * 0.5 * static_cast<double>(random() % 1000) / 1000;
+      // Longer from one to the next, so that each run does end.
+      const double wait = seconds * (0.4 + 0.05 * attempts) * static_cast<double>(random() % 1000) / 1000;
       int state = 0;
       for (const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(wait);
            std::chrono::steady_clock::now() < until;) {
@@ -302,7 +377,7 @@ TEST_F(PrepareCorpusTest, AFullDiskKeepsTheWork) {
   size_t largest = 0;
   for (const auto& [name, bytes] : undisturbed) largest = std::max(largest, bytes.size());
   int kept = 0;
-  for (size_t limit = 1000; limit < largest; limit = limit * 8 / 5) {
+  for (size_t limit = 1000; limit < largest; limit *= 2) {
     RemoveOutputs();
     const int code = InChild([&] {
       testing::LimitFileSize(limit);
@@ -368,6 +443,39 @@ TEST_F(ResumeTest, OtherCallsAreRefusedAndFreshStartsOver) {
   options_.fresh = true;
   ASSERT_TRUE(Prepare(options_).ok());
   EXPECT_THAT(Documents(options_.out), ElementsAre("one", "two", "three"));
+}
+
+TEST_F(ResumeTest, NamesAndSeparatorsMayHoldAnyBytes) {
+  options_.inputs = {folder_.Write("\xE9\xFF.txt", "one\n\xE9\ntwo\n"),
+                     folder_.Write("b.jsonl.gz", good_.substr(0, 9))};
+  options_.document_separator = "\xE9";
+  options_.on_error = OnError::kReplace;
+  options_.fresh = true;
+  EXPECT_EQ(Failure().code(), absl::StatusCode::kDataLoss);
+  options_.fresh = false;
+  const absl::Status again = Failure();
+  EXPECT_EQ(again.code(), absl::StatusCode::kDataLoss) << "goes on, to the same damage; not: " << again;
+}
+
+// No call can go on from these: the message must not say that one can.
+TEST_F(ResumeTest, HintsAreTrue) {
+  const auto expect_start_over = [&](const std::string& what) {
+    EXPECT_THAT(Failure().message(),
+                AllOf(HasSubstr(what), HasSubstr("start over with --fresh"), ::testing::Not(HasSubstr("goes on"))));
+  };
+  const std::string tokens = folder_.Read("x.partial/tokens.bin.tmp");
+  folder_.Write("x.partial/tokens.bin.tmp", "");
+  expect_start_over("tokens.bin.tmp holds 0 bytes");
+  folder_.Write("x.partial/tokens.bin.tmp", tokens);
+  std::filesystem::remove(folder_ / "x.partial/tokenizer");
+  EXPECT_EQ(Failure().code(), absl::StatusCode::kDataLoss) << "the tokenizer given is the same";
+
+  options_.split_by_source = options_.fresh = true;
+  std::string text;
+  for (int i = 0; i < 20000; ++i) text += Line(std::string(200, 'x'), "one");
+  for (int i = 0; i < 201; ++i) text += Line("x", absl::StrCat("url", i));
+  options_.inputs = {folder_.Write("i.jsonl", text)};
+  expect_start_over("more than 200 different sources");
 }
 
 TEST_F(ResumeTest, BadLinesMayBeTreatedOtherwiseAsLongAsThereWereNone) {
