@@ -17,6 +17,7 @@
 #include "tests/launch/model_checkpoint.h"
 #include "tests/launch/process.h"
 #include "tests/support/models.h"
+#include "tests/support/peers_python.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/tensors.h"
 
@@ -75,16 +76,11 @@ else:
 json.dump(result, open(sys.argv[-1], "w"))
 )";
 
-std::string Python() {
-  const char* chosen = std::getenv("PHOTON_PEERS_PYTHON");
-  return chosen != nullptr ? chosen : "python3";
-}
-
 class LlamaCpp : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (std::system((Python() + " -c 'import llama_cpp' >/dev/null 2>&1").c_str()) != 0) {
-      GTEST_SKIP() << "no llama_cpp in " << Python() << " (pip install llama-cpp-python; PHOTON_PEERS_PYTHON)";
+    if (!PeersPythonHas("llama_cpp")) {
+      GTEST_SKIP() << "no llama_cpp in " << PeersPython() << " (pip install llama-cpp-python; PHOTON_PEERS_PYTHON)";
     }
     std::ofstream(folder_ / "script.py") << kScript;
   }
@@ -100,7 +96,7 @@ class LlamaCpp : public ::testing::Test {
 
   nlohmann::json Run(const std::string& command, const nlohmann::json& given, const std::string& more = "") {
     std::ofstream(folder_ / "given.json") << given.dump();
-    const std::string line = absl::StrCat(Python(), " ", folder_ / "script.py", " ", command, " ", gguf(), " ",
+    const std::string line = absl::StrCat(PeersPython(), " ", folder_ / "script.py", " ", command, " ", gguf(), " ",
                                           folder_ / "given.json", " ", more, " ", folder_ / "result.json");
     EXPECT_EQ(std::system(line.c_str()), 0) << line;
     std::ifstream in(folder_ / "result.json");
