@@ -57,6 +57,16 @@ RunConfig ImportedConfig(const ModelConfig& model) {
   return config;
 }
 
+// A model's shape may be replaced; any other JSON of that name belongs to something else, such as a set of token files.
+absl::Status CheckReplaceable(const std::string& json) {
+  const absl::StatusOr<std::string> text = ReadFile(json);
+  if (absl::IsNotFound(text.status())) return absl::OkStatus();
+  if (!text.ok()) return text.status();
+  if (ModelConfigFromJson(*text, json).ok()) return absl::OkStatus();
+  return absl::AlreadyExistsError(absl::StrCat(
+      json, " exists and does not describe a model's shape, for which this name is needed: choose another --out"));
+}
+
 absl::Status AttachTokenizer(const std::string& tokenizer, CheckpointContents& contents) {
   if (tokenizer.empty()) return absl::OkStatus();
   PHOTON_ASSIGN_OR_RETURN(contents.tokenizer_bytes, ReadFile(tokenizer));
@@ -72,6 +82,7 @@ std::string ModelJsonPath(const std::string& safetensors) {
 
 absl::Status ExportSafetensors(const std::string& checkpoint_dir, const std::string& out, bool progress) {
   PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, CheckpointReader::Open(checkpoint_dir));
+  PHOTON_RETURN_IF_ERROR(CheckReplaceable(ModelJsonPath(out)));
   PHOTON_RETURN_IF_ERROR(reader.Verify(*SelfCommunicator(), kModelSection));
   std::vector<NamedShape> tensors;
   for (const ManifestTensor& tensor : reader.manifest().tensors()) {

@@ -125,7 +125,10 @@ const ManifestTensor* CheckpointReader::Find(absl::string_view name) const {
 
 absl::StatusOr<std::string> CheckpointReader::ReadTokenizer() const {
   if (!manifest_.has_tokenizer()) {
-    return absl::NotFoundError(absl::StrCat(dir_, " carries no tokenizer: use token ids, or import one with it"));
+    return absl::NotFoundError(
+        absl::StrCat(dir_,
+                     " carries no tokenizer: use token ids, or give it one: `photon checkpoint export`, then "
+                     "`photon checkpoint import --tokenizer FILE`"));
   }
   const std::string path = absl::StrCat(dir_, "/", manifest_.tokenizer());
   const absl::StatusOr<std::string> bytes = ReadFile(path);

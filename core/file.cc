@@ -35,15 +35,37 @@ bool LockTemporary(int fd, const std::string& temporary) {
   return fstat(fd, &opened) == 0 && stat(temporary.c_str(), &named) == 0 && opened.st_ino == named.st_ino;
 }
 
-}  // namespace
-
-absl::Status FileError(int error, absl::string_view what, absl::string_view path) {
-  const std::string message = absl::StrCat(what, " ", path, ": ", std::strerror(error));
+// What the user can do, "; do this", where that is known.
+std::string Remedy(int error, bool writes, const std::string& path) {
   switch (error) {
     case ENOSPC:
     case EDQUOT:
     case EFBIG:
-      return absl::ResourceExhaustedError(absl::StrCat(message, "; free some space there"));
+      return "; free some space there";
+    case ENOENT:
+      return writes ? absl::StrCat("; make the folder first: mkdir -p ", ParentFolder(path)) : "";
+    case EACCES:
+    case EPERM:
+      return writes ? absl::StrCat("; choose another place, or get the right to write in ", ParentFolder(path))
+                    : "; get the right to read it (chmod, chown)";
+    case EROFS:
+      return "; that file system is read-only: choose another place";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+absl::Status FileError(int error, absl::string_view what, absl::string_view path) {
+  const bool writes = what == "cannot write";
+  const std::string message =
+      absl::StrCat(what, " ", path, ": ", std::strerror(error), Remedy(error, writes, std::string(path)));
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      return absl::ResourceExhaustedError(message);
     case EACCES:
     case EPERM:
     case EROFS:

@@ -11,8 +11,8 @@
 
 namespace photon {
 
-// "WHAT PATH: No space left on device", `what` being "cannot write" or, of input, what it is: "tokenizer". The code is
-// kResourceExhausted where a disk, quota or size limit is full (with the remedy), kPermissionDenied, kNotFound,
+// "WHAT PATH: No space left on device; REMEDY", `what` being "cannot write" or, of input, what it is: "tokenizer". The
+// code is kResourceExhausted where a disk, quota or size limit is full, kPermissionDenied, kNotFound,
 // kInvalidArgument where PATH can be no such file (a folder, say), and kDataLoss for the rest
 // (EIO, EMFILE, ..): trouble of this machine, never a bug (kInternal) nor another rank's or a network's (kUnavailable).
 absl::Status FileError(int error, absl::string_view what, absl::string_view path);

@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "core/status.h"
 #include "inference/stop_text.h"
-#include "inference/vocabulary.h"
 
 namespace photon {
 namespace {
@@ -13,6 +12,12 @@ namespace {
 absl::Status AtLeast(absl::string_view option, int64_t value, int64_t least) {
   if (value >= least) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(option, " is ", value, ": give ", least, " or more"));
+}
+
+absl::Status CheckId(absl::string_view option, int32_t id, int64_t vocabulary) {
+  if (id >= 0 && id < vocabulary) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(option, ": the model has no token id ", id, ": its vocabulary of ",
+                                                 vocabulary, " has ids 0 to ", vocabulary - 1));
 }
 
 // Something must be left to choose.
@@ -75,10 +80,12 @@ absl::Status ValidateOptions(const GenerateOptions& options) {
 absl::Status ValidateOptions(const GenerateOptions& options, const ModelConfig& config) {
   PHOTON_RETURN_IF_ERROR(ValidateOptions(options));
   PHOTON_RETURN_IF_ERROR(CheckMode(config, options.mode));
-  PHOTON_RETURN_IF_ERROR(CheckTokenIds(options.stop.tokens, config.vocab_size(), "stop-token"));
-  std::vector<int32_t> biased;
-  for (const LogitBias& bias : options.sampling.logit_bias) biased.push_back(bias.token);
-  PHOTON_RETURN_IF_ERROR(CheckTokenIds(biased, config.vocab_size(), "logit-bias"));
+  for (const int32_t token : options.stop.tokens) {
+    PHOTON_RETURN_IF_ERROR(CheckId("stop-token", token, config.vocab_size()));
+  }
+  for (const LogitBias& bias : options.sampling.logit_bias) {
+    PHOTON_RETURN_IF_ERROR(CheckId("logit-bias", bias.token, config.vocab_size()));
+  }
   return CheckBans(options, config.vocab_size());
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "data/utf8.h"
 #include "inference/generate.h"
 #include "inference/loaded_model.h"
 #include "inference/vocabulary.h"
@@ -29,7 +30,16 @@ absl::Status RequireTokenizer(const LoadedModel& loaded, const GenerateArguments
   if (!arguments.has_prompt && arguments.output != "text") return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("the checkpoint ", arguments.checkpoint,
-                   " carries no tokenizer: use --prompt-tokens with --output tokens or json"));
+                   " carries no tokenizer: use --prompt-tokens with --output tokens or json, or give it one with "
+                   "`photon checkpoint export`, then `import --tokenizer FILE`"));
+}
+
+absl::Status CheckUtf8(const std::string& prompt) {
+  const size_t bad = FirstInvalidUtf8(prompt);
+  if (bad == prompt.size()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--prompt: byte ", bad + 1,
+                                                 " is not UTF-8; where the text is of another encoding, convert it: "
+                                                 "iconv -f latin1 -t utf-8"));
 }
 
 absl::Status PrintTokens(const LoadedModel& loaded, absl::Span<const int32_t> prompt, const GenerateOptions& options) {
@@ -79,6 +89,7 @@ absl::Status RunGenerate(const GenerateArguments& arguments) {
   if (options.log_probabilities >= 0 && arguments.output != "json") {
     return absl::InvalidArgumentError("--logprobs needs --output json: text and tokens have no place for them");
   }
+  PHOTON_RETURN_IF_ERROR(CheckUtf8(arguments.prompt));
   std::vector<int32_t> prompt;
   if (!arguments.has_prompt) {
     PHOTON_ASSIGN_OR_RETURN(prompt, ReadTokenJson(arguments.prompt_tokens));

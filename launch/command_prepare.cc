@@ -1,8 +1,8 @@
 // photon prepare
 #include <algorithm>
 #include <iostream>
-#include <map>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -78,13 +78,15 @@ void AddWhatToRead(CLI::App& command, PrepareOptions& options) {
   command
       .add_option("--source-key", options.source_key, "JSON lines: the key of the name of the set a document is from")
       ->capture_default_str();
-  const std::map<std::string, OnError> kinds = {
-      {"fail", OnError::kFail}, {"skip", OnError::kSkip}, {"replace", OnError::kReplace}};
   command
-      .add_option("--on-error", options.on_error,
-                  "A line that is no UTF-8, no JSON or has no text: fail, skip it, or replace what is no UTF-8 by "
-                  "U+FFFD and skip what is broken otherwise")
-      ->transform(CLI::CheckedTransformer(kinds))
+      .add_option_function<std::string>(
+          "--on-error",
+          [&options](const std::string& name) {
+            options.on_error = name == "skip" ? OnError::kSkip : name == "replace" ? OnError::kReplace : OnError::kFail;
+          },
+          "A line that is no UTF-8, no JSON or has no text: fail, skip it, or replace what is no UTF-8 by "
+          "U+FFFD and skip what is broken otherwise")
+      ->check(CLI::IsMember({"fail", "skip", "replace"}))
       ->default_str("fail");
   command.add_option("--max-skipped", options.max_skipped, "Fail where more than this share of the lines is skipped")
       ->check(CLI::Range(0.0, 1.0))

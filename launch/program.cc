@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "configs/nearest.h"
 #include "core/allocator.h"
 #include "launch/commands.h"
@@ -52,8 +53,20 @@ const CLI::App& Innermost(const CLI::App& app) {
   return chosen.empty() ? app : Innermost(*chosen.front());
 }
 
+// For an option whose value is none of its type.
+std::string ExplainConversion(const CLI::App& app, const CLI::ParseError& error) {
+  for (const CLI::Option* option : Innermost(app).get_options()) {
+    if (!absl::StrContains(error.what(), absl::StrCat(" ", option->get_name(), " = "))) continue;
+    const bool fraction = absl::StrContains(option->get_type_name(), "FLOAT");
+    return absl::StrCat(option->get_name(), ": \"", absl::StrJoin(option->results(), " "), "\" is not ",
+                        fraction ? "a number" : "an integer that fits");
+  }
+  return error.what();
+}
+
 // CLI11's own words, and for an option that doesn't exist the nearest one that does.
 std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
+  if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) return ExplainConversion(app, error);
   if (dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr) return error.what();
   const std::vector<std::string> extras = app.remaining(/*recurse=*/true);
   if (extras.empty() || !absl::StartsWith(extras.front(), "--")) return error.what();

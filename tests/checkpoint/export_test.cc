@@ -17,6 +17,7 @@ namespace photon {
 namespace {
 
 using namespace photon::testing;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -83,6 +84,20 @@ TEST_P(Exported, ComesBackTheSame) {
   ExpectRegion(*reader, {"model", "lm_head.weight", Shape{13, 24}}, Region{{0, 0}, Shape{13, 24}});
   ExpectRegion(*reader, {"model", "norm.weight", Shape{24}}, Region{{0}, Shape{24}});
   EXPECT_EQ(ImportSafetensors(file, folder / "to", "", Expected).code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_P(Exported, ReplacesAModelsShapeAndNoOtherJson) {
+  TemporaryFolder folder;
+  WriteModel(folder / "from", model());
+  const std::string file = folder / "F.safetensors", other = "{\"tokens\": 5, \"documents\": 1}";
+  Spill(folder / "F.json", other);
+  const absl::Status status = ExportSafetensors(folder / "from", file);
+  EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr("F.json exists"), HasSubstr("choose another --out")));
+  EXPECT_EQ(Slurp(folder / "F.json"), other);
+  EXPECT_FALSE(std::filesystem::exists(file));
+  std::filesystem::remove(folder / "F.json");
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(ExportSafetensors(folder / "from", file).ok()) << "once more over its own";
 }
 
 TEST_P(Exported, ImportWantsExactlyTheModelsTensors) {

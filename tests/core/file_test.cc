@@ -37,6 +37,11 @@ TEST(FileError, CodesSayWhatToDo) {
   EXPECT_EQ(FileError(ENOENT, "tokenizer", "t.model").message(), "tokenizer t.model: No such file or directory");
   EXPECT_EQ(FileError(ENOSPC, "cannot write", "/x/y").message(),
             "cannot write /x/y: No space left on device; free some space there");
+  EXPECT_EQ(FileError(ENOENT, "cannot write", "x/y/z").message(),
+            "cannot write x/y/z: No such file or directory; make the folder first: mkdir -p x/y");
+  EXPECT_THAT(FileError(EACCES, "cannot write", "x/y").message(), HasSubstr("choose another place, or get the right"));
+  EXPECT_THAT(FileError(EACCES, "tokenizer", "x/y").message(), HasSubstr("get the right to read it"));
+  EXPECT_THAT(FileError(EROFS, "cannot write", "x/y").message(), HasSubstr("read-only: choose another place"));
 }
 
 TEST(ReadFile, GivesAllBytes) {

@@ -138,7 +138,8 @@ TEST_F(ModelCommands, GenerateRefusesBadInput) {
   const std::pair<std::string, const char*> cases[] = {
       {base, "[--prompt,--prompt-tokens] is required"},
       {base + ids + "--prompt x", "2 were given"},
-      {base + "--prompt hello", "carries no tokenizer"},
+      {base + "--prompt hello", "import --tokenizer FILE"},
+      {base + "--prompt 'caf\xe9'", "--prompt: byte 4 is not UTF-8"},
       {base + "--prompt-tokens " + Tokens("[1, 2]"), "--output tokens"},
       {base + "--prompt-tokens /no/ids.json --output tokens", "/no/ids.json"},
       {base + ids + "--mode fast", "--mode"},
@@ -146,6 +147,8 @@ TEST_F(ModelCommands, GenerateRefusesBadInput) {
       {base + ids + "--max-new-tokens -1", "--max-new-tokens: -1 is not an integer of 0 or more"},
       {base + ids + "--temperature -1", "temperature"},
       {base + ids + "--top-p 0", "top"},
+      {base + ids + "--top-p abc", "--top-p: \"abc\" is not a number"},
+      {base + ids + "--top-k 1.5", "--top-k: \"1.5\" is not an integer"},
       {"generate --checkpoint /no/run " + ids, "/no/run"}};
   for (const auto& [arguments, problem] : cases) {
     const Outcome outcome = RunPhoton(arguments);

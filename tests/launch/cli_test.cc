@@ -84,6 +84,7 @@ TEST(Cli, PrepareRefusesBadInput) {
   EXPECT_THAT(Refusal("prepare --input /etc/hostname --out /tmp/photon-none --tokenizer /no/t.model"),
               HasSubstr("/no/t.model"));
   EXPECT_THAT(Refusal("prepare --out /tmp/photon-none"), HasSubstr("--input is required"));
+  EXPECT_THAT(Refusal("prepare --on-error maybe"), HasSubstr("--on-error: maybe not in {fail,skip,replace}"));
   EXPECT_FALSE(std::filesystem::exists("/tmp/photon-none.bin"));
 }
 
