@@ -16,11 +16,15 @@ absl::StatusOr<DocumentSplit> SplitDocuments(const TokenFile& file, double valid
         absl::StrCat("data.valid_fraction is ", valid_fraction, ": choose one between 0 and 1"));
   }
   const int64_t held_out = static_cast<int64_t>(std::ceil(valid_fraction * static_cast<double>(documents)));
+  if (documents == 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "token file ", file.prefix(), " has 1 document, so none can be held out: set data.valid_fraction=0 ",
+        "(no validation) or data.valid; one plain text is cut into documents by prepare's ", "--document-separator"));
+  }
   if (held_out >= documents) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("token file ", file.prefix(), " has ", documents, " document", documents == 1 ? "" : "s",
-                     ": of these data.valid_fraction ", valid_fraction,
-                     " leaves none to train on; lower it, set data.valid, or prepare with --document-separator"));
+    return absl::InvalidArgumentError(absl::StrCat("token file ", file.prefix(), " has ", documents,
+                                                   " documents: of these data.valid_fraction ", valid_fraction,
+                                                   " leaves none to train on; lower it, or set data.valid"));
   }
   return DocumentSplit{.train = {0, documents - held_out}, .valid = {documents - held_out, documents}};
 }

@@ -64,4 +64,18 @@ absl::StatusOr<TrainingSources> FindSources(const DataConfig& config) {
   return sources;
 }
 
+absl::StatusOr<std::string> FindSetOf(const std::string& part) {
+  // The part is called SET.NAME; either may have dots of its own.
+  const size_t folder = part.rfind('/') == part.npos ? 0 : part.rfind('/') + 1;
+  for (size_t dot = part.rfind('.'); dot != part.npos && dot > folder; dot = part.rfind('.', dot - 1)) {
+    const std::string set = part.substr(0, dot);
+    PHOTON_ASSIGN_OR_RETURN(const std::optional<TokenFileInfo> info, TokenFileInfo::Read(set));
+    if (!info.has_value()) continue;
+    for (const auto& [name, count] : info->sources) {
+      if (!count.prefix.empty() && count.prefix == part.substr(folder)) return set;
+    }
+  }
+  return std::string();
+}
+
 }  // namespace photon

@@ -24,4 +24,8 @@ struct TrainingSources {
 // field and what there is: set_weight of an unknown part, or of a set that has none; parts that set_weight leaves out.
 absl::StatusOr<TrainingSources> FindSources(const DataConfig& config);
 
+// PREFIX of the split set (--split-by-source) that the token file `part` is a part of: what all parts share, such as
+// the tokenizer, lies there. Empty: it is no part.
+absl::StatusOr<std::string> FindSetOf(const std::string& part);
+
 }  // namespace photon

@@ -19,6 +19,7 @@ namespace photon {
 struct NamedDataset {
   std::string name;  // pile_set_name, or the PREFIX
   std::shared_ptr<const Dataset> dataset;
+  int source = -1;  // held out: of this training source
 };
 
 class TrainingData : public BatchSource {

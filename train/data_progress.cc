@@ -35,6 +35,12 @@ std::vector<std::string> DataProgress::Plan() const {
                                     100 * data_->blend().share(s), last_step_,
                                     data_->Epochs(s, last_step_, batch_sequences_)));
   }
+  if (ends_early()) {
+    lines.push_back(
+        absl::StrCat("data.at_end is STOP: the data, and with them the run, end after step ", last_step_,
+                     " of training.steps = ", steps_, ", before the learning rate, whose schedule goes by ",
+                     "training.steps, comes to its end; for a whole schedule set training.steps=", last_step_));
+  }
   return lines;
 }
 
@@ -63,8 +69,9 @@ absl::Status CheckSameData(const std::vector<DataFile>& began, const std::vector
   if (began.empty()) return absl::OkStatus();
   const auto refuse = [](const std::string& what) {
     return absl::FailedPreconditionError(
-        absl::StrCat(what, ": the samples to come would not be those that are left. Put back the data that the run "
-                           "began with; or, where that is meant, go on with --set data.accept_changed=true"));
+        absl::StrCat(what,
+                     ": the samples to come would not be those that are left. Put back the data that the run "
+                     "began with; or, where that is meant, go on with --set data.accept_changed=true"));
   };
   for (size_t s = 0; s < std::max(began.size(), now.size()); ++s) {
     if (s >= now.size()) return refuse(absl::StrCat("the run was trained on ", began[s].name(), " too"));
@@ -74,8 +81,9 @@ absl::Status CheckSameData(const std::vector<DataFile>& began, const std::vector
       return refuse(absl::StrCat("token file ", now[s].name(), " is not the one that the run began with"));
     }
     if (began[s].samples() != now[s].samples()) {
-      return refuse(absl::StrCat("of ", now[s].name(), ", the run began with ", began[s].samples(), " samples, and now ",
-                                 "there are ", now[s].samples(), " (data.sequence_length or data.valid_fraction)"));
+      return refuse(absl::StrCat("of ", now[s].name(), ", the run began with ", began[s].samples(),
+                                 " samples, and now ", "there are ", now[s].samples(),
+                                 " (data.sequence_length or data.valid_fraction)"));
     }
     if (began[s].parts() != now[s].parts()) {
       return refuse(absl::StrCat("the weight of ", now[s].name(), " is not the one that the run began with"));

@@ -24,6 +24,7 @@ class DataProgress {
   bool ends_early() const { return last_step_ < steps_; }
 
   // A line a source: "Pile-CC: 12000 samples of 1024 tokens, 70 % of the batches; 400 steps are 0.53 epochs".
+  // Where the data end before training.steps, one more that says so.
   std::vector<std::string> Plan() const;
   // "epoch 2 of Pile-CC begins", for all that begin in the batch of `step` (from 1).
   std::vector<std::string> EpochsBegun(int64_t step) const;

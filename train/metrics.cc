@@ -88,9 +88,9 @@ void MetricsLog::WriteLine(const std::string& json) {
 }
 
 std::string StepLine(const StepMetrics& m, int64_t steps, double seconds_left) {
-  std::string line =
-      absl::StrFormat("step %d/%d  loss %.4f  lr %.2e  |g| %.3f  %.1fk tok/s  MFU %.0f %%  %s left", m.step, steps,
-                      m.loss, m.lr, m.grad_norm, m.tokens_per_s / 1000, 100 * m.mfu, HumanDuration(seconds_left));
+  std::string line = absl::StrFormat("step %d/%d  loss %.4f  lr %.2e  |g| %.3f  %.1fk tok/s  MFU %.0f %%  %s left",
+                                     m.step, steps, std::isnan(m.loss) ? std::abs(m.loss) : m.loss, m.lr, m.grad_norm,
+                                     m.tokens_per_s / 1000, 100 * m.mfu, HumanDuration(seconds_left));
   if (!m.skipped.empty()) absl::StrAppend(&line, "  SKIPPED: ", m.skipped);
   return line;
 }

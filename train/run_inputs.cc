@@ -1,10 +1,48 @@
 #include "train/run_inputs.h"
 
+#include <spdlog/spdlog.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "checkpoint/store.h"
 #include "configs/model_config.h"
 
 namespace photon {
+namespace {
+
+// None where nothing can be read there: who takes the weights says why.
+absl::StatusOr<ModelTokenizer> TokenizerToGoOnWith(const std::string& run_dir, bool resume,
+                                                   const std::string& init_from, Communicator& world) {
+  std::string path, bytes;
+  std::vector<std::string> dirs;  // the first that is good: as weights are read
+  if (world.rank() == 0) {
+    if (resume) dirs = ListCheckpoints(run_dir);
+    if (dirs.empty() && !init_from.empty()) {
+      if (const absl::StatusOr<std::string> dir = ResolveCheckpoint(init_from); dir.ok()) dirs = {*dir};
+    }
+  }
+  for (const std::string& dir : dirs) {
+    const absl::StatusOr<CheckpointReader> reader = CheckpointReader::Open(dir);
+    if (!reader.ok()) continue;
+    if (!reader->manifest().has_tokenizer()) break;
+    const absl::StatusOr<std::string> read = reader->ReadTokenizer();
+    if (!read.ok()) continue;
+    path = absl::StrCat(dir, "/", reader->manifest().tokenizer());
+    bytes = *read;
+    break;
+  }
+  PHOTON_ASSIGN_OR_RETURN(path, BroadcastString(world, "tokenizer", path, 0));
+  PHOTON_ASSIGN_OR_RETURN(bytes, BroadcastString(world, "tokenizer", bytes, 0));
+  if (path.empty()) return ModelTokenizer();
+  PHOTON_ASSIGN_OR_RETURN(std::shared_ptr<const Tokenizer> tokenizer, Tokenizer::FromBytes(std::move(bytes), path));
+  return ModelTokenizer{std::move(tokenizer), std::move(path)};
+}
+
+}  // namespace
 
 absl::StatusOr<RunConfig> WithModelOf(const std::string& init_from, Communicator& world, RunConfig config) {
   if (config.has_model() || init_from.empty()) return config;
@@ -28,8 +66,11 @@ RunConfig ForAnyLayout(const RunConfig& requested, RunConfig resolved) {
   return resolved;
 }
 
-absl::StatusOr<OpenedData> OpenRunData(Communicator& world, const RunConfig& config) {
-  absl::StatusOr<OpenedData> data = OpenData(config.data(), config.model().vocab_size(), ChunkProduct(config.model()));
+absl::StatusOr<OpenedData> OpenRunData(Communicator& world, const RunConfig& config, bool resume,
+                                       const std::string& init_from) {
+  PHOTON_ASSIGN_OR_RETURN(const ModelTokenizer model, TokenizerToGoOnWith(config.run_dir(), resume, init_from, world));
+  absl::StatusOr<OpenedData> data =
+      OpenData(config.data(), config.model().vocab_size(), ChunkProduct(config.model()), model);
   absl::Status opened = data.status();
   if (absl::IsNotFound(opened)) {
     opened = absl::NotFoundError(absl::StrCat(
@@ -38,6 +79,9 @@ absl::StatusOr<OpenedData> OpenRunData(Communicator& world, const RunConfig& con
         "in: where they were moved, --set data.train=PREFIX"));
   }
   PHOTON_RETURN_IF_ERROR(AgreeOn(world, "open data", opened));
+  if (world.rank() == 0) {
+    for (const std::string& note : data->notes) spdlog::warn("{}", note);
+  }
   return data;
 }
 

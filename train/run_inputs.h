@@ -19,7 +19,9 @@ absl::StatusOr<RunConfig> WithModelOf(const std::string& init_from, Communicator
 RunConfig ForAnyLayout(const RunConfig& requested, RunConfig resolved);
 
 // The token files of a resolved config, on every rank. Where one is not there the error names the fields, and what to
-// do if it was moved.
-absl::StatusOr<OpenedData> OpenRunData(Communicator& world, const RunConfig& config);
+// do if it was moved. Data without a tokenizer of their own get that of the checkpoint that training goes on from: with
+// `resume` the run's newest, where it has one, else `init_from`'s.
+absl::StatusOr<OpenedData> OpenRunData(Communicator& world, const RunConfig& config, bool resume,
+                                       const std::string& init_from);
 
 }  // namespace photon

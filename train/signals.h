@@ -1,5 +1,6 @@
-// SIGTERM and SIGUSR2: save and exit (mpirun passes the second on, and waits for the ranks). SIGUSR1: save and go on.
-// The handlers only note the signal; the loop asks once a step, and all ranks act on the same step.
+// SIGTERM, SIGUSR2 and SIGINT: save and exit (mpirun passes the second on, and waits for the ranks; a second SIGINT
+// ends the process at once). SIGUSR1: save and go on. The handlers only note the signal; the loop asks once a step, and
+// all ranks act on the same step.
 #pragma once
 
 #include <csignal>
@@ -16,7 +17,7 @@ class SignalWatch {
   bool TakeSaveWanted();    // true once per SIGUSR1
 
  private:
-  struct sigaction old_stop_, old_passed_on_, old_save_;
+  struct sigaction old_stop_, old_passed_on_, old_save_, old_interrupt_;
 };
 
 }  // namespace photon

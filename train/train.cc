@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -19,6 +20,7 @@
 #include "train/early_stop.h"
 #include "train/run_checkpoints.h"
 #include "train/run_inputs.h"
+#include "train/run_lock.h"
 #include "train/signals.h"
 #include "train/step_profile.h"
 #include "train/trainer.h"
@@ -50,6 +52,7 @@ class TrainingRun {
   bool leads() const { return mesh_.world().rank() == 0; }
   int64_t step() const { return trainer_.state().step(); }
   absl::Status Start(const TrainOptions& options);
+  absl::Status LockRun();
   absl::Status ChooseBeginning(const TrainOptions& options);
   absl::Status PrepareData();
   absl::Status CheckResumed(const RunState& state);
@@ -85,6 +88,7 @@ class TrainingRun {
   RunCheckpoints checkpoints_;
   Communicator& dp_;
   SignalWatch signals_;
+  std::optional<RunLock> lock_;  // rank 0's
   std::optional<MetricsLog> log_;
   std::optional<DataProgress> progress_;
   std::vector<DataFile> trained_on_;
@@ -143,19 +147,26 @@ absl::Status TrainingRun::ChooseBeginning(const TrainOptions& options) {
 
 absl::Status TrainingRun::Start(const TrainOptions& options) {
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "data", PrepareData()));
+  PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "run folder", LockRun()));
   PHOTON_RETURN_IF_ERROR(ChooseBeginning(options));
   absl::Status opened;
   if (leads()) {
-    opened = MakeFolders(config_.run_dir());  // durably: what is saved in it later is found only if it is
-    if (opened.ok()) {
-      absl::StatusOr<MetricsLog> log = MetricsLog::Open(config_.run_dir(), step());
-      opened = log.status();
-      if (log.ok()) log_ = *std::move(log);
-    }
+    absl::StatusOr<MetricsLog> log = MetricsLog::Open(config_.run_dir(), step());
+    opened = log.status();
+    if (log.ok()) log_ = *std::move(log);
     if (opened.ok()) opened = WriteFile(config_.run_dir() + "/config.textproto", ToText(saved_config_));
   }
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "open metrics", opened));
   return MeasurePeak();
+}
+
+absl::Status TrainingRun::LockRun() {
+  if (!leads()) return absl::OkStatus();
+  constexpr double kEndingOfAnother = 5;                   // seconds
+  PHOTON_RETURN_IF_ERROR(MakeFolders(config_.run_dir()));  // durably: what is saved in it later is found only if it is
+  PHOTON_ASSIGN_OR_RETURN(RunLock lock, RunLock::Take(config_.run_dir(), kEndingOfAnother));
+  lock_.emplace(std::move(lock));
+  return absl::OkStatus();
 }
 
 absl::Status TrainingRun::PrepareData() {
@@ -186,8 +197,8 @@ absl::Status TrainingRun::MeasurePeak() {
   const double mine = MeasureMatrixPeak(context_, trainer_.model().compute_type());
   PHOTON_ASSIGN_OR_RETURN(peak_flops_, AllReduceScalar(mesh_.world(), "matrix peak", mine, Reduction::kSum));
   if (leads()) {
-    spdlog::info("{} parameters, {} ranks, {} tokens a step, {}; matrix peak {:.0f} GFLOP/s",
-                 trainer_.model().parameters().count(), mesh_.world().size(),
+    spdlog::info("{} parameters, {} rank{}, {} tokens a step, {}; matrix peak {:.0f} GFLOP/s",
+                 trainer_.model().parameters().count(), mesh_.world().size(), mesh_.world().size() == 1 ? "" : "s",
                  int64_t{config_.training().batch_sequences()} * config_.data().sequence_length(),
                  config_.training().dtype(), peak_flops_ / 1e9);
   }
@@ -243,12 +254,14 @@ void TrainingRun::ReportEnd(int stop_signal) {
   if (!leads()) return;
   if (early_stop_.due()) {
     spdlog::info("{}", early_stop_.Message());
+  } else if (step() >= config_.training().steps() && step() == first_step_) {
+    spdlog::info("nothing to do: the run is already at step {} of training.steps = {}; to go on, raise training.steps",
+                 step(), config_.training().steps());
   } else if (step() >= progress_->last_step() && progress_->ends_early()) {
     spdlog::info("the data end after step {} (data.at_end: STOP), before training.steps = {}", step(),
                  config_.training().steps());
   } else if (stop_signal != 0) {
-    spdlog::info("stopped by {} at step {}; --resume goes on from there",
-                 stop_signal == SIGTERM ? "SIGTERM" : "SIGUSR2", step());
+    spdlog::info("stopped by SIG{} at step {}; --resume goes on from there", sigabbrev_np(stop_signal), step());
   }
 }
 
@@ -378,7 +391,7 @@ absl::Status Train(const RunConfig& written, const TrainOptions& options) {
   for (int axis = 0; axis < kMeshAxes; ++axis) watched.push_back(&mesh.axis(static_cast<MeshAxis>(axis)));
   if (mesh.gradients() != nullptr) watched.push_back(mesh.gradients());
   const Watchdog watchdog(watched, config.parallel().collective_timeout_s());
-  PHOTON_ASSIGN_OR_RETURN(OpenedData data, OpenRunData(*world, config));
+  PHOTON_ASSIGN_OR_RETURN(OpenedData data, OpenRunData(*world, config, options.resume, options.init_from));
   TrainingRun run(config, ForAnyLayout(requested, config), mesh, std::move(data));
   return run.Run(options);
 }

@@ -16,10 +16,10 @@ struct TrainOptions {
 };
 
 // Trains as `config` says, on all ranks of MPI's world (one where there is no launcher); every rank calls it. Writes
-// run_dir/{config.textproto, metrics.jsonl, loss.png, checkpoints/}. SIGTERM and SIGUSR2 save and return OK early;
-// SIGUSR1 saves.
-// Errors: kInvalidArgument / kNotFound for bad input; kAlreadyExists where run_dir holds checkpoints and resume is off;
-// kAborted where training stopped itself; all ranks return the same.
+// run_dir/{config.textproto, metrics.jsonl, loss.png, checkpoints/}. SIGTERM, SIGUSR2 and SIGINT save and return OK
+// early; SIGUSR1 saves. Errors: kInvalidArgument / kNotFound for bad input; kAlreadyExists where run_dir holds
+// checkpoints and resume is off, or another process trains in it; kAborted where training stopped itself; all ranks
+// return the same.
 absl::Status Train(const RunConfig& config, const TrainOptions& options);
 
 }  // namespace photon

@@ -47,6 +47,12 @@ absl::StatusOr<ValidationSet> OpenValidation(const std::vector<NamedDataset>& va
   for (size_t s = 0; static_cast<int>(valid.size()) == blend.sources() && s < valid.size(); ++s) {
     shares[s] = blend.share(static_cast<int>(s));
   }
+  if (const bool some = static_cast<int>(valid.size()) < blend.sources() && !valid.empty() && valid[0].source >= 0;
+      some) {
+    double sum = 0;  // sources that nothing is held out of leave their share to the others
+    for (const NamedDataset& split : valid) sum += blend.share(split.source);
+    for (size_t s = 0; s < valid.size(); ++s) shares[s] = blend.share(valid[s].source) / sum;
+  }
   const std::vector<int64_t> sequences = ValidationSequences(valid, shares, training);
   ValidationSet set;
   UnigramCounts counts;

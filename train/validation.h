@@ -31,7 +31,7 @@ struct ValidationSet {
   std::vector<std::vector<TokenBatch>> batches;  // of each
   double unigram_entropy = 0;                    // of the scored tokens of all, nats per token
 };
-// Shares are those of the blend, where there is a split for each of its sources.
+// Shares are those of the blend, where the splits are held out of its sources (of all, or of some).
 absl::StatusOr<ValidationSet> OpenValidation(const std::vector<NamedDataset>& valid, const Blend& blend,
                                              const TrainingConfig& training, int rank, int ranks);
 

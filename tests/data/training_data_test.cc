@@ -7,8 +7,10 @@
 #include <numeric>
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "data/open.h"
 #include "data/token_file_info.h"
+#include "data/train_tokenizer.h"
 #include "tests/data/temporary.h"
 
 namespace photon {
@@ -21,6 +23,15 @@ using testing::TemporaryFolder;
 using testing::WriteDocuments;
 
 constexpr int64_t kLength = 8;
+
+std::shared_ptr<const Tokenizer> TestTokenizer() {
+  const TemporaryFolder folder;
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += "the end of the beginning of the end\n";
+  const auto model = TrainTokenizer({.files = {folder.Write("t.txt", text)}, .separator = "", .part_bytes = 0}, 280);
+  EXPECT_TRUE(model.ok()) << model.status();
+  return *Tokenizer::FromBytes(*model, "test");
+}
 
 // Sources whose ids tell which they are: source s holds 1000 s + 0, 1, 2, .. in documents of 13.
 class TrainingDataTest : public ::testing::Test {
@@ -186,6 +197,73 @@ TEST_F(TrainingDataTest, HoldsOutDocumentsOfEverySource) {
   EXPECT_EQ(data->valid[0].dataset->tokens(), 4 * 13);
   EXPECT_EQ(data->valid[1].dataset->tokens(), 2 * 13);
   EXPECT_EQ(data->valid[1].dataset->Samples(0, 1)->tokens[0], 1000 + 18 * 13);
+}
+
+TEST_F(TrainingDataTest, AStrayDocumentOfItsOwnSourceIsTrainedOn) {
+  WriteSource("a", 0, 1), WriteSource("b", 1, 20), WriteSource("c", 2, 1);
+  DataConfig config = Blended({{"a", 1}, {"b", 1}});
+  config.set_valid_fraction(0.1);
+  const auto data = Open(config);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->train->sources().size(), 2u);
+  ASSERT_EQ(data->valid.size(), 1u);
+  EXPECT_EQ(data->valid[0].source, 1);
+  EXPECT_THAT(data->notes, ElementsAre(AllOf(HasSubstr("/a has 1 document"), HasSubstr("none is held out"))));
+  DataConfig strays = Blended({{"a", 1}, {"c", 1}});
+  strays.set_valid_fraction(0.1);
+  EXPECT_THAT(Open(strays).status().message(), AllOf(HasSubstr("no source"), HasSubstr("data.valid_fraction=0")));
+}
+
+// A set of two parts, one with a dot in its name, and one that another tokenizer made.
+TEST_F(TrainingDataTest, APartOfASetHasTheSetsTokenizer) {
+  const std::shared_ptr<const Tokenizer> tokenizer = TestTokenizer();
+  const auto write_part = [&](const std::string& name, const std::string& hash) {
+    WriteDocuments(folder_ / name, {{1, 2, 3}, {4, 5, 6}});
+    TokenFileInfo info = {.tokens = 6, .documents = 2, .max_id = 6, .tokenizer_hash = hash};
+    folder_.Write(name + ".json", info.ToJson());
+  };
+  write_part("set.v1.a", tokenizer->hash());
+  write_part("set.v1.b.c", tokenizer->hash());
+  write_part("set.v1.other", "0");
+  write_part("set.v1.no-part", tokenizer->hash());
+  WriteSplit("set.v1", {{"a", "set.v1.a"}, {"b.c", "set.v1.b.c"}, {"other", "set.v1.other"}});
+  folder_.Write(absl::StrCat("set.v1.", TokenizerFileName(tokenizer->bytes())), tokenizer->bytes());
+  DataConfig config = Config();
+  for (const char* part : {"set.v1.a", "set.v1.b.c"}) {
+    config.set_train(folder_ / part);
+    auto data = Open(config);
+    ASSERT_TRUE(data.ok()) << data.status();
+    ASSERT_NE(data->tokenizer, nullptr) << part;
+    EXPECT_EQ(data->tokenizer->hash(), tokenizer->hash());
+    data = Open(Blended({{part, 1}}));
+    ASSERT_TRUE(data.ok() && data->tokenizer != nullptr) << part;
+  }
+  config.set_train(folder_ / "set.v1.other");
+  EXPECT_THAT(Open(config).status().message(), HasSubstr("prepared with another tokenizer"));
+  config.set_train(folder_ / "set.v1.no-part");
+  EXPECT_EQ(Open(config)->tokenizer, nullptr) << "of nothing that the set names";
+}
+
+// Of a model that training goes on from.
+TEST_F(TrainingDataTest, WithoutATokenizerOfTheirOwnDataHaveTheModelsWhereItIsTheirs) {
+  const ModelTokenizer model = {TestTokenizer(), "RUN/tokenizer.json"};
+  WriteDocuments(folder_ / "a", {{1, 2, 3}, {4, 5, 6}});
+  DataConfig config = Config();
+  config.set_train(folder_ / "a");
+  auto data = OpenData(config, 10000, 1, model);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->tokenizer, model.tokenizer);
+  EXPECT_THAT(data->notes, ElementsAre(HasSubstr("taken to be RUN/tokenizer.json")));
+  TokenFileInfo info = {.tokens = 6, .documents = 2, .max_id = 6, .tokenizer_hash = model.tokenizer->hash()};
+  folder_.Write("a.json", info.ToJson());
+  data = OpenData(config, 10000, 1, model);
+  EXPECT_EQ(data->tokenizer, model.tokenizer);
+  EXPECT_THAT(data->notes, ElementsAre());
+  info.tokenizer_hash = "0";
+  info.max_id = 20000;  // the first thing to say is not that the model should grow
+  folder_.Write("a.json", info.ToJson());
+  EXPECT_THAT(OpenData(config, 10000, 1, model).status().message(),
+              AllOf(HasSubstr("prepared with another tokenizer"), HasSubstr("--tokenizer RUN/tokenizer.json")));
 }
 
 TEST_F(TrainingDataTest, ASourceAsGoodAsNeverSeenIsRefusedByName) {

@@ -51,7 +51,8 @@ TEST(TrainCommand, LeavesWhatOthersRelyOn) {
   const std::string before = folder.Read("run/metrics.jsonl");
   TrainProcess again(folder, 0, "--resume");
   EXPECT_EQ(again.Wait(), 0) << again.Log();
-  EXPECT_THAT(again.Log(), HasSubstr("resumed at step 6"));
+  EXPECT_THAT(again.Log(), AllOf(HasSubstr("resumed at step 6"),
+                                 HasSubstr("already at step 6 of training.steps = 6; to go on, raise training.steps")));
   EXPECT_EQ(folder.Read("run/metrics.jsonl"), before);
 }
 
@@ -66,6 +67,32 @@ TEST(TrainCommand, SigtermSavesAndExitsWith0) {
   const auto latest = CheckpointReader::Open(folder.Checkpoint("latest"));
   ASSERT_TRUE(latest.ok()) << latest.status();
   EXPECT_EQ(latest->manifest().state().step(), Metrics(folder).back()["step"]);
+}
+
+TEST(TrainCommand, CtrlCSavesAndExitsWith0) {
+  const TrainFolder folder(kEndless, "every: 0");
+  TrainProcess run(folder, 0, "");
+  ASSERT_TRUE(run.WaitForLog("step 20/")) << run.Log();
+  run.Signal(SIGINT);
+  EXPECT_EQ(run.Wait(), 0) << run.Log();
+  EXPECT_THAT(run.Log(), AllOf(HasSubstr("saved "), HasSubstr("stopped by SIGINT at step")));
+  EXPECT_TRUE(fs::exists(folder.Checkpoint("latest/manifest.textproto")));
+}
+
+// Two jobs with one config; each has a log of its own only where it has a folder of its own.
+TEST(TrainCommand, OneTrainingAtATimeInARunFolder) {
+  const TrainFolder folder(kEndless, "every: 1"), other(kEndless);
+  TrainProcess first(folder, 2, "");
+  ASSERT_TRUE(first.WaitForLog("step 20/")) << first.Log();
+  TrainProcess second(other, 2, "--resume --set run_dir=" + folder / "run");
+  EXPECT_EQ(second.Wait(), 2) << second.Log();
+  EXPECT_THAT(second.Log(), AllOf(HasSubstr("another process trains in run_dir " + folder / "run"),
+                                  AnyOf(HasSubstr(absl::StrCat("process ", first.Ranks()[0], " on ")),
+                                        HasSubstr(absl::StrCat("process ", first.Ranks()[1], " on ")))));
+  EXPECT_FALSE(first.ended()) << first.Log();
+  first.KillAll();
+  TrainProcess requeued(folder, 2, "--resume --set training.steps=1");
+  EXPECT_EQ(requeued.Wait(), 0) << "a killed run holds nothing\n" << requeued.Log();
 }
 
 // Any rank may be the one that is told; all of them save and end together.

@@ -81,6 +81,7 @@ class TrainProcess {
     session_ = fork();
     if (session_ == 0) {
       setsid();
+      signal(SIGINT, SIG_DFL);  // tests in the background of a shell ignore it
       const int out = open(log_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), in = open("/dev/null", O_RDONLY);
       dup2(in, 0), dup2(out, 1), dup2(out, 2);
       execl("/bin/bash", "bash", "-c", command.c_str(), nullptr);

@@ -12,6 +12,7 @@
 namespace photon {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::TemporaryFolder;
@@ -50,9 +51,13 @@ TEST_F(DataProgressTest, RepeatsOrStopsAsAsked) {
   config_.mutable_data()->set_at_end(DataConfig::STOP);
   EXPECT_EQ(Make()->last_step(), 4);
   EXPECT_TRUE(Make()->ends_early());
+  ASSERT_EQ(Make()->Plan().size(), 3u);
+  EXPECT_THAT(Make()->Plan()[2], AllOf(HasSubstr("end after step 4 of training.steps = 20"), HasSubstr("schedule"),
+                                       HasSubstr("set training.steps=4")));
   config_.mutable_training()->set_steps(3);
   EXPECT_EQ(Make()->last_step(), 3);
   EXPECT_FALSE(Make()->ends_early());
+  EXPECT_EQ(Make()->Plan().size(), 2u);
   config_.mutable_training()->set_batch_sequences(100);
   EXPECT_EQ(Make().status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(Make().status().message(), HasSubstr("data.at_end is STOP"));

@@ -1,6 +1,7 @@
 #include "train/signals.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 namespace photon {
 namespace {
@@ -28,6 +29,19 @@ TEST(SignalWatch, StopsOnWhatMpirunPassesOn) {
   std::raise(SIGUSR2);
   EXPECT_EQ(watch.stop_signal(), SIGUSR2);
   EXPECT_FALSE(watch.TakeSaveWanted());
+}
+
+void Interrupt(void (*before)(int), int times) {
+  signal(SIGINT, before);
+  const SignalWatch watch;
+  for (int i = 0; i < times; ++i) std::raise(SIGINT);
+  _exit(watch.stop_signal());
+}
+
+TEST(SignalWatchDeathTest, StopsOnTheFirstCtrlCAndDiesOfTheSecond) {
+  EXPECT_EXIT(Interrupt(SIG_DFL, 1), ::testing::ExitedWithCode(SIGINT), "saves after this step");
+  EXPECT_EXIT(Interrupt(SIG_DFL, 2), ::testing::KilledBySignal(SIGINT), "");
+  EXPECT_EXIT(Interrupt(SIG_IGN, 2), ::testing::ExitedWithCode(0), "") << "in the background of a shell";
 }
 
 TEST(SignalWatch, PutsOldHandlersBackAndForgets) {
