@@ -94,7 +94,7 @@ class BlockParser::Impl {
       if (size > kKeptParserBytes) parser_ = std::make_unique<simdjson::dom::parser>();
     };
     if (const size_t at = FirstInvalidUtf8(line); at != line.size()) {
-      if (options_.on_error != OnError::kReplace) return Bad(line, NotUtf8(at));
+      if (options_.on_error != OnError::kReplace) return Bad(line, NotUtf8(at), kConvert);
       mended = ReplaceInvalidUtf8(line);
       line = Padded(&mended);
       replaced = true;
@@ -124,7 +124,8 @@ class BlockParser::Impl {
     std::optional<absl::string_view> text;
     if (root.get_object().get(fields) == simdjson::SUCCESS) text = FindString(fields, text_key_);
     if (!text.has_value()) {
-      return Bad(line, absl::StrCat("not an object with a string \"", options_.text_key, "\""));
+      return Bad(line, absl::StrCat("not an object with a string \"", options_.text_key, "\""),
+                 ", name the key that holds the text with --text-key");
     }
     if (replaced) Note(line, "bytes that are not UTF-8, or half surrogate pairs", /*replaced=*/true);
     AddDocument(*text, FindString(fields, source_key_).value_or(""));
@@ -170,7 +171,7 @@ class BlockParser::Impl {
     std::string mended;
     if (const size_t at = FirstInvalidUtf8(line); at != line.size()) {
       if (options_.on_error != OnError::kReplace) {
-        PHOTON_RETURN_IF_ERROR(Bad(line, NotUtf8(at)));
+        PHOTON_RETURN_IF_ERROR(Bad(line, NotUtf8(at), kConvert));
         AddLine("");  // without it the lines around would be joined
         return absl::OkStatus();
       }
@@ -203,17 +204,16 @@ class BlockParser::Impl {
     has_lines_ = false;
   }
 
+  static constexpr char kConvert[] = " (where the whole file is of another encoding: iconv -f latin1 -t utf-8)";
   static std::string NotUtf8(size_t at) { return absl::StrCat("byte ", at + 1, " is not UTF-8"); }
 
-  absl::Status Bad(absl::string_view line, const std::string& problem) {
+  absl::Status Bad(absl::string_view line, const std::string& problem, absl::string_view remedy = "") {
     if (options_.on_error != OnError::kFail) {
       Note(line, problem, /*replaced=*/false);
       return absl::OkStatus();
     }
-    return absl::InvalidArgumentError(
-        absl::StrCat("input ", *path_, ", line ", line_, ": ", problem,
-                     ": mend it (where the whole file is of another encoding: iconv -f latin1 -t utf-8), or leave such "
-                     "lines out with --on-error skip"));
+    return absl::InvalidArgumentError(absl::StrCat("input ", *path_, ", line ", line_, ": ", problem, ": mend it",
+                                                   remedy, ", or leave such lines out with --on-error skip"));
   }
 
   void Note(absl::string_view line, std::string problem, bool replaced) {

@@ -18,6 +18,7 @@
 #include "core/progress.h"
 #include "core/time.h"
 #include "data/encode_block.h"
+#include "data/finished_set.h"
 #include "data/ordered_pipeline.h"
 #include "data/prepare_output.h"
 #include "data/prepare_state.h"
@@ -76,6 +77,7 @@ class Preparation {
       if (!resumable_) RemoveTree(folder_, files_).IgnoreError();
     };
     PHOTON_RETURN_IF_ERROR(FindState());
+    if (finished_) return info_;
     const absl::Status done = Work();
     if (done.ok()) return info_;
     return absl::Status(done.code(), absl::StrCat(done.message(), Hint(done)));
@@ -103,6 +105,7 @@ class Preparation {
   void DescribeCall() {
     call_.tokenizer = options_.train_tokenizer > 0 ? absl::StrCat("trained here, ", options_.train_tokenizer, " pieces")
                                                    : tokenizer_->hash();
+    call_.tokenizer_file = options_.tokenizer;
     call_.separator = options_.document_separator;
     call_.text_key = options_.text_key;
     call_.source_key = options_.source_key;
@@ -128,13 +131,28 @@ class Preparation {
   absl::Status FindState() {
     absl::StatusOr<PrepareState> state = absl::NotFoundError("");
     if (!options_.fresh) state = LoadPrepareState(StatePath());
-    if (absl::IsNotFound(state.status())) return ClearFolder();
+    if (absl::IsNotFound(state.status())) {
+      PHOTON_RETURN_IF_ERROR(FindFinished());
+      return ClearFolder();
+    }
     resumable_ = true;  // also where this call is refused: the folder belongs to another
     if (!state.ok()) return state.status();
     PHOTON_RETURN_IF_ERROR(CheckSameCall(*state, call_));
     state_ = *std::move(state);
     state_.call = call_;
     return CheckPipes();
+  }
+
+  // Whether an earlier call has done all this; an error where PREFIX belongs to another.
+  absl::Status FindFinished() {
+    if (options_.fresh) return absl::OkStatus();
+    PHOTON_ASSIGN_OR_RETURN(std::optional<TokenFileInfo> before, FinishedBefore(options_.out, call_));
+    if (!before.has_value()) return absl::OkStatus();
+    info_ = *std::move(before);
+    finished_ = true;
+    ProgressLine("prepare", options_.progress, 0)
+        .Say(absl::StrCat(options_.out, " is done already, by the same call; --fresh would make it again"));
+    return absl::OkStatus();
   }
 
   // What was read of a pipe cannot be read again, nor can it be told whether it is the same one.
@@ -337,6 +355,7 @@ class Preparation {
   std::shared_ptr<const Tokenizer> tokenizer_;
   PrepareState state_;
   bool resumable_ = false;  // the folder holds a state
+  bool finished_ = false;   // an earlier call did it all
   int64_t bad_lines_ = 0;
   TokenFileInfo info_;
 };

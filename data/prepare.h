@@ -37,14 +37,15 @@ struct PrepareOptions {
   double max_skipped = 1;  // share of the lines that may be skipped; more is a failure, from 100,000 lines on at once
   bool drop_duplicates = false;  // documents whose text was there before (by 128-bit hash) are left out
   bool split_by_source = false;
-  bool fresh = false;           // forget what an unfinished call left
+  bool fresh = false;           // forget what an unfinished call left; replace what stands under PREFIX
   int threads = 0;              // 0: one a core
   double durable_seconds = 15;  // between two points from which a killed run goes on
   bool progress = true;         // on stderr: a line with the time left, after two seconds; the first bad lines
 };
 
 // kInvalidArgument, kNotFound: bad input, the message names file and line. kDataLoss: a damaged archive.
-// kAlreadyExists: a tokenizer was to be trained where a file stands, or another program writes PREFIX.
+// kAlreadyExists: a tokenizer was to be trained where a file stands, another program writes PREFIX, or something else
+// stands under PREFIX. Where the same call finished it earlier, nothing is done.
 // kFailedPrecondition: an unfinished call with other options or inputs, or inside a pipe; an input that changes.
 // kResourceExhausted: a full disk. Where what was done is of use to another call, the message says so.
 //

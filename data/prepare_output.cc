@@ -8,6 +8,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "data/utf8.h"
 
 namespace photon {
 namespace {
@@ -16,8 +17,12 @@ namespace {
 constexpr size_t kMostFiles = 200;
 constexpr size_t kMostSources = 10000;
 
-absl::Status TooManySources(size_t most, const std::string& source) {
-  return absl::InvalidArgumentError(absl::StrCat("more than ", most, " different sources, the last \"", source,
+absl::Status TooManySources(size_t most, absl::string_view source) {
+  constexpr size_t kShown = 60;  // a key that names a document may hold all of it
+  absl::string_view shown = source.substr(0, std::min(source.find('\n'), kShown));
+  shown = shown.substr(0, FirstInvalidUtf8(shown));
+  return absl::InvalidArgumentError(absl::StrCat("more than ", most, " different sources, the last \"", shown,
+                                                 shown.size() < source.size() ? ".." : "",
                                                  "\": is --source-key the name of a set, and not of a document? "
                                                  "With another, start over with --fresh"));
 }
@@ -230,6 +235,7 @@ TokenFileInfo PrepareOutput::Info(const std::string& prefix) const {
   info.duplicates = state_.duplicates;
   info.skipped_lines = state_.skipped_lines;
   info.replaced_lines = state_.replaced_lines;
+  info.call = TextOf(state_.call);
   const bool named = state_.sources.size() > 1 || (state_.sources.size() == 1 && !state_.sources.contains(""));
   if (!named && !state_.call.split_by_source) return info;
   const std::string base = std::filesystem::path(prefix).filename().string();

@@ -17,24 +17,45 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(InputFile, path, bytes, modified_ns)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(BlockPosition, file, offset, lines, continues)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SourceCount, documents, tokens, bytes, prefix)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TokenFileWriter::Position, tokens, sequences, sequence_tokens, documents)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PrepareCall, inputs, tokenizer, separator, text_key, source_key, drop_duplicates,
-                                   split_by_source, on_error)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PrepareCall, inputs, tokenizer, tokenizer_file, separator, text_key, source_key,
+                                   drop_duplicates, split_by_source, on_error)
 
 namespace {
 
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 
 // What users and file systems name may hold any bytes; JSON may not.
 template <typename F>
 absl::Status ForEachName(PrepareCall& call, F&& f) {
   for (InputFile& input : call.inputs) PHOTON_RETURN_IF_ERROR(f(input.path));
-  for (std::string* name : {&call.separator, &call.text_key, &call.source_key}) PHOTON_RETURN_IF_ERROR(f(*name));
+  for (std::string* name : {&call.tokenizer_file, &call.separator, &call.text_key, &call.source_key})
+    PHOTON_RETURN_IF_ERROR(f(*name));
   return absl::OkStatus();
 }
 
 absl::Status Unreadable(const std::string& path, absl::string_view problem) {
   return absl::DataLossError(
       absl::StrCat("the progress in ", path, " cannot be read (", problem, "): start over with --fresh"));
+}
+
+nlohmann::json JsonOf(PrepareCall call) {
+  ForEachName(call, [](std::string& name) {
+    name = absl::CEscape(name);
+    return absl::OkStatus();
+  }).IgnoreError();
+  return call;
+}
+
+// nlohmann's exceptions go by.
+absl::StatusOr<PrepareCall> CallOf(const nlohmann::json& json, const std::string& path) {
+  PrepareCall call = json.get<PrepareCall>();
+  PHOTON_RETURN_IF_ERROR(ForEachName(call, [&](std::string& name) {
+    std::string raw;
+    if (!absl::CUnescape(name, &raw)) return Unreadable(path, "a damaged name");
+    name = std::move(raw);
+    return absl::OkStatus();
+  }));
+  return call;
 }
 
 absl::Status OtherCall(absl::string_view problem) {
@@ -49,7 +70,13 @@ std::string DifferentOption(const PrepareCall& before, const PrepareCall& now) {
     return absl::StrCat(name, " was \"", a, "\" and is \"", b, "\"");
   };
   const auto yes = [](bool value) { return value ? "given" : "not given"; };
-  if (before.tokenizer != now.tokenizer) return differs("the tokenizer", before.tokenizer, now.tokenizer);
+  if (before.tokenizer != now.tokenizer) {
+    const auto name = [](const PrepareCall& call) {
+      return call.tokenizer_file.empty() ? call.tokenizer
+                                         : absl::StrCat(call.tokenizer_file, " (", call.tokenizer, ")");
+    };
+    return differs("the tokenizer", name(before), name(now));
+  }
   if (before.separator != now.separator) return differs("--document-separator", before.separator, now.separator);
   if (before.text_key != now.text_key) return differs("--text-key", before.text_key, now.text_key);
   if (before.source_key != now.source_key) return differs("--source-key", before.source_key, now.source_key);
@@ -78,13 +105,8 @@ std::string DifferentInput(const std::vector<InputFile>& before, const std::vect
 }  // namespace
 
 absl::Status SavePrepareState(const std::string& path, const PrepareState& state) {
-  PrepareCall call = state.call;
-  PHOTON_RETURN_IF_ERROR(ForEachName(call, [](std::string& name) {
-    name = absl::CEscape(name);
-    return absl::OkStatus();
-  }));
   nlohmann::json json = {{"version", kVersion},
-                         {"call", call},
+                         {"call", JsonOf(state.call)},
                          {"complete", state.complete},
                          {"position", state.position},
                          {"consumed", state.consumed},
@@ -120,13 +142,7 @@ absl::StatusOr<PrepareState> LoadPrepareState(const std::string& path) {
     const nlohmann::json json = nlohmann::json::parse(bytes.begin(), bytes.begin() + at);
     ++at;
     if (json.at("version") != kVersion) return Unreadable(path, "of another version of this program");
-    json.at("call").get_to(state.call);
-    PHOTON_RETURN_IF_ERROR(ForEachName(state.call, [&](std::string& name) {
-      std::string raw;
-      if (!absl::CUnescape(name, &raw)) return Unreadable(path, "a damaged name");
-      name = std::move(raw);
-      return absl::OkStatus();
-    }));
+    PHOTON_ASSIGN_OR_RETURN(state.call, CallOf(json.at("call"), path));
     json.at("complete").get_to(state.complete);
     json.at("position").get_to(state.position);
     json.at("consumed").get_to(state.consumed);
@@ -153,13 +169,25 @@ absl::StatusOr<PrepareState> LoadPrepareState(const std::string& path) {
   return state;
 }
 
-absl::Status CheckSameCall(const PrepareState& state, const PrepareCall& call) {
-  if (const std::string input = DifferentInput(state.call.inputs, call.inputs); !input.empty()) return OtherCall(input);
-  if (const std::string option = DifferentOption(state.call, call); !option.empty()) return OtherCall(option);
-  if (state.skipped_lines + state.replaced_lines > 0 && state.call.on_error != call.on_error) {
-    return OtherCall("--on-error was another, and there were bad lines already");
+std::string TextOf(const PrepareCall& call) { return JsonOf(call).dump(); }
+
+absl::StatusOr<PrepareCall> CallOfText(const std::string& text, const std::string& path) {
+  try {
+    return CallOf(nlohmann::json::parse(text), path);
+  } catch (const nlohmann::json::exception& error) {
+    return Unreadable(path, error.what());
   }
-  return absl::OkStatus();
+}
+
+std::string DifferenceOf(const PrepareCall& before, const PrepareCall& now, bool bad_lines) {
+  if (std::string input = DifferentInput(before.inputs, now.inputs); !input.empty()) return input;
+  if (std::string option = DifferentOption(before, now); !option.empty()) return option;
+  return bad_lines && before.on_error != now.on_error ? "--on-error was another, and there were bad lines already" : "";
+}
+
+absl::Status CheckSameCall(const PrepareState& state, const PrepareCall& call) {
+  const std::string difference = DifferenceOf(state.call, call, state.skipped_lines + state.replaced_lines > 0);
+  return difference.empty() ? absl::OkStatus() : OtherCall(difference);
 }
 
 }  // namespace photon

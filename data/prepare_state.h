@@ -18,7 +18,8 @@ namespace photon {
 // What the result depends on. Progress made under one of these is of use under the same only.
 struct PrepareCall {
   std::vector<InputFile> inputs;
-  std::string tokenizer;  // its hash, or how it was trained
+  std::string tokenizer;       // its hash, or how it was trained
+  std::string tokenizer_file;  // where that is, which the result does not depend on
   std::string separator, text_key, source_key;
   bool drop_duplicates = false;
   bool split_by_source = false;
@@ -51,6 +52,14 @@ struct PrepareState {
 absl::Status SavePrepareState(const std::string& path, const PrepareState& state);
 // kNotFound where there is none; kDataLoss where it cannot be understood.
 absl::StatusOr<PrepareState> LoadPrepareState(const std::string& path);
+
+// As an object of JSON, and back; kDataLoss naming `path` where it cannot be understood.
+std::string TextOf(const PrepareCall& call);
+absl::StatusOr<PrepareCall> CallOfText(const std::string& text, const std::string& path);
+
+// What makes the results of two calls differ, "OPTION was A and is B"; empty where nothing does. Dealing otherwise with
+// bad lines matters where there were any.
+std::string DifferenceOf(const PrepareCall& before, const PrepareCall& now, bool bad_lines);
 
 // kFailedPrecondition, with what differs, where `call` cannot go on from `state`. A call that deals otherwise with bad
 // lines can as long as there were none.

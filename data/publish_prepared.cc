@@ -2,11 +2,13 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 #include <vector>
 
 #include "core/file.h"
+#include "data/finished_set.h"
 #include "data/prepare_output.h"
 #include "data/tokenizer.h"
 
@@ -28,6 +30,16 @@ absl::Status RenameAll(const Names& names, FileSystem& files) {
   return absl::OkStatus();
 }
 
+// Parts of the set before that the new one has not. Its PREFIX.json, which lists them, is still there.
+absl::Status RemoveOldParts(const std::string& prefix, const PrepareState& state, FileSystem& files) {
+  for (const std::string& part : PartsOf(prefix)) {
+    const auto stays = [&](const PrepareState::Output& output) { return OutputPrefix(prefix, output.name) == part; };
+    if (std::any_of(state.outputs.begin(), state.outputs.end(), stays)) continue;
+    for (const char* ending : {".idx", ".bin", ".json"}) PHOTON_RETURN_IF_ERROR(RemoveFile(part + ending, files));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status PublishPrepared(const std::string& folder, const std::string& prefix, const PrepareState& state,
@@ -41,6 +53,7 @@ absl::Status PublishPrepared(const std::string& folder, const std::string& prefi
     if (!output.name.empty()) files.push_back({from + ".json", to + ".json"});
     indexes.push_back({from + ".idx.tmp", to + ".idx"});
   }
+  if (Exists(files.front().first)) PHOTON_RETURN_IF_ERROR(RemoveOldParts(prefix, state, file_system));
   const std::string rejects = prefix + ".rejects.jsonl";
   if (state.skipped_lines + state.replaced_lines > 0) {
     files.push_back({folder + "/rejects.jsonl.tmp", rejects});

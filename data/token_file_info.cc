@@ -7,6 +7,16 @@
 
 namespace photon {
 
+namespace {
+
+absl::Status NotADescription(const std::string& path, absl::string_view why) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("token file ", path, " does not describe a token file (", why,
+                   "): prepare it again, or move this file away if it belongs to something else"));
+}
+
+}  // namespace
+
 std::string TokenFileInfo::ToJson() const {
   nlohmann::ordered_json json = {{"format", 1},
                                  {"tokens", tokens},
@@ -27,6 +37,7 @@ std::string TokenFileInfo::ToJson() const {
     source = {{"documents", count.documents}, {"tokens", count.tokens}, {"bytes", count.bytes}};
     if (!count.prefix.empty()) source["prefix"] = count.prefix;
   }
+  if (!call.empty()) json["call"] = nlohmann::ordered_json::parse(call);
   return json.dump(2, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
@@ -38,6 +49,10 @@ absl::StatusOr<std::optional<TokenFileInfo>> TokenFileInfo::Read(const std::stri
   TokenFileInfo info;
   try {
     const nlohmann::json json = nlohmann::json::parse(*text);
+    for (const char* key : {"tokens", "documents", "tokenizer_hash", "sources"}) {
+      if (!json.is_object() || !json.contains(key))
+        return NotADescription(path, absl::StrCat("it has no \"", key, "\""));
+    }
     json.at("tokens").get_to(info.tokens);
     json.at("documents").get_to(info.documents);
     json.at("text_bytes").get_to(info.text_bytes);
@@ -54,11 +69,11 @@ absl::StatusOr<std::optional<TokenFileInfo>> TokenFileInfo::Read(const std::stri
                             .prefix = count.value("prefix", std::string())};
     }
     info.duplicates = json.value("duplicates", int64_t{0});
+    if (json.contains("call")) info.call = json.at("call").dump();
     info.skipped_lines = json.value("skipped_lines", int64_t{0});
     info.replaced_lines = json.value("replaced_lines", int64_t{0});
   } catch (const nlohmann::json::exception& error) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("token file ", path, ": ", error.what(), "; prepare it again, or remove this file"));
+    return NotADescription(path, error.what());
   }
   return info;
 }

@@ -35,6 +35,7 @@ struct TokenFileInfo {
   int64_t duplicates = 0;                      // documents left out because they had been there
   int64_t skipped_lines = 0;                   // bad lines that were left out
   int64_t replaced_lines = 0;                  // ... that were mended
+  std::string call = {};                       // how it was made: TextOf(PrepareCall); empty for the parts of a set
 
   // Every source has a token file of its own, and PREFIX itself none.
   bool split() const { return !sources.empty() && !sources.begin()->second.prefix.empty(); }

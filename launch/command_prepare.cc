@@ -40,6 +40,10 @@ void PrintReport(const TokenFileInfo& info) {
 }
 
 void PrintResult(const PrepareOptions& options, const TokenFileInfo& info) {
+  if (info.documents == 1 && !options.document_separator.empty()) {
+    std::cerr << absl::StreamFormat("the separator \"%s\" was never found: all text is one document\n",
+                                    options.document_separator);
+  }
   if (!info.sources.empty()) PrintReport(info);
   if (info.duplicates > 0) std::cout << absl::StreamFormat("%d duplicate documents left out\n", info.duplicates);
   if (info.skipped_lines + info.replaced_lines > 0) {
@@ -103,7 +107,8 @@ void AddWhatToWrite(CLI::App& command, PrepareOptions& options) {
                   "Train a tokenizer of so many pieces on the input first")
       ->check(AtLeast(1));
   command.add_flag("--split-by-source", options.split_by_source, "A token file of its own for each source");
-  command.add_flag("--fresh", options.fresh, "Start over where an unfinished call left PREFIX.partial");
+  command.add_flag("--fresh", options.fresh,
+                   "Replace what stands under PREFIX; start over where an unfinished call left PREFIX.partial");
   command.add_option("--threads", options.threads, "Threads; 0: one a core")->check(AtLeast(0))->capture_default_str();
 }
 

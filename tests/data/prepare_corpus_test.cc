@@ -148,6 +148,8 @@ TEST_F(PrepareCorpusTest, ATokenFileForEachSource) {
                                                   Line("six", "日本"))};
   folder_.Write("x.idx", "of an earlier call");
   folder_.Write("x.bin", "of an earlier call");
+  EXPECT_EQ(Failure().code(), absl::StatusCode::kAlreadyExists);
+  options_.fresh = true;
   const auto info = Prepare(options_);
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_TRUE(info->split());
@@ -191,6 +193,14 @@ TEST_F(PrepareCorpusTest, NamesOfDocumentsAreNoSources) {
               AllOf(HasSubstr("more than 200 different sources"), HasSubstr("--source-key"), HasSubstr("--fresh")));
 }
 
+TEST_F(PrepareCorpusTest, LongNamesOfSourcesAreCutInMessages) {
+  std::string text;
+  for (int i = 0; i < 201; ++i) text += Line("x", absl::StrCat("url", i, "\\n", std::string(5000, 'y')));
+  options_.split_by_source = true;
+  options_.inputs = {folder_.Write("i.jsonl", text)};
+  EXPECT_THAT(Failure().message(), AllOf(HasSubstr("the last \"url200..\""), ::testing::SizeIs(::testing::Lt(300u))));
+}
+
 TEST_F(PrepareCorpusTest, OfDuplicatesTheFirstStays) {
   options_.drop_duplicates = true;
   options_.document_separator = "%";
@@ -202,6 +212,57 @@ TEST_F(PrepareCorpusTest, OfDuplicatesTheFirstStays) {
   EXPECT_EQ(info->duplicates, 3);
   EXPECT_EQ(info->documents, 4);
   EXPECT_EQ(info->text_bytes, 3 + 3 + 4 + 5) << "counts are of what stays";
+}
+
+TEST_F(PrepareCorpusTest, AFinishedSetIsReplacedOnlyWhenAsked) {
+  options_.split_by_source = true;
+  options_.inputs = {folder_.Write("a.jsonl", Line("one", "A") + Line("two", "B"))};
+  ASSERT_TRUE(Prepare(options_).ok());
+  const auto first = Outputs();
+  const auto expect_refused = [&](const std::string& why) {
+    const absl::Status status = Failure();
+    EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists);
+    EXPECT_THAT(status.message(), AllOf(HasSubstr(why), HasSubstr("--fresh"), HasSubstr("choose another --out")));
+    EXPECT_EQ(Outputs(), first);
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "x.partial"));
+  };
+
+  const auto written = std::filesystem::last_write_time(folder_ / "x.a.bin");
+  const auto again = Prepare(options_);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->ToJson(), first.at("x.json"));
+  EXPECT_EQ(std::filesystem::last_write_time(folder_ / "x.a.bin"), written) << "done already";
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "x.partial"));
+
+  options_.split_by_source = false;
+  expect_refused("--split-by-source was \"given\" and is \"not given\"");
+  options_.split_by_source = true;
+  options_.inputs = {folder_.Write("b.jsonl", Line("three", "A") + Line("four", "C"))};
+  expect_refused("input 1 was");
+  folder_.Write("x-b.bin", "of another set");
+
+  options_.fresh = true;  // B's files go with the set that listed them
+  ASSERT_TRUE(Prepare(options_).ok());
+  EXPECT_THAT(Documents(folder_ / "x.c"), ElementsAre("four"));
+  EXPECT_FALSE(Outputs().contains("x.b.bin") || Outputs().contains("x.b.idx") || Outputs().contains("x.b.json"));
+  EXPECT_EQ(folder_.Read("x-b.bin"), "of another set");
+  options_.split_by_source = false;
+  ASSERT_TRUE(Prepare(options_).ok());
+  EXPECT_THAT(Outputs(), ::testing::SizeIs(4)) << "x.bin, x.idx, x.json, x.tokenizer.model";
+
+  std::filesystem::remove(folder_ / "x.bin");
+  options_.fresh = false;
+  ASSERT_TRUE(Prepare(options_).ok()) << "a file is gone: made again";
+  EXPECT_THAT(Documents(options_.out), ElementsAre("three", "four"));
+}
+
+TEST_F(PrepareCorpusTest, OtherFilesOfTheseNamesStay) {
+  options_.inputs = {folder_.Write("a.jsonl", Line("one"))};
+  folder_.Write("x.json", "{\"width\": 64}");
+  EXPECT_THAT(Failure().message(), HasSubstr("x.json that is no token file's"));
+  EXPECT_EQ(folder_.Read("x.json"), "{\"width\": 64}");
+  EXPECT_THAT(TokenFileInfo::Read(options_.out).status().message(),
+              AllOf(HasSubstr("does not describe a token file"), HasSubstr("no \"tokens\"")));
 }
 
 TEST_F(PrepareCorpusTest, BadLinesAreCountedAndListed) {
@@ -216,6 +277,7 @@ TEST_F(PrepareCorpusTest, BadLinesAreCountedAndListed) {
   EXPECT_THAT(folder_.Read("x.rejects.jsonl"),
               AllOf(HasSubstr("a.jsonl\",\"line\":2,\"problem\":\"not valid JSON"), HasSubstr("\"line\":3")));
   options_.on_error = OnError::kReplace;
+  options_.fresh = true;
   info = Prepare(options_);
   EXPECT_EQ(info->skipped_lines, 1);
   EXPECT_EQ(info->replaced_lines, 1);
@@ -267,6 +329,7 @@ TEST_F(PrepareCorpusTest, APipeIsReadOnce) {
   }
   EXPECT_THAT(Documents(options_.out), ElementsAre("one", "two"));
 
+  RemoveOutputs();
   options_.durable_seconds = 0;
   std::string text;
   while (text.size() < 1 << 20) text += Line("one");

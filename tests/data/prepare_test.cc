@@ -33,6 +33,7 @@ class PrepareTest : public ::testing::Test {
     EXPECT_TRUE(info.ok()) << info.status();
     options_.train_tokenizer = 0;
     options_.out = folder_ / "x";
+    options_.fresh = true;  // many a test prepares several texts under one name
     tokenizer_ = *Tokenizer::FromFile(options_.tokenizer);
   }
 
