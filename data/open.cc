@@ -183,6 +183,11 @@ absl::StatusOr<OpenedData> OpenData(const DataConfig& config, int64_t vocab_size
   for (size_t i = 0; i < named.files.size(); ++i) {
     PHOTON_ASSIGN_OR_RETURN(const OpenedFile file, OpenFile(named.files[i].prefix, expected));
     if (i == 0) options.padding = PaddingId(data.tokenizer.get(), file.info);
+    if (i == 0 && data.tokenizer == nullptr && file.info.has_value()) {
+      data.notes.push_back(
+          absl::StrCat(first, " was prepared with a tokenizer that is not beside it: checkpoints will ",
+                       "hold none, and generation takes token ids only; to have it, set data.tokenizer"));
+    }
     // Sources of one size would else go through the same order side by side. That of the first is the plain seed's.
     options.seed = i == 0 ? config.seed() : config.seed() ^ StableHash(absl::StrCat("source ", i));
     PHOTON_RETURN_IF_ERROR(AddSource(config, named, i, file, options, &train, &data));

@@ -242,6 +242,7 @@ TEST_F(TrainingDataTest, APartOfASetHasTheSetsTokenizer) {
   EXPECT_THAT(Open(config).status().message(), HasSubstr("prepared with another tokenizer"));
   config.set_train(folder_ / "set.v1.no-part");
   EXPECT_EQ(Open(config)->tokenizer, nullptr) << "of nothing that the set names";
+  EXPECT_THAT(Open(config)->notes, ElementsAre(HasSubstr("no-part was prepared with a tokenizer that is not beside")));
 }
 
 // Of a model that training goes on from.
