@@ -69,6 +69,14 @@ TEST_F(ValidationTest, ZeroAndTooManyMeanTheWholeSplit) {
   EXPECT_EQ(ValidationSequences(*valid_, Config(5, 1)), 5);
   EXPECT_EQ(Union(Config(0, 3), 2).sequences, valid_->samples());
 }
+// Nothing is held out of the last of three: the others share its part by their weights, 1 to 3.
+TEST_F(ValidationTest, SourcesThatHoldNothingOutLeaveTheirShareToTheOthers) {
+  const auto blend = *Blend::Create({1, 3, 4}, 1);
+  const auto set = OpenValidation({{"a", valid_, 0}, {"b", valid_, 1}}, *blend, Config(8, 1), 0, 1);
+  ASSERT_TRUE(set.ok()) << set.status();
+  EXPECT_EQ(set->batches[0].size(), 2u);
+  EXPECT_EQ(set->batches[1].size(), 6u);
+}
 
 // The loss that ranks find together, over a number of sequences that they can't share evenly.
 TEST_F(ValidationTest, LossIsTheSameForAnyNumberOfRanks) {
