@@ -113,6 +113,7 @@ void Run(const Options& options) {
     run.threads = 1;
     run.drop_duplicates = drop_duplicates;
     run.progress = false;
+    run.fresh = true;  // the same call again would find its work done
     const auto info = Prepare(run);
     PHOTON_CHECK(info.ok()) << info.status().message();
   };

@@ -28,6 +28,7 @@ class PrepareMemoryTest : public ::testing::Test {
     options_.out = folder_ / "x";
     options_.progress = false;
     options_.threads = 2;
+    options_.fresh = true;  // several calls under one name
   }
 
   // Prepare's peak memory over what the process had before, in MiB; 255 for more than that, or where Prepare failed.
