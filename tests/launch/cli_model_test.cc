@@ -1,6 +1,5 @@
 // photon score and generate on a small model that was imported.
 #include <gmock/gmock.h>
-#include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,10 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/export.h"
-#include "checkpoint/model_json.h"
-#include "core/random.h"
-#include "model/language_model.h"
+#include "tests/launch/imported_model.h"
 #include "tests/launch/process.h"
 
 namespace photon {
@@ -31,25 +27,7 @@ class ModelCommands : public ::testing::Test {
     dir_ = absl::StrCat(::testing::TempDir(), "/photon-cli-model-", getpid());
     fs::remove_all(dir_);
     fs::create_directories(dir_);
-    ModelConfig config;
-    ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
-        "vocab_size: 11 width: 8 ffn: 6 heads: 2 levels { chunk: 2 encoder_layers: 1 decoder_layers: 1 } "
-        "levels { chunk: 2 encoder_layers: 1 decoder_layers: 1 }",
-        &config));
-    std::vector<NamedShape> tensors;
-    const std::unique_ptr<LanguageModel> model = LanguageModel::Create(config);
-    for (const auto& parameter : model->parameters().parameters())
-      tensors.push_back({parameter->spec.name, parameter->spec.shape});
-    const std::string file = dir_ + "/model.safetensors";
-    ASSERT_TRUE(WriteSafetensors(file, tensors, {}, [](const NamedShape& tensor, absl::Span<float> out) {
-                  const Philox philox(StableHash(tensor.name), 0);
-                  for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(philox.Normal(i));
-                  return absl::OkStatus();
-                }).ok());
-    std::ofstream(ModelJsonPath(file)) << ModelConfigToJson(config);
-    const Outcome imported =
-        RunPhoton(absl::StrCat("checkpoint import --in ", file, " --checkpoint ", dir_, "/checkpoint"));
-    ASSERT_EQ(imported.exit_code, 0) << imported.err;
+    testing::ImportSmallModel(dir_);
   }
   void TearDown() override { fs::remove_all(dir_); }
 

@@ -1,16 +1,12 @@
 // photon score on JSON lines, and photon generate's options, as a user meets them.
 #include <gmock/gmock.h>
-#include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "checkpoint/export.h"
-#include "checkpoint/model_json.h"
-#include "core/random.h"
-#include "model/language_model.h"
+#include "tests/launch/imported_model.h"
 #include "tests/launch/process.h"
 #include "tests/support/temporary_folder.h"
 
@@ -26,28 +22,7 @@ using testing::RunPhoton;
 // A PHOTON of 11 ids whose meta-context is 4 tokens.
 class ScoreLinesCommand : public ::testing::Test {
  protected:
-  void SetUp() override {
-    ModelConfig config;
-    ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
-        "vocab_size: 11 width: 8 ffn: 6 heads: 2 levels { chunk: 2 encoder_layers: 1 decoder_layers: 1 } "
-        "levels { chunk: 2 encoder_layers: 1 decoder_layers: 1 }",
-        &config));
-    std::vector<NamedShape> tensors;
-    const std::unique_ptr<LanguageModel> model = LanguageModel::Create(config);
-    for (const auto& parameter : model->parameters().parameters()) {
-      tensors.push_back({parameter->spec.name, parameter->spec.shape});
-    }
-    const std::string file = folder_ / "model.safetensors";
-    ASSERT_TRUE(WriteSafetensors(file, tensors, {}, [](const NamedShape& tensor, absl::Span<float> out) {
-                  const Philox philox(StableHash(tensor.name), 0);
-                  for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(philox.Normal(i));
-                  return absl::OkStatus();
-                }).ok());
-    std::ofstream(ModelJsonPath(file)) << ModelConfigToJson(config);
-    const Outcome imported =
-        RunPhoton(absl::StrCat("checkpoint import --in ", file, " --checkpoint ", folder_ / "checkpoint"));
-    ASSERT_EQ(imported.exit_code, 0) << imported.err;
-  }
+  void SetUp() override { testing::ImportSmallModel(folder_.path()); }
   Outcome Score(const std::string& lines, const std::string& options = "") {
     return RunPhoton(absl::StrCat("score --checkpoint ", folder_ / "checkpoint", " --input ",
                                   folder_.Write("lines.jsonl", lines), " ", options));
