@@ -66,11 +66,6 @@ void VerifyOnce(const std::string& dir, int ranks) {
   });
 }
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 void Run(const std::string& folder, int64_t megabytes, int ranks, int rounds) {
   const int64_t elements = megabytes * 1000000 / 4 / ranks / kTensors * kTensors;
   std::vector<std::vector<float>> values(ranks, std::vector<float>(elements, 1.25f));

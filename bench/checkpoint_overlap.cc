@@ -46,11 +46,6 @@ TokenBatch RandomBatch(const RunConfig& config) {
   return batch;
 }
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[values.size() / 2];
-}
-
 void Must(const absl::Status& status) { PHOTON_CHECK(status.ok()) << status.ToString(); }
 
 void Run(const std::string& folder, int rounds, int sequences) {

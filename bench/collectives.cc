@@ -62,11 +62,7 @@ struct Side {
   const char* name;
   std::function<void()> run;
   std::vector<double> seconds = {};
-  double median() const {
-    std::vector<double> sorted = seconds;
-    std::sort(sorted.begin(), sorted.end());
-    return sorted[sorted.size() / 2];
-  }
+  double median() const { return Median(seconds); }
 };
 
 // Each side in turn; the time of the slowest rank.

@@ -91,11 +91,6 @@ double BatchSeconds(const BatchSource& source, int64_t steps) {
   });
 }
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 void Report(const char* what, int64_t length, double tokens_per_s, double copy) {
   // A position: 2 bytes of the file, and 4 + 4 + 1 + 1 of a batch.
   const double share = 12 * tokens_per_s / copy;

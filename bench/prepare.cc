@@ -39,11 +39,6 @@ double Spent(F&& run) {
   return ProcessorSeconds() - before;
 }
 
-double Median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
-}
-
 std::vector<std::string> MakeDocuments(const std::string& text, size_t bytes) {
   std::vector<std::string> documents;
   for (size_t total = 0, at = 0; total < bytes;) {

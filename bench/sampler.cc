@@ -42,11 +42,6 @@ double Microseconds(F&& run) {
          });
 }
 
-double Median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
-}
-
 void Measure(int64_t vocabulary) {
   const std::vector<Setting> settings = {{"greedy", {}},
                                          {"temperature", {.temperature = 1}},

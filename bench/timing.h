@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <vector>
 
 #include "core/time.h"
 
@@ -22,6 +23,13 @@ double BestSeconds(double budget, F&& run) {
   const double start = Now();
   for (int i = 0; i < 3 || Now() - start < budget; ++i) best = std::min(best, Seconds(run));
   return best;
+}
+
+// The middle of some figures (of an even number, the upper one); 0 of none.
+inline double Median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
 }
 
 }  // namespace photon

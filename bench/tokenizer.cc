@@ -69,11 +69,6 @@ std::vector<std::vector<int32_t>> EncodeAll(const Tokenizer& tokenizer, const st
   return ids;
 }
 
-double Median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
-}
-
 // Seconds of the processor, of all threads: what a busy machine takes away is not in them.
 template <typename F>
 double ProcessorSeconds(F&& run) {

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "bench/timing.h"
 #include "bench/train_model.h"
 #include "core/backend.h"
 #include "train/trainer.h"
@@ -55,11 +56,6 @@ class Runner {
   std::unique_ptr<Trainer> trainer_;
   TokenBatch batch_;
 };
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 // All ranks meet; those who wait sleep. Large enough not to take the way of small tensors, which spins.
 void Meet(Communicator& background) {
