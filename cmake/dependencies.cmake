@@ -29,9 +29,11 @@ photon_import(zlib z zlib.h)
 photon_import(zstd zstd zstd.h)
 photon_import(simdjson simdjson simdjson.h)
 
-# photon_folder(NAME DEPS...): the static library photon_NAME of every .cc in the current folder.
+# photon_folder(NAME DEPS...): the static library photon_NAME of every .cc in the current folder, but for folders named
+# cuda, which go into a module of their own.
 function(photon_folder name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  list(FILTER sources EXCLUDE REGEX "/cuda/")
   if(NOT sources)
     add_library(photon_${name} INTERFACE)
     target_link_libraries(photon_${name} INTERFACE ${ARGN})

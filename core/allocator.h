@@ -85,4 +85,35 @@ class Arena : public Allocator {
   std::shared_ptr<State> state_;
 };
 
+// Arenas of one device side by side. Allocations come from the main one; while a Scope lives, from its zone. Memory that
+// recorded operations (DeviceGraph) use stands in a zone: nobody else gets it between two launches.
+class ZonedAllocator : public Allocator {
+ public:
+  explicit ZonedAllocator(Arena::SlabSource source) : source_(source), main_(source) {}
+
+  std::shared_ptr<Storage> Allocate(size_t bytes) override { return current_->Allocate(bytes); }
+  Arena& main() { return main_; }
+  // An empty arena over the same device.
+  std::unique_ptr<Arena> NewZone() const { return std::make_unique<Arena>(source_); }
+
+  class Scope {
+   public:
+    Scope(ZonedAllocator& allocator, Arena& zone) : allocator_(allocator), before_(allocator.current_) {
+      allocator.current_ = &zone;
+    }
+    ~Scope() { allocator_.current_ = before_; }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    ZonedAllocator& allocator_;
+    Arena* before_;
+  };
+
+ private:
+  Arena::SlabSource source_;
+  Arena main_;
+  Arena* current_ = &main_;
+};
+
 }  // namespace photon

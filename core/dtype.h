@@ -1,13 +1,13 @@
 // Element types of tensors.
 #pragma once
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
 #include "absl/strings/string_view.h"
 #include "core/check.h"
+#include "core/host_device.h"
 
 namespace photon {
 
@@ -23,13 +23,18 @@ struct BFloat16 {
   uint16_t bits = 0;
 
   BFloat16() = default;
-  explicit BFloat16(float value) {
-    const uint32_t u = std::bit_cast<uint32_t>(value);
+  PHOTON_HOST_DEVICE explicit BFloat16(float value) {
+    const uint32_t u = BitsOf(value);
     bits = (u & 0x7fffffffu) > 0x7f800000u ? static_cast<uint16_t>((u >> 16) | 0x40u)
                                            : static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
   }
-  explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
-  explicit operator double() const { return static_cast<float>(*this); }
+  PHOTON_HOST_DEVICE explicit operator float() const { return FromBits(static_cast<uint32_t>(bits) << 16); }
+  PHOTON_HOST_DEVICE explicit operator double() const { return static_cast<float>(*this); }
+
+ private:
+  // Not std::bit_cast, which no kernel may call.
+  PHOTON_HOST_DEVICE static uint32_t BitsOf(float value) { return __builtin_bit_cast(uint32_t, value); }
+  PHOTON_HOST_DEVICE static float FromBits(uint32_t bits) { return __builtin_bit_cast(float, bits); }
 };
 
 template <typename T>

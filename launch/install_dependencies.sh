@@ -17,6 +17,7 @@ run=(
 )
 test=(
   libgtest-dev libgmock-dev libbenchmark-dev
+  libboost-context-dev                                          # threads of the emulated GPU
   python3 python3-numpy python3-h5py hdf5-tools                 # others' view of our checkpoints
 )
 

@@ -1,0 +1,31 @@
+// CUDA's implementations of core/backend.h, one file an operation.
+#pragma once
+
+#include "core/backend.h"
+
+namespace photon::cuda {
+
+ops::CopyToHostFn CopyToHost;
+ops::CopyFromHostFn CopyFromHost;
+ops::SynchronizeFn Synchronize;
+ops::ZeroFn Zero;
+ops::MatMulFn MatMul;
+ops::CastFn Cast;
+ops::AddFn Add;
+ops::SumRowsFn SumRows;
+ops::SelectRowsFn SelectRows;
+ops::SelectRowsGradientFn SelectRowsGradient;
+ops::RmsNormForwardFn RmsNormForward;
+ops::RmsNormBackwardFn RmsNormBackward;
+ops::RopeFn Rope;
+ops::AttentionForwardFn AttentionForward;
+ops::AttentionBackwardFn AttentionBackward;
+ops::CachedAttentionFn CachedAttention;
+ops::SwiGluForwardFn SwiGluForward;
+ops::SwiGluBackwardFn SwiGluBackward;
+ops::CrossEntropyForwardFn CrossEntropyForward;
+ops::CosineForwardFn CosineForward;
+ops::SumSquaresFn SumSquares;
+ops::AdamWFn AdamW;
+
+}  // namespace photon::cuda
