@@ -53,12 +53,27 @@ struct Arena::State {
     free_blocks.insert({it->second.bytes, it->first});
   }
 
+  // Slabs of which nothing is in use; true where there was one.
+  bool GiveBackFreeSlabs() {
+    return std::erase_if(slabs, [&](const std::pair<void*, size_t>& slab) {
+             const auto block = blocks.find(static_cast<char*>(slab.first));
+             if (!block->second.free || block->second.bytes != slab.second) return false;
+             free_blocks.erase({slab.second, block->first});
+             blocks.erase(block);
+             source.give_back(slab.first, slab.second);
+             reserved -= slab.second;
+             return true;
+           }) > 0;
+  }
+
   void Grow(size_t bytes) {
     const size_t slab = RoundUp(std::max(bytes, kMinimumSlab), 2ull << 20);
     void* data = source.take(slab);
+    if (data == nullptr && GiveBackFreeSlabs()) data = source.take(slab);
     if (data == nullptr) {
+      const std::string state = source.state ? absl::StrCat("; ", source.state()) : "";
       throw OutOfMemory(absl::StrCat("out of memory: ", slab, " bytes wanted, ", in_use, " in use, ", reserved,
-                                     " reserved; lower the batch, the sequence length or slice_tokens"));
+                                     " reserved", state, "; lower the batch, the sequence length or slice_tokens"));
     }
     slabs.emplace_back(data, slab);
     reserved += slab;

@@ -64,6 +64,8 @@ class Arena : public Allocator {
   struct SlabSource {
     std::function<void*(size_t bytes)> take;  // null: out of memory
     std::function<void(void* data, size_t bytes)> give_back;
+    // For the message where memory runs out: "cuda:0 has 1.2 GB of 150.1 GB free". May be empty.
+    std::function<std::string()> state = {};
   };
 
   explicit Arena(SlabSource source = HostSlabs());

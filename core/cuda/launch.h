@@ -7,12 +7,10 @@
 #include <cstdint>
 #include <utility>
 
+#include "core/cuda/error.h"
 #include "core/cuda/queue.h"
 
 namespace photon::cuda {
-
-// Throws where `error` is one: `what` names the call or operation.
-void Check(cudaError_t error, const Context& context, const char* what);
 
 inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

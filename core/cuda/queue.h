@@ -1,4 +1,5 @@
-// What the context of a CUDA device points to: the stream that its operations are queued on, and the device's limits.
+// What the context of a CUDA device points to: the stream that its operations are queued on, what they share, and the
+// device's limits.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -7,10 +8,16 @@
 
 namespace photon::cuda {
 
+class MatrixProducts;  // core/cuda/matrix_products.h
+class StagingRing;     // core/cuda/staging_ring.h
+
 struct Queue {
   cudaStream_t stream = nullptr;
   int multiprocessors = 0;
-  size_t shared_per_block = 0;  // bytes that a block may have at most, asked for explicitly (opt-in)
+  size_t shared_per_block = 0;         // bytes that a block may have at most, asked for explicitly (opt-in)
+  bool recording = false;              // inside OpenedDevice::Record(): nothing runs, nothing may wait
+  StagingRing* staging = nullptr;      // pinned memory on the way to and from the host
+  MatrixProducts* products = nullptr;  // cuBLASLt and its choices
 };
 
 inline const Queue& QueueOf(const Context& context) { return *static_cast<const Queue*>(context.stream()); }

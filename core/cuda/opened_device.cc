@@ -1,0 +1,202 @@
+#include "core/cuda/opened_device.h"
+
+#include <cuda_runtime.h>
+
+#include <cstdlib>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/check.h"
+#include "core/cuda/backend.h"
+#include "core/cuda/error.h"
+#include "core/cuda/queue.h"
+#include "core/cuda/staging_ring.h"
+#include "core/human.h"
+#include "core/status.h"
+
+namespace photon::cuda {
+namespace {
+
+constexpr int kOldestMajor = 8;  // bf16 on tensor cores, cp.async
+constexpr const char* kNeededDriver = "CUDA 13.0 needs NVIDIA's driver 580 or newer";
+
+std::string CudaVersion(int version) { return absl::StrCat(version / 1000, ".", version % 1000 / 10); }
+
+std::string VisibleDevices() {
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  return visible == nullptr ? "" : absl::StrCat(" (CUDA_VISIBLE_DEVICES is \"", visible, "\")");
+}
+
+absl::Status Unusable(cudaError_t error, absl::string_view what) {
+  cudaGetLastError();  // clears it: the error is reported here
+  std::string remedy;
+  if (error == cudaErrorDevicesUnavailable) {
+    remedy = "; another process has it to itself (nvidia-smi -q -d COMPUTE shows the mode), or it is being reset";
+  } else if (error == cudaErrorMemoryAllocation) {
+    remedy = "; other processes have taken its memory: nvidia-smi names them";
+  } else if (error == cudaErrorSystemNotReady || error == cudaErrorSystemDriverMismatch) {
+    remedy =
+        "; the driver and its services (nvidia-fabricmanager on machines with NVSwitch) must be started and of one "
+        "version";
+  }
+  return absl::UnavailableError(
+      absl::StrCat(what, ": ", cudaGetErrorName(error), " (", cudaGetErrorString(error), ")", remedy));
+}
+
+class CudaGraph : public DeviceGraph {
+ public:
+  CudaGraph(cudaGraphExec_t graph, int device, const Queue& queue) : graph_(graph), device_(device), queue_(queue) {}
+  ~CudaGraph() override { cudaGraphExecDestroy(graph_); }
+  void Launch() override { Check(cudaGraphLaunch(graph_, queue_.stream), device_, "launching recorded operations"); }
+
+ private:
+  cudaGraphExec_t graph_;
+  const int device_;
+  const Queue& queue_;
+};
+
+class OpenedCudaDevice : public OpenedDevice {
+ public:
+  OpenedCudaDevice(int index, const cudaDeviceProp& properties, cudaStream_t stream, std::string description)
+      : index_(index), description_(std::move(description)), staging_(index), allocator_(Slabs(index)) {
+    queue_.stream = stream;
+    queue_.multiprocessors = properties.multiProcessorCount;
+    queue_.shared_per_block = properties.sharedMemPerBlockOptin;
+    queue_.staging = &staging_;
+  }
+  ~OpenedCudaDevice() override {
+    cudaStreamSynchronize(queue_.stream);
+    cudaStreamDestroy(queue_.stream);
+  }
+
+  Device device() const override { return {DeviceType::kCuda, index_}; }
+  std::string Description() const override { return description_; }
+  DeviceMemory memory() const override {
+    DeviceMemory memory;
+    Check(cudaMemGetInfo(&memory.free, &memory.total), index_, "asking for its memory");
+    return memory;
+  }
+  ZonedAllocator& allocator() override { return allocator_; }
+  Context MakeContext(Profiler* profiler) override {
+    return Context(device(), CudaBackend(), allocator_, &queue_, profiler);
+  }
+  bool records() const override { return true; }
+  std::unique_ptr<DeviceGraph> Record(const Context& context, const std::function<void()>& body) override;
+
+ private:
+  static Arena::SlabSource Slabs(int index);
+  cudaGraph_t Capture(const std::function<void()>& body);
+
+  const int index_;
+  const std::string description_;
+  StagingRing staging_;
+  ZonedAllocator allocator_;
+  Queue queue_;
+};
+
+Arena::SlabSource OpenedCudaDevice::Slabs(int index) {
+  return {.take = [index](size_t bytes) -> void* {
+            void* data = nullptr;
+            const cudaError_t error = cudaMalloc(&data, bytes);
+            if (error == cudaErrorMemoryAllocation) {
+              cudaGetLastError();  // clears it
+              return nullptr;
+            }
+            Check(error, index, "allocating memory");
+            return data;
+          },
+          .give_back = [](void* data, size_t) { cudaFree(data); },
+          .state =
+              [index] {
+                size_t free = 0, total = 0;
+                cudaMemGetInfo(&free, &total);
+                return absl::StrCat("cuda:", index, " has ", HumanBytes(static_cast<int64_t>(free)), " of ",
+                                    HumanBytes(static_cast<int64_t>(total)), " free");
+              }};
+}
+
+cudaGraph_t OpenedCudaDevice::Capture(const std::function<void()>& body) {
+  // Relaxed: what other threads do on this device (collectives, say) is no business of this capture.
+  Check(cudaStreamBeginCapture(queue_.stream, cudaStreamCaptureModeRelaxed), index_, "beginning to record");
+  queue_.recording = true;
+  cudaGraph_t graph = nullptr;
+  try {
+    body();
+  } catch (...) {
+    queue_.recording = false;
+    if (cudaStreamEndCapture(queue_.stream, &graph) == cudaSuccess) cudaGraphDestroy(graph);
+    throw;
+  }
+  queue_.recording = false;
+  Check(cudaStreamEndCapture(queue_.stream, &graph), index_, "recording operations");
+  return graph;
+}
+
+std::unique_ptr<DeviceGraph> OpenedCudaDevice::Record(const Context& context, const std::function<void()>& body) {
+  PHOTON_CHECK(context.device() == device() && !queue_.recording) << "[record] on another device, or inside itself";
+  const cudaGraph_t graph = Capture(body);
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t error = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  Check(error, index_, "instantiating recorded operations");
+  return std::make_unique<CudaGraph>(executable, index_, queue_);
+}
+
+absl::Status CheckDevice(int index, const cudaDeviceProp& properties) {
+  if (properties.major >= kOldestMajor) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("cuda:", index, " is ", properties.name, ", of compute capability ",
+                                             properties.major, ".", properties.minor, "; at least ", kOldestMajor,
+                                             ".0 is needed (A100 and newer): use --device cpu"));
+}
+
+}  // namespace
+
+absl::StatusOr<int> CountDevices() {
+  int driver = 0, count = 0;
+  cudaDriverGetVersion(&driver);
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaErrorInsufficientDriver || driver < CUDART_VERSION / 1000 * 1000) {
+    cudaGetLastError();
+    return absl::UnavailableError(
+        absl::StrCat("the NVIDIA driver ",
+                     driver == 0 ? "can't be used" : absl::StrCat("is too old, made for CUDA ", CudaVersion(driver)),
+                     "; ", kNeededDriver));
+  }
+  if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
+    cudaGetLastError();
+    return absl::UnavailableError(
+        absl::StrCat("the driver shows this process no GPU", VisibleDevices(),
+                     "; nvidia-smi -L lists them. Of a GPU in MIG mode, an instance must exist and be visible"));
+  }
+  if (error != cudaSuccess) return Unusable(error, "no GPU can be used");
+  return count;
+}
+
+absl::StatusOr<std::unique_ptr<OpenedDevice>> OpenCudaDevice(int index) {
+  PHOTON_ASSIGN_OR_RETURN(const int count, CountDevices());
+  if (index < 0 || index >= count) {
+    return absl::UnavailableError(
+        absl::StrCat("there is no cuda:", index, "; this process sees ", count, " GPU",
+                     count == 1 ? ", cuda:0" : absl::StrCat("s, the last is cuda:", count - 1), VisibleDevices()));
+  }
+  const std::string name = absl::StrCat("cuda:", index, " can't be used");
+  cudaDeviceProp properties;
+  if (const cudaError_t error = cudaGetDeviceProperties(&properties, index); error != cudaSuccess) {
+    return Unusable(error, name);
+  }
+  PHOTON_RETURN_IF_ERROR(CheckDevice(index, properties));
+  cudaStream_t stream = nullptr;
+  cudaError_t error = cudaSetDevice(index);
+  if (error == cudaSuccess) error = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  if (error != cudaSuccess) return Unusable(error, name);
+  int driver = 0;
+  cudaDriverGetVersion(&driver);
+  std::string description =
+      absl::StrFormat("%s, %.1f GiB, compute capability %d.%d, driver for CUDA %s", properties.name,
+                      static_cast<double>(properties.totalGlobalMem) / (1ull << 30), properties.major, properties.minor,
+                      CudaVersion(driver));
+  return std::make_unique<OpenedCudaDevice>(index, properties, stream, std::move(description));
+}
+
+}  // namespace photon::cuda
