@@ -109,6 +109,14 @@ __device__ __forceinline__ void LoadMatrix2Transposed(uint32_t (&r)[2], const vo
                : "memory");
 }
 
+// Warp-wide. Transposes an 8 x 8 tile of 16-bit elements between registers: lane i gives elements [i / 4][2 (i % 4)]
+// (lower half) and [i / 4][2 (i % 4) + 1], and receives [2 (i % 4)][i / 4] and [2 (i % 4) + 1][i / 4].
+__device__ __forceinline__ uint32_t TransposeMatrix(uint32_t tile) {
+  uint32_t transposed;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(transposed) : "r"(tile));
+  return transposed;
+}
+
 // Warp-wide, on tensor cores: d [16, 8] += a [16, 16] b [16, 8], bf16 with f32 sums. With g = lane / 4, t = lane % 4:
 //   a[0]: row g,     columns 2t, 2t + 1      b[0]: rows 2t, 2t + 1, column g
 //   a[1]: row g + 8, columns 2t, 2t + 1      b[1]: rows 2t + 8, 2t + 9, column g
