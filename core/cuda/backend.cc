@@ -5,7 +5,11 @@
 namespace photon::cuda {
 
 const Backend& CudaBackend() {
-  static const Backend kBackend = {};
+  static const Backend kBackend = {
+      .cast = Cast,
+      .add = Add,
+      .sum_rows = SumRows,
+  };
   return kBackend;
 }
 
