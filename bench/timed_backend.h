@@ -67,6 +67,8 @@ class TimedBackend {
     Set<&Backend::cross_entropy>(b, "cross_entropy");
     Set<&Backend::cosine>(b, "cosine");
     Set<&Backend::sum_squares>(b, "sum_squares");
+    Set<&Backend::accumulate_sum>(b, "accumulate_sum");
+    Set<&Backend::clip>(b, "clip");
     Set<&Backend::adamw>(b, "adamw");
     return b;
   }

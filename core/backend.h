@@ -12,6 +12,7 @@
 #include "core/ops/elementwise.h"
 #include "core/ops/matmul.h"
 #include "core/ops/memory.h"
+#include "core/ops/reduce.h"
 #include "core/ops/rms_norm.h"
 #include "core/ops/rope.h"
 #include "core/ops/rows.h"
@@ -48,6 +49,8 @@ struct Backend {
   ops::CosineForwardFn* cosine;
   // optimizer
   ops::SumSquaresFn* sum_squares;
+  ops::AccumulateSumFn* accumulate_sum;
+  ops::ClipFn* clip;
   ops::AdamWFn* adamw;
 };
 

@@ -77,6 +77,7 @@ void ParameterSet::Allocate(const Context& context, const Options& options) {
       weight.compute = weight.master;
     } else {
       weight.compute = compute_.Rows(compute_begin, compute_begin + n).Reshape(shape);
+      group.compute_begin = compute_begin;
       compute_begin += RoundUp(n);
     }
   }
@@ -110,6 +111,25 @@ void ParameterSet::RefreshCompute(const Context& context) {
 }
 
 void ParameterSet::ZeroGradients(const Context& context) { ops::Zero(context, gradient_); }
+
+std::vector<ParameterSet::Range> ParameterSet::Ranges() const {
+  std::vector<Range> ranges;
+  for (const Group& group : groups_) {
+    const bool copied = compute_.defined() && group.compute_copy;
+    for (const Parameter* p : group.weight->parameters) {
+      const int64_t end = p->begin + p->elements();
+      if (ranges.empty() || ranges.back().decay != p->spec.decay || ranges.back().compute.defined() != copied) {
+        const int64_t at = group.compute_begin + p->begin - group.weight->parameters[0]->begin;
+        ranges.push_back({p->begin, end, p->spec.decay, copied ? compute_.Rows(at, compute_.dim(0)) : Tensor()});
+      }
+      ranges.back().end = end;
+    }
+  }
+  for (Range& range : ranges) {
+    if (range.compute.defined()) range.compute = range.compute.Rows(0, range.end - range.begin);
+  }
+  return ranges;
+}
 
 Parameter* ParameterSet::Find(absl::string_view name) const {
   const auto found = by_name_.find(name);

@@ -74,6 +74,13 @@ class ParameterSet {
   const std::vector<std::unique_ptr<Parameter>>& parameters() const { return parameters_; }
   Parameter* Find(absl::string_view name) const;  // null where there is none
   int64_t count() const;                          // of global elements; needs no Allocate()
+  // Neighbours in the flat buffers that an update treats alike, with the gaps between their groups.
+  struct Range {
+    int64_t begin, end;
+    bool decay;
+    Tensor compute;  // the elements' compute copies; undefined where they have none
+  };
+  std::vector<Range> Ranges() const;
   // The flat buffers, gaps between groups (alignment) zero.
   const Tensor& master() const { return master_; }
   const Tensor& gradient() const { return gradient_; }
@@ -83,6 +90,7 @@ class ParameterSet {
   struct Group {
     std::unique_ptr<Weight> weight;
     bool compute_copy;
+    int64_t compute_begin = 0;  // first element in the flat buffer of compute copies
   };
   Options options_;
   std::vector<std::unique_ptr<Parameter>> parameters_;

@@ -1,6 +1,7 @@
 #include "train/health.h"
 
 #include <cmath>
+#include <limits>
 
 #include "absl/strings/str_format.h"
 
@@ -14,23 +15,22 @@ constexpr double kMeanDecay = 0.98;  // some 50 steps of memory
 HealthMonitor::HealthMonitor(const HealthConfig& config, const RunState& state)
     : config_(config), skipped_in_row_(state.skipped_in_row()), mean_norm_(state.grad_norm_mean()) {}
 
-std::string HealthMonitor::Judge(double loss, double gradient_norm) {
-  std::string reason;
-  if (!std::isfinite(loss)) {
-    reason = absl::StrFormat("the loss is %g", loss);
-  } else if (!std::isfinite(gradient_norm)) {
-    reason = absl::StrFormat("the gradient norm is %g", gradient_norm);
-  } else if (config_.spike_factor() > 0 && mean_norm_ > 0 && gradient_norm > config_.spike_factor() * mean_norm_) {
-    reason = absl::StrFormat("the gradient norm %.3g is over %g times its recent mean %.3g", gradient_norm,
-                             config_.spike_factor(), mean_norm_);
+double HealthMonitor::LargestNorm() const {
+  const bool limited = config_.spike_factor() > 0 && mean_norm_ > 0;
+  return limited ? config_.spike_factor() * mean_norm_ : std::numeric_limits<double>::infinity();
+}
+
+std::string HealthMonitor::Judge(double loss, double gradient_norm, bool applied) {
+  if (applied) {
+    skipped_in_row_ = 0;
+    mean_norm_ = mean_norm_ == 0 ? gradient_norm : kMeanDecay * mean_norm_ + (1 - kMeanDecay) * gradient_norm;
+    return "";
   }
-  if (!reason.empty()) {
-    ++skipped_in_row_;
-    return reason;
-  }
-  skipped_in_row_ = 0;
-  mean_norm_ = mean_norm_ == 0 ? gradient_norm : kMeanDecay * mean_norm_ + (1 - kMeanDecay) * gradient_norm;
-  return reason;
+  ++skipped_in_row_;
+  if (!std::isfinite(loss)) return absl::StrFormat("the loss is %g", loss);
+  if (!std::isfinite(gradient_norm)) return absl::StrFormat("the gradient norm is %g", gradient_norm);
+  return absl::StrFormat("the gradient norm %.3g is over %g times its recent mean %.3g", gradient_norm,
+                         config_.spike_factor(), mean_norm_);
 }
 
 absl::Status HealthMonitor::Verdict(const std::string& batch) const {

@@ -1,8 +1,10 @@
 #include "train/optimizer.h"
 
 #include <cmath>
+#include <limits>
 
 #include "core/ops/adamw.h"
+#include "core/ops/reduce.h"
 #include "core/profiler.h"
 
 namespace photon {
@@ -13,40 +15,34 @@ Optimizer::Optimizer(const Context& context, ParameterSet& parameters, const Opt
       config_(config),
       m_(context.Zeros(parameters.master().shape(), parameters.master().dtype())),
       v_(context.Zeros(parameters.master().shape(), parameters.master().dtype())),
-      square_sum_(context.Empty({1}, DType::kF64)) {}
+      square_sum_(context.Empty({1}, DType::kF64)),
+      ranges_(parameters.Ranges()) {}
 
-double Optimizer::GradientNorm() const {
-  const Scope scope(context_, "gradient norm");
-  ops::SumSquares(context_, parameters_.gradient(), square_sum_);
-  double sum = 0;
-  context_.ToHost(square_sum_, &sum);
-  return std::sqrt(sum);
+std::vector<double> Optimizer::Controls(double lr, double largest_norm) const {
+  const auto t = static_cast<double>(updates_ + 1);
+  std::vector<double> values(ops::kAdamWControls);
+  values[ops::kLearningRate] = lr;
+  values[ops::kBiasCorrection1] = 1 - std::pow(config_.beta1(), t);
+  values[ops::kBiasCorrection2] = 1 - std::pow(config_.beta2(), t);
+  values[ops::kClipNorm] = config_.clip_norm() > 0 ? config_.clip_norm() : std::numeric_limits<double>::infinity();
+  values[ops::kLargestNorm] = largest_norm;
+  return values;
 }
 
-void Optimizer::Step(double lr, double gradient_norm) {
+void Optimizer::Step(const Tensor& losses, const Tensor& control) {
+  {
+    const Scope scope(context_, "gradient norm");
+    ops::SumSquares(context_, parameters_.gradient(), square_sum_);
+    ops::Clip(context_, square_sum_, losses, control);
+  }
   const Scope scope(context_, "optimizer");
-  ++updates_;
-  ops::AdamWStep step{.lr = lr,
-                      .beta1 = config_.beta1(),
-                      .beta2 = config_.beta2(),
-                      .eps = config_.eps(),
-                      .weight_decay = 0,
-                      .gradient_scale = 1,
-                      .t = updates_};
-  if (config_.clip_norm() > 0 && gradient_norm > config_.clip_norm()) {
-    step.gradient_scale = config_.clip_norm() / gradient_norm;
+  ops::AdamWStep step{.beta1 = config_.beta1(), .beta2 = config_.beta2(), .eps = config_.eps(), .weight_decay = 0};
+  for (const ParameterSet::Range& range : ranges_) {
+    const auto rows = [&](const Tensor& flat) { return flat.Rows(range.begin, range.end); };
+    step.weight_decay = range.decay ? config_.weight_decay() : 0;
+    ops::AdamW(context_, step, control, rows(parameters_.master()), rows(parameters_.gradient()), rows(m_), rows(v_),
+               range.compute);
   }
-  // Neighbours that decay alike are one range of the flat buffers. Gaps between them are zero, and stay it.
-  const std::vector<std::unique_ptr<Parameter>>& all = parameters_.parameters();
-  for (size_t first = 0, next = 0; first < all.size(); first = next) {
-    const bool decay = all[first]->spec.decay;
-    while (next < all.size() && all[next]->spec.decay == decay) ++next;
-    step.weight_decay = decay ? config_.weight_decay() : 0;
-    const int64_t begin = all[first]->begin, end = all[next - 1]->begin + all[next - 1]->elements();
-    ops::AdamW(context_, step, parameters_.master().Rows(begin, end), parameters_.gradient().Rows(begin, end),
-               m_.Rows(begin, end), v_.Rows(begin, end));
-  }
-  parameters_.RefreshCompute(context_);
 }
 
 Tensor Optimizer::View(const Tensor& flat, const Parameter& p) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "configs/training.pb.h"
 #include "core/parameter.h"
@@ -13,11 +14,15 @@ class Optimizer {
   // The set must be allocated, with gradients, and outlive this.
   Optimizer(const Context& context, ParameterSet& parameters, const OptimizerConfig& config);
 
-  // Euclidean norm of all gradients (as they lie in the set: reduce them first).
-  double GradientNorm() const;
-  // One update at learning rate `lr`, gradients scaled down to clip_norm where `gradient_norm` exceeds it; refreshes
-  // the compute copies.
-  void Step(double lr, double gradient_norm);
+  // What the next update is told: the elements of ops::AdamWControl that the host writes, at learning rate `lr`; a step
+  // whose gradient norm is above `largest_norm` will be skipped.
+  std::vector<double> Controls(double lr, double largest_norm) const;
+  // Queues one update, or none where the gradients (as they lie in the set: reduce them first) or `losses` f64 [n] are
+  // bad: control[ops::kGradientScale] says which. `control` f64 [ops::kAdamWControls] holds Controls(). Compute copies
+  // follow.
+  void Step(const Tensor& losses, const Tensor& control);
+  // After a Step() that updated.
+  void CountUpdate() { ++updates_; }
 
   // A parameter's moments, views of its shape.
   Tensor m(const Parameter& parameter) const { return View(m_, parameter); }
@@ -34,6 +39,7 @@ class Optimizer {
   OptimizerConfig config_;
   Tensor m_, v_;
   Tensor square_sum_;
+  std::vector<ParameterSet::Range> ranges_;
   int64_t updates_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "core/ops/adamw.h"
 #include "core/profiler.h"
 #include "core/time.h"
 #include "model/flops.h"
@@ -98,10 +99,15 @@ absl::StatusOr<StepMetrics> Trainer::Step(std::vector<TokenBatch> microbatches) 
   for (size_t l = 1; l < totals.size(); ++l)
     m.rec += totals[l] / static_cast<double>(std::max<int64_t>(counts.units[l - 1], 1));
   m.loss = m.ce + training.objective().alpha() * m.rec;
-  m.grad_norm = optimizer_.GradientNorm();
   m.lr = LearningRate(training.optimizer(), m.step, training.steps());
-  m.skipped = health_.Judge(m.loss, m.grad_norm);
-  if (m.skipped.empty()) optimizer_.Step(m.lr, m.grad_norm);
+  std::vector<double> control = optimizer_.Controls(m.lr, health_.LargestNorm());
+  const Tensor device_control = context_.FromHost(control.data(), {ops::kAdamWControls}, DType::kF64);
+  optimizer_.Step(context_.FromHost(totals.data(), {static_cast<int64_t>(totals.size())}, DType::kF64), device_control);
+  context_.ToHost(device_control, control.data());
+  m.grad_norm = control[ops::kGradientNorm];
+  const bool applied = control[ops::kGradientScale] >= 0;
+  if (applied) optimizer_.CountUpdate();
+  m.skipped = health_.Judge(m.loss, m.grad_norm, applied);
 
   m.tokens = static_cast<double>(real_tokens);
   m.compute_s = computed - started;

@@ -25,6 +25,8 @@ const Backend& CpuBackend() {
       .cross_entropy = cpu::CrossEntropyForward,
       .cosine = cpu::CosineForward,
       .sum_squares = cpu::SumSquares,
+      .accumulate_sum = cpu::AccumulateSum,
+      .clip = cpu::Clip,
       .adamw = cpu::AdamW,
   };
   return kBackend;

@@ -26,6 +26,8 @@ ops::SwiGluBackwardFn SwiGluBackward;
 ops::CrossEntropyForwardFn CrossEntropyForward;
 ops::CosineForwardFn CosineForward;
 ops::SumSquaresFn SumSquares;
+ops::AccumulateSumFn AccumulateSum;
+ops::ClipFn Clip;
 ops::AdamWFn AdamW;
 
 // For operands that may be left out.

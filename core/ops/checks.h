@@ -9,6 +9,11 @@ inline bool IsFloating(const Tensor& t) {
   return t.dtype() == DType::kF64 || t.dtype() == DType::kF32 || t.dtype() == DType::kBF16;
 }
 
+// What sums over flat buffers and the optimizer take: contiguous, in a type that is summed in.
+inline bool IsFlatFloat(const Tensor& t) {
+  return t.defined() && t.contiguous() && (t.dtype() == DType::kF32 || t.dtype() == DType::kF64);
+}
+
 // Rank 2, each row contiguous; rows may be strided.
 inline bool IsMatrix(const Tensor& t) { return t.rank() == 2 && t.stride(1) == 1; }
 

@@ -6,9 +6,15 @@
 #include <cmath>
 #include <limits>
 
+#include "core/ops/adamw.h"
+#include "tests/support/tensors.h"
+
 namespace photon {
 namespace {
 
+using photon::testing::FromDoubles;
+using photon::testing::TestContext;
+using photon::testing::ToDoubles;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -22,38 +28,51 @@ HealthConfig Config(double spike_factor, int max_skipped_in_row) {
   return config;
 }
 
+// What a step comes to: the device's decision by the monitor's limit, and the monitor's word on it.
+std::string Judged(HealthMonitor& monitor, double loss, double norm) {
+  const TestContext context;
+  std::vector<double> values(ops::kAdamWControls);
+  values[ops::kClipNorm] = 1;
+  values[ops::kLargestNorm] = monitor.LargestNorm();
+  const Tensor control = FromDoubles(context, values, {ops::kAdamWControls}, DType::kF64);
+  // Norms whose squares are exact or far from the limit: the root gives them back.
+  ops::Clip(context, FromDoubles(context, {norm * norm}, {1}, DType::kF64),
+            FromDoubles(context, {loss}, {1}, DType::kF64), control);
+  return monitor.Judge(loss, norm, ToDoubles(context, control)[ops::kGradientScale] >= 0);
+}
+
 TEST(HealthMonitor, WhatIsNotFiniteIsSkippedAndNamed) {
   HealthMonitor monitor(Config(0, 100), RunState());
-  EXPECT_THAT(monitor.Judge(2, 1), IsEmpty());
-  EXPECT_THAT(monitor.Judge(kNan, 1), HasSubstr("loss is nan"));
-  EXPECT_THAT(monitor.Judge(kInfinity, 1), HasSubstr("loss is inf"));
-  EXPECT_THAT(monitor.Judge(2, kNan), HasSubstr("gradient norm is nan"));
-  EXPECT_THAT(monitor.Judge(2, kInfinity), HasSubstr("gradient norm is inf"));
-  EXPECT_THAT(monitor.Judge(2, 1e30), IsEmpty()) << "spikes are off";
+  EXPECT_THAT(Judged(monitor, 2, 1), IsEmpty());
+  EXPECT_THAT(Judged(monitor, kNan, 1), HasSubstr("loss is nan"));
+  EXPECT_THAT(Judged(monitor, kInfinity, 1), HasSubstr("loss is inf"));
+  EXPECT_THAT(Judged(monitor, 2, kNan), HasSubstr("gradient norm is nan"));
+  EXPECT_THAT(Judged(monitor, 2, kInfinity), HasSubstr("gradient norm is inf"));
+  EXPECT_THAT(Judged(monitor, 2, 1e30), IsEmpty()) << "spikes are off";
 }
 
 TEST(HealthMonitor, SpikesAreAboveTheRecentMean) {
   HealthMonitor monitor(Config(4, 100), RunState());
-  EXPECT_THAT(monitor.Judge(2, 1000), IsEmpty()) << "nothing to compare the first with";
+  EXPECT_THAT(Judged(monitor, 2, 1000), IsEmpty()) << "nothing to compare the first with";
   HealthMonitor steady(Config(4, 100), RunState());
-  for (int i = 0; i < 10; ++i) EXPECT_THAT(steady.Judge(2, 0.5), IsEmpty());
-  EXPECT_THAT(steady.Judge(2, 1.99), IsEmpty());  // moves the mean to 0.5298
-  EXPECT_THAT(steady.Judge(2, 2.2), HasSubstr("over 4 times its recent mean 0.53"));
-  EXPECT_THAT(steady.Judge(2, 2.0), IsEmpty()) << "a spike does not enter the mean, nor does it stay";
+  for (int i = 0; i < 10; ++i) EXPECT_THAT(Judged(steady, 2, 0.5), IsEmpty());
+  EXPECT_THAT(Judged(steady, 2, 1.99), IsEmpty());  // moves the mean to 0.5298
+  EXPECT_THAT(Judged(steady, 2, 2.2), HasSubstr("over 4 times its recent mean 0.53"));
+  EXPECT_THAT(Judged(steady, 2, 2.0), IsEmpty()) << "a spike does not enter the mean, nor does it stay";
 }
 
 TEST(HealthMonitor, OnlyBadStepsInARowStopTheRun) {
   HealthMonitor monitor(Config(0, 2), RunState());
   for (int round = 0; round < 3; ++round) {
-    monitor.Judge(kNan, 1);
-    monitor.Judge(kNan, 1);
+    Judged(monitor, kNan, 1);
+    Judged(monitor, kNan, 1);
     EXPECT_TRUE(monitor.Verdict("batch").ok());
-    monitor.Judge(1, 1);
+    Judged(monitor, 1, 1);
     EXPECT_TRUE(monitor.Verdict("batch").ok());
   }
   for (int i = 0; i < 3; ++i) {
     EXPECT_TRUE(monitor.Verdict("batch").ok());
-    monitor.Judge(kNan, 1);
+    Judged(monitor, kNan, 1);
   }
   const absl::Status verdict = monitor.Verdict("step 7 (sequences 24 to 27 of the sample order)");
   EXPECT_EQ(verdict.code(), absl::StatusCode::kAborted);
@@ -62,7 +81,7 @@ TEST(HealthMonitor, OnlyBadStepsInARowStopTheRun) {
   EXPECT_THAT(std::string(verdict.message()), HasSubstr("peak_lr"));
 
   HealthMonitor strict(Config(0, 0), RunState());
-  strict.Judge(kNan, 1);
+  Judged(strict, kNan, 1);
   EXPECT_FALSE(strict.Verdict("batch").ok());
 }
 
@@ -75,8 +94,8 @@ TEST(HealthMonitor, StateSurvivesSaveAndRestore) {
   int skipped = 0, stopped = 0;
   for (const double norm : norms) {
     HealthMonitor restored(config, state);
-    const std::string reason = straight.Judge(2, norm);
-    EXPECT_EQ(restored.Judge(2, norm), reason);
+    const std::string reason = Judged(straight, 2, norm);
+    EXPECT_EQ(Judged(restored, 2, norm), reason);
     EXPECT_EQ(restored.Verdict("b"), straight.Verdict("b"));
     skipped += !reason.empty(), stopped += !straight.Verdict("b").ok();
     state.Clear();
