@@ -76,4 +76,16 @@ decltype(auto) VisitFloat(DType dtype, F&& f) {
   }
 }
 
+// The same for a dtype whose arithmetic is done in A: double alone, or float and bf16.
+template <typename A, typename F>
+void VisitComputedIn(DType dtype, F&& f) {
+  if constexpr (std::is_same_v<A, double>) {
+    f(double{});
+  } else if (dtype == DType::kBF16) {
+    f(BFloat16{});
+  } else {
+    f(float{});
+  }
+}
+
 }  // namespace photon

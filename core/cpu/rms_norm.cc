@@ -1,5 +1,4 @@
 #include <cmath>
-#include <type_traits>
 
 #include "core/cpu/kernels.h"
 #include "core/cpu/parallel_for.h"
@@ -7,18 +6,6 @@
 
 namespace photon::cpu {
 namespace {
-
-// Calls f(T{}) for a dtype whose arithmetic is done in A: double alone, or float and bf16.
-template <typename A, typename F>
-void VisitComputedIn(DType dtype, F&& f) {
-  if constexpr (std::is_same_v<A, double>) {
-    f(double{});
-  } else if (dtype == DType::kBF16) {
-    f(BFloat16{});
-  } else {
-    f(float{});
-  }
-}
 
 template <typename A, typename Delta, typename Y>
 struct ForwardRow {

@@ -83,7 +83,7 @@ void Convert(const Context& context, const char* operation, const Tensor& in, co
       using In = decltype(in_tag);
       using Out = decltype(out_tag);
       constexpr int N = kVector<In, Out>;
-      if (Vectorizable(in, N) && Vectorizable(out, N)) {
+      if (AllVectorizable(N, in, out)) {
         LaunchConvert<In, Out, N, kAdd>(context, operation, in, out);
       } else {
         LaunchConvert<In, Out, 1, kAdd>(context, operation, in, out);

@@ -28,6 +28,16 @@ inline bool Vectorizable(const Tensor& t, int count) {
   return t.rank() < 2 || t.contiguous() || t.stride(0) % count == 0;
 }
 
+template <typename... Tensors>
+bool AllVectorizable(int count, const Tensors&... tensors) {
+  return (Vectorizable(tensors, count) && ...);
+}
+
+template <typename T>
+T* DataOrNull(const Tensor& t) {
+  return t.defined() ? t.data<T>() : nullptr;
+}
+
 // N neighbours as they lie in memory: loads that are converted only later stay in flight together.
 template <typename T, int N>
 struct Raw {
@@ -49,6 +59,11 @@ struct Raw {
       }
     }
   }
+  // Data that other threads read too.
+  __device__ __forceinline__ void LoadShared(const T* p) {
+#pragma unroll
+    for (int i = 0; i < kParts; ++i) parts[i] = reinterpret_cast<const Part*>(p)[i];
+  }
   __device__ __forceinline__ void Store(T* p) const {
 #pragma unroll
     for (int i = 0; i < kParts; ++i) reinterpret_cast<Part*>(p)[i] = parts[i];
@@ -56,7 +71,8 @@ struct Raw {
 
   __device__ __forceinline__ void Unpack(AccumulateType<T> (&values)[N]) const {
     if constexpr (std::is_same_v<T, BFloat16> && N > 1) {
-      const uint32_t* words = reinterpret_cast<const uint32_t*>(parts);
+      uint32_t words[N / 2];
+      __builtin_memcpy(words, parts, sizeof(words));
 #pragma unroll
       for (int i = 0; i < N; i += 2) {
         const float2 pair = UnpackBf16(words[i / 2]);
@@ -64,20 +80,23 @@ struct Raw {
         values[i + 1] = pair.y;
       }
     } else {
-      const T* elements = reinterpret_cast<const T*>(parts);
+      T elements[N];
+      __builtin_memcpy(elements, parts, sizeof(elements));
 #pragma unroll
       for (int i = 0; i < N; ++i) values[i] = static_cast<AccumulateType<T>>(elements[i]);
     }
   }
   __device__ __forceinline__ void Pack(const AccumulateType<T> (&values)[N]) {
     if constexpr (std::is_same_v<T, BFloat16> && N > 1) {
-      uint32_t* words = reinterpret_cast<uint32_t*>(parts);
+      uint32_t words[N / 2];
 #pragma unroll
       for (int i = 0; i < N; i += 2) words[i / 2] = PackBf16(values[i], values[i + 1]);
+      __builtin_memcpy(parts, words, sizeof(words));
     } else {
-      T* elements = reinterpret_cast<T*>(parts);
+      T elements[N];
 #pragma unroll
       for (int i = 0; i < N; ++i) elements[i] = T(values[i]);
+      __builtin_memcpy(parts, elements, sizeof(elements));
     }
   }
 
