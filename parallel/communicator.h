@@ -7,8 +7,10 @@
 // functions and may assume what was checked. Overlap with compute is layered above (a communicator of its own for a
 // second thread).
 //
-// Every implementation here takes sums in rank order, bf16 in f32 with one rounding at the end: the result is bitwise
-// the same on all ranks, in every run, and over threads and MPI alike. NaN wins over any number in kMax and kMin.
+// Every implementation takes sums in rank order, bf16 in f32 with one rounding at the end: the result is bitwise the
+// same on all ranks, in every run, and over threads, MPI and TCP alike. NaN wins over any number in kMax and kMin. NCCL
+// alone adds in an order of its own: the same on all ranks and in every run of one topology, but not that of the
+// others.
 #pragma once
 
 #include <cstdint>
@@ -54,9 +56,11 @@ class Communicator {
   [[noreturn]] virtual void Abort(int exit_code) = 0;
 
   // The last calls, oldest first, one a line: "#12 all-reduce gradients f32[100] done". Any thread.
-  std::string RecentCalls() const;
+  virtual std::string RecentCalls() const;
   // Seconds that the call under way has taken; 0 where none is. Any thread: for a watchdog.
-  double SecondsInCall() const;
+  virtual double SecondsInCall() const;
+  // An error that came after a call had returned: of calls that are only queued. Any thread.
+  virtual absl::Status LateError() const { return absl::OkStatus(); }
 
  protected:
   virtual absl::Status DoAllReduce(const Tensor& tensor, Reduction op) = 0;
@@ -107,5 +111,16 @@ std::vector<std::unique_ptr<Communicator>> ThreadCommunicators(int count);
 // leaves without: the launcher then ends the other ranks, which would else wait for it. Errors leave as Status.
 // MPI counts elements by int: tensors above `max_count` go in pieces. (Tests make it small.)
 absl::StatusOr<std::unique_ptr<Communicator>> MpiWorld(int64_t max_count = int64_t{1} << 30);
+
+// Processes that no MPI connects: each knows its rank, and all reach one folder, in which they find each other's
+// address. They talk over TCP, every rank with every other.
+struct FileWorldOptions {
+  std::string folder;
+  std::string job;  // names the files; a name serves once
+  int rank = 0, size = 1;
+  double timeout_s = 600;         // for meeting, and for every call: then kUnavailable
+  std::string network_interface;  // "eth0"; empty: the one of the host's name
+};
+absl::StatusOr<std::unique_ptr<Communicator>> FileWorld(const FileWorldOptions& options);
 
 }  // namespace photon

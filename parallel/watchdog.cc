@@ -35,6 +35,11 @@ void Watchdog::Loop() {
       if (mutex_.AwaitWithTimeout(absl::Condition(&stop_), period)) return;
     }
     for (Communicator* comm : watched_) {
+      if (const absl::Status late = comm->LateError(); !late.ok()) {
+        action_(*comm, absl::StrFormat("photon: %s rank %d of %d: %s. Its last calls:\n%s", comm->name(), comm->rank(),
+                                       comm->size(), late.message(), comm->RecentCalls()));
+        return;
+      }
       const double seconds = comm->SecondsInCall();
       if (seconds <= timeout_s_) continue;
       action_(*comm,

@@ -1,5 +1,5 @@
-// Ends a job that hangs: a collective that takes too long is reported, with its rank, name and tensor and the calls
-// before it, and the job aborted.
+// Ends a job that hangs: a collective that takes too long, or fails after its call returned, is reported, with its
+// rank, name and tensor and the calls before it, and the job aborted.
 //
 // A thread of its own looks at the communicators a few times per timeout; it costs nothing else. The communicators must
 // outlive it. Waiting for a slow rank looks like a hang: the timeout has to be longer than any rank's longest pause.

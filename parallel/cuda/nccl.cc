@@ -1,0 +1,248 @@
+#include "parallel/cuda/nccl.h"
+
+#include <time.h>
+
+#include <deque>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/cuda/launch.h"
+#include "core/time.h"
+#include "parallel/staged.h"
+
+namespace photon::cuda {
+namespace {
+
+class NcclRank : public Communicator {
+ public:
+  // Takes `comm` over. `host` reaches device tensors too, by way of the host.
+  NcclRank(const NcclApi& nccl, NcclComm comm, std::unique_ptr<Communicator> host, const Context& context,
+           bool background)
+      : nccl_(nccl), comm_(comm), host_(std::move(host)), context_(context), background_(background) {
+    Check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), context_, "a stream for NCCL");
+    Check(cudaEventCreateWithFlags(&ready_, cudaEventDisableTiming), context_, "an event for NCCL");
+  }
+
+  ~NcclRank() override {
+    cudaStreamSynchronize(stream_);
+    nccl_.CommDestroy(comm_);
+    for (const Call& call : calls_) Destroy(call);
+    cudaEventDestroy(ready_);
+    cudaStreamDestroy(stream_);
+  }
+
+  int rank() const override { return host_->rank(); }
+  int size() const override { return host_->size(); }
+  absl::string_view name() const override { return "nccl"; }
+
+  absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override {
+    return Part(color, key, background_, host_->Split(color, key));
+  }
+  absl::StatusOr<std::unique_ptr<Communicator>> ForBackground() override {
+    return Part(0, rank(), /*background=*/true, host_->Split(0, rank()));
+  }
+
+  // NCCL's only way out of a collective that others never join.
+  void Abort(int exit_code) override {
+    nccl_.CommAbort(comm_);
+    host_->Abort(exit_code);
+  }
+
+  std::string RecentCalls() const override {
+    std::string text = Communicator::RecentCalls();
+    absl::MutexLock lock(&mutex_);
+    for (const Call& call : calls_) {
+      absl::StrAppendFormat(&text, "on the GPU, not done: %s\n", call.description);
+    }
+    return text;
+  }
+
+  double SecondsInCall() const override {
+    absl::MutexLock lock(&mutex_);
+    while (!calls_.empty() && cudaEventQuery(calls_.front().end) == cudaSuccess) Retire();
+    if (calls_.empty()) return Communicator::SecondsInCall();
+    Call& oldest = calls_.front();
+    if (oldest.began < 0 && cudaEventQuery(oldest.begin) == cudaSuccess) oldest.began = Now();
+    return oldest.began < 0 ? 0 : Now() - oldest.began;
+  }
+
+  absl::Status LateError() const override {
+    NcclResult error = kNcclSuccess;
+    const NcclResult asked = nccl_.CommGetAsyncError(comm_, &error);
+    if (asked != kNcclSuccess) error = asked;
+    if (error == kNcclSuccess || error == kNcclInProgress) return absl::OkStatus();
+    return ToStatus(error, "a collective");
+  }
+
+ protected:
+  absl::Status DoAllReduce(const Tensor& tensor, Reduction op) override {
+    if (OnHost(tensor) || op != Reduction::kSum) return host_->AllReduce(kWhat, tensor, op);
+    PHOTON_ASSIGN_OR_RETURN(const NcclType type, SumType(tensor.dtype()));
+    return Queue("all-reduce", tensor, [&] {
+      return nccl_.AllReduce(tensor.raw(), tensor.raw(), tensor.elements(), type, kNcclSum, comm_, stream_);
+    });
+  }
+  absl::Status DoReduceScatter(const Tensor& whole, const Tensor& part) override {
+    if (OnHost(whole)) return host_->ReduceScatter(kWhat, whole, part);
+    PHOTON_ASSIGN_OR_RETURN(const NcclType type, SumType(whole.dtype()));
+    return Queue("reduce-scatter", whole, [&] {
+      return nccl_.ReduceScatter(whole.raw(), part.raw(), part.elements(), type, kNcclSum, comm_, stream_);
+    });
+  }
+  absl::Status DoAllGather(const Tensor& part, const Tensor& whole) override {
+    if (OnHost(whole)) return host_->AllGather(kWhat, part, whole);
+    return Queue("all-gather", whole,
+                 [&] { return nccl_.AllGather(part.raw(), whole.raw(), part.bytes(), kNcclUint8, comm_, stream_); });
+  }
+  absl::Status DoBroadcast(const Tensor& tensor, int root) override {
+    if (OnHost(tensor)) return host_->Broadcast(kWhat, tensor, root);
+    return Queue("broadcast", tensor, [&] {
+      return nccl_.Broadcast(tensor.raw(), tensor.raw(), tensor.bytes(), kNcclUint8, root, comm_, stream_);
+    });
+  }
+  absl::Status DoSend(const Tensor& tensor, int to, int tag) override { return host_->Send(kWhat, tensor, to, tag); }
+  absl::Status DoReceive(const Tensor& tensor, int from, int tag) override {
+    return host_->Receive(kWhat, tensor, from, tag);
+  }
+  absl::Status DoBarrier() override { return host_->Barrier(kWhat); }
+  bool Reaches(DeviceType device) const override { return device == DeviceType::kCpu || device == DeviceType::kCuda; }
+
+ private:
+  static constexpr absl::string_view kWhat = "beside NCCL";
+
+  struct Call {
+    std::string description;
+    cudaEvent_t begin, end;
+    double began = -1;  // when the GPU was first seen to have reached it
+  };
+
+  static bool OnHost(const Tensor& tensor) { return tensor.device().type == DeviceType::kCpu; }
+
+  static absl::StatusOr<NcclType> SumType(DType dtype) {
+    switch (dtype) {
+      case DType::kF64:
+        return kNcclFloat64;
+      case DType::kF32:
+        return kNcclFloat32;
+      case DType::kBF16:
+        return kNcclBfloat16;
+      case DType::kI64:
+        return kNcclInt64;
+      case DType::kI32:
+        return kNcclInt32;
+      case DType::kU8:
+        return kNcclUint8;
+      default:
+        return absl::InternalError(absl::StrCat("NCCL has no sum of ", Name(dtype)));
+    }
+  }
+
+  absl::Status ToStatus(NcclResult result, absl::string_view call) const {
+    if (result == kNcclSuccess) return absl::OkStatus();
+    return absl::UnavailableError(absl::StrCat("NCCL failed in ", call, " on cuda:", context_.device().index, ": ",
+                                               nccl_.GetErrorString(result), " (", nccl_.GetLastError(comm_), ")"));
+  }
+
+  absl::StatusOr<std::unique_ptr<Communicator>> Part(int color, int key, bool background,
+                                                     absl::StatusOr<std::unique_ptr<Communicator>> host) {
+    PHOTON_RETURN_IF_ERROR(host.status());
+    NcclComm made = nullptr;
+    PHOTON_RETURN_IF_ERROR(ToStatus(nccl_.CommSplit(comm_, color, key, &made, nullptr), "split"));
+    return std::make_unique<NcclRank>(nccl_, made, *std::move(host), context_, background);
+  }
+
+  template <typename F>
+  absl::Status Queue(absl::string_view name, const Tensor& tensor, F&& collective) {
+    Check(cudaSetDevice(context_.device().index), context_, "NCCL");  // of this thread
+    Call call{absl::StrCat(name, " ", Name(tensor.dtype()), tensor.shape().ToString()), NewEvent(), NewEvent()};
+    const cudaStream_t compute = QueueOf(context_).stream;
+    Check(cudaEventRecord(ready_, compute), context_, "NCCL");
+    Check(cudaStreamWaitEvent(stream_, ready_, 0), context_, "NCCL");
+    Check(cudaEventRecord(call.begin, stream_), context_, "NCCL");
+    const absl::Status status = ToStatus(collective(), call.description);
+    Check(cudaEventRecord(call.end, stream_), context_, "NCCL");
+    const cudaEvent_t end = call.end;
+    if (!background_) Check(cudaStreamWaitEvent(compute, end, 0), context_, "NCCL");
+    {
+      absl::MutexLock lock(&mutex_);
+      calls_.push_back(std::move(call));
+      while (calls_.size() > 1 && cudaEventQuery(calls_.front().end) == cudaSuccess) Retire();
+    }
+    if (!status.ok() || !background_) return status;
+    return WaitFor(end);
+  }
+
+  // Sleeping: the core is the computation's.
+  absl::Status WaitFor(cudaEvent_t end) const {
+    constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 20'000};
+    while (true) {
+      const cudaError_t state = cudaEventQuery(end);
+      if (state == cudaSuccess) return absl::OkStatus();
+      if (state != cudaErrorNotReady) Check(state, context_, "NCCL");
+      PHOTON_RETURN_IF_ERROR(LateError());
+      nanosleep(&kPause, nullptr);
+    }
+  }
+
+  cudaEvent_t NewEvent() const {
+    cudaEvent_t event;
+    Check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), context_, "an event for NCCL");
+    return event;
+  }
+  static void Destroy(const Call& call) {
+    cudaEventDestroy(call.begin);
+    cudaEventDestroy(call.end);
+  }
+  void Retire() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Destroy(calls_.front());
+    calls_.pop_front();
+  }
+
+  const NcclApi& nccl_;
+  NcclComm comm_;
+  std::unique_ptr<Communicator> host_;
+  Context context_;
+  const bool background_;
+  cudaStream_t stream_ = nullptr;
+  cudaEvent_t ready_ = nullptr;
+  mutable absl::Mutex mutex_;
+  mutable std::deque<Call> calls_ ABSL_GUARDED_BY(mutex_);  // queued, oldest first
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Communicator>> NcclCommunicator(const NcclApi& nccl, std::unique_ptr<Communicator> host,
+                                                               const Context& context) {
+  const int rank = host->rank(), size = host->size();
+  const auto failed = [&](NcclResult result, absl::string_view call) {
+    return absl::UnavailableError(absl::StrCat("NCCL: ", call, " on rank ", rank, " of ", size,
+                                               ", cuda:", context.device().index, ": ", nccl.GetErrorString(result),
+                                               " (", nccl.GetLastError(nullptr), "); NCCL_DEBUG=INFO tells more"));
+  };
+  NcclUniqueId id = {};
+  absl::Status made;
+  if (rank == 0) {
+    const NcclResult result = nccl.GetUniqueId(&id);
+    if (result != kNcclSuccess) made = failed(result, "ncclGetUniqueId");
+  }
+  PHOTON_RETURN_IF_ERROR(AgreeOn(*host, "NCCL's id", made));
+  const Tensor bytes = Tensor::Wrap(id.bytes, {sizeof(id.bytes)}, DType::kU8);
+  PHOTON_RETURN_IF_ERROR(host->Broadcast("NCCL's id", bytes, 0));
+  Check(cudaSetDevice(context.device().index), context, "NCCL");
+  NcclComm comm = nullptr;
+  const NcclResult result = nccl.CommInitRank(&comm, size, id, rank);
+  PHOTON_RETURN_IF_ERROR(
+      AgreeOn(*host, "NCCL", result == kNcclSuccess ? absl::OkStatus() : failed(result, "ncclCommInitRank")));
+  return std::make_unique<NcclRank>(nccl, comm, StagedCommunicator(std::move(host), context), context,
+                                    /*background=*/false);
+}
+
+absl::Status CheckNccl() { return LoadNccl().status(); }
+
+absl::StatusOr<std::unique_ptr<Communicator>> OpenNccl(std::unique_ptr<Communicator> host, const Context& context) {
+  PHOTON_ASSIGN_OR_RETURN(const NcclApi* nccl, LoadNccl());
+  return NcclCommunicator(*nccl, std::move(host), context);
+}
+
+}  // namespace photon::cuda

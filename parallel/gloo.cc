@@ -1,0 +1,327 @@
+// Ranks that find each other by files in a folder that all can reach, and talk over TCP (the Gloo library): for sites
+// whose launcher starts processes but gives MPI no way to connect them, and beside NCCL, which carries the large
+// tensors.
+#include <gloo/rendezvous/context.h>
+#include <gloo/rendezvous/file_store.h>
+#include <gloo/rendezvous/prefix_store.h>
+#include <gloo/transport/tcp/device.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <exception>
+#include <filesystem>
+#include <numeric>
+#include <thread>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "parallel/communicator.h"
+#include "parallel/reduce.h"
+
+namespace photon {
+namespace {
+
+using Buffer = std::unique_ptr<gloo::transport::UnboundBuffer>;
+
+// A message under way, behind a header that tells its size: Gloo ends the process where sizes differ.
+struct Outgoing {
+  std::unique_ptr<int64_t> size;
+  Buffer header, payload;
+  std::vector<char> copy;  // of what the sender doesn't wait for
+
+  void Wait() {
+    header->waitSend();
+    if (payload != nullptr) payload->waitSend();
+  }
+};
+
+// The TCP connections of a process, shared by all its groups.
+class Connections {
+ public:
+  explicit Connections(std::shared_ptr<gloo::rendezvous::Context> mesh) : mesh_(std::move(mesh)) {
+    thread_ = std::thread([this] { WaitForMessages(); });
+  }
+  ~Connections() {
+    {
+      absl::MutexLock lock(&mutex_);
+      stop_ = true;
+    }
+    thread_.join();
+  }
+
+  gloo::rendezvous::Context& mesh() { return *mesh_; }
+  // Keeps a message alive until it has gone.
+  void Keep(Outgoing message) {
+    absl::MutexLock lock(&mutex_);
+    under_way_.push_back(std::move(message));
+  }
+  int64_t next_group = 1;
+
+ private:
+  void WaitForMessages() {
+    const auto some = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stop_ || !under_way_.empty(); };
+    while (true) {
+      Outgoing oldest;
+      {
+        absl::MutexLock lock(&mutex_, absl::Condition(&some));
+        if (under_way_.empty()) return;
+        oldest = std::move(under_way_.front());
+        under_way_.pop_front();
+      }
+      try {
+        oldest.Wait();
+      } catch (const std::exception&) {  // the receiver is told, or is gone
+      }
+    }
+  }
+
+  std::shared_ptr<gloo::rendezvous::Context> mesh_;
+  absl::Mutex mutex_;
+  std::deque<Outgoing> under_way_ ABSL_GUARDED_BY(mutex_);
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+// Gloo leaves Nagle's algorithm on, by which a small message waits 40 ms for the acknowledgement of the one before, and
+// gives no access to its sockets: so of all connections of this process.
+void SendAtOnce() {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    int socket = -1;
+    const int on = 1;
+    if (!absl::SimpleAtoi(entry.path().filename().string(), &socket)) continue;
+    setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // fails, harmlessly, for what is no TCP connection
+  }
+}
+
+class GlooRank : public Communicator {
+ public:
+  // `members`: the group's ranks in `connections`. `group`: no other group that shares two ranks has this number.
+  GlooRank(std::shared_ptr<Connections> connections, std::vector<int> members, int rank, int64_t group)
+      : connections_(std::move(connections)), members_(std::move(members)), rank_(rank), group_(group) {}
+
+  int rank() const override { return rank_; }
+  int size() const override { return static_cast<int>(members_.size()); }
+  absl::string_view name() const override { return "tcp"; }
+
+  absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override {
+    // The next number that is free on all ranks; a group then takes the one after it that its color says.
+    int64_t mine[] = {connections_->next_group, color, key};
+    std::vector<int64_t> all(3 * size());
+    const auto tensor = [](int64_t* data, int64_t n) { return Tensor::Wrap(data, {n}, DType::kI64); };
+    PHOTON_RETURN_IF_ERROR(AllGather("split", tensor(mine, 3), tensor(all.data(), 3 * size())));
+    int64_t first = 0, last_color = 0;
+    std::vector<int> members;  // ranks of this group
+    for (int r = 0; r < size(); ++r) {
+      first = std::max(first, all[3 * r]);
+      last_color = std::max(last_color, all[3 * r + 1]);
+      if (all[3 * r + 1] == color) members.push_back(r);
+    }
+    connections_->next_group = first + last_color + 1;
+    std::stable_sort(members.begin(), members.end(), [&](int a, int b) { return all[3 * a + 2] < all[3 * b + 2]; });
+    const int rank = static_cast<int>(std::find(members.begin(), members.end(), rank_) - members.begin());
+    for (int& member : members) member = members_[member];
+    return std::make_unique<GlooRank>(connections_, std::move(members), rank, first + color);
+  }
+
+  void Abort(int exit_code) override {
+    std::fflush(nullptr);
+    std::_Exit(exit_code);  // the others see the connections break
+  }
+
+ protected:
+  absl::Status DoAllReduce(const Tensor& tensor, Reduction op) override {
+    const int64_t n = tensor.elements();
+    const auto begin = [&](int r) { return n * r / size(); };
+    const int64_t own = begin(rank_ + 1) - begin(rank_);
+    PHOTON_RETURN_IF_ERROR(ReduceOwn(tensor, begin, own, op, At(tensor, begin(rank_))));
+    return Guarded([&] {
+      std::vector<Outgoing> sent;
+      for (int r = 0; r < size(); ++r) {
+        if (r != rank_) sent.push_back(Post(r, At(tensor, begin(rank_)), own * ElementBytes(tensor), kCollective));
+      }
+      for (int r = 0; r < size(); ++r) {
+        if (r == rank_) continue;
+        PHOTON_RETURN_IF_ERROR(
+            Fetch(r, At(tensor, begin(r)), (begin(r + 1) - begin(r)) * ElementBytes(tensor), kCollective));
+      }
+      return Finish(sent);
+    });
+  }
+
+  absl::Status DoReduceScatter(const Tensor& whole, const Tensor& part) override {
+    return ReduceOwn(
+        whole, [&](int r) { return r * part.elements(); }, part.elements(), Reduction::kSum, part.raw());
+  }
+
+  absl::Status DoAllGather(const Tensor& part, const Tensor& whole) override {
+    char* own = At(whole, rank_ * part.elements());
+    if (own != part.raw()) std::memcpy(own, part.raw(), part.bytes());
+    return Guarded([&] {
+      std::vector<Outgoing> sent;
+      for (int r = 0; r < size(); ++r) {
+        if (r != rank_) sent.push_back(Post(r, own, part.bytes(), kCollective));
+      }
+      for (int r = 0; r < size(); ++r) {
+        if (r != rank_) PHOTON_RETURN_IF_ERROR(Fetch(r, At(whole, r * part.elements()), part.bytes(), kCollective));
+      }
+      return Finish(sent);
+    });
+  }
+
+  absl::Status DoBroadcast(const Tensor& tensor, int root) override {
+    return Guarded([&] {
+      if (rank_ != root) return Fetch(root, At(tensor, 0), tensor.bytes(), kCollective);
+      std::vector<Outgoing> sent;
+      for (int r = 0; r < size(); ++r) {
+        if (r != root) sent.push_back(Post(r, At(tensor, 0), tensor.bytes(), kCollective));
+      }
+      return Finish(sent);
+    });
+  }
+
+  // Does not wait for the receiver, who may want another tag first.
+  absl::Status DoSend(const Tensor& tensor, int to, int tag) override {
+    return Guarded([&] {
+      std::vector<char> copy(At(tensor, 0), At(tensor, tensor.elements()));
+      Outgoing message = Post(to, copy.data(), static_cast<int64_t>(copy.size()), tag);
+      message.copy = std::move(copy);  // the same memory
+      connections_->Keep(std::move(message));
+      return absl::OkStatus();
+    });
+  }
+
+  absl::Status DoReceive(const Tensor& tensor, int from, int tag) override {
+    return Guarded([&] { return Fetch(from, At(tensor, 0), tensor.bytes(), tag); });
+  }
+
+  absl::Status DoBarrier() override {
+    int64_t nothing = 0;
+    return DoAllReduce(Tensor::Wrap(&nothing, {1}, DType::kI64), Reduction::kSum);
+  }
+
+ private:
+  static constexpr int kCollective = kTags;
+
+  static char* At(const Tensor& tensor, int64_t element) {
+    return static_cast<char*>(tensor.raw()) + element * ElementBytes(tensor);
+  }
+  static int64_t ElementBytes(const Tensor& tensor) { return static_cast<int64_t>(ByteSize(tensor.dtype())); }
+
+  uint64_t Slot(int tag) const { return static_cast<uint64_t>(group_) * (kTags + 1) + tag; }
+
+  // Gloo throws.
+  template <typename Body>
+  absl::Status Guarded(Body&& body) {
+    try {
+      return body();
+    } catch (const std::exception& error) {
+      return absl::UnavailableError(error.what());
+    }
+  }
+
+  // Sends without waiting; `data` stays where it is until Finish().
+  Outgoing Post(int to, void* data, int64_t bytes, int tag) {
+    Outgoing out;
+    out.size = std::make_unique<int64_t>(bytes);
+    out.header = connections_->mesh().createUnboundBuffer(out.size.get(), sizeof(int64_t));
+    out.header->send(members_[to], Slot(tag));
+    if (bytes == 0) return out;
+    out.payload = connections_->mesh().createUnboundBuffer(data, bytes);
+    out.payload->send(members_[to], Slot(tag));
+    return out;
+  }
+
+  absl::Status Finish(std::vector<Outgoing>& sent) {
+    for (Outgoing& out : sent) out.Wait();
+    return absl::OkStatus();
+  }
+
+  absl::Status Fetch(int from, void* data, int64_t bytes, int tag) {
+    int64_t arriving = 0;
+    const auto receive = [&](void* to, int64_t size) {
+      const Buffer buffer = connections_->mesh().createUnboundBuffer(to, size);
+      buffer->recv(members_[from], Slot(tag));
+      buffer->waitRecv();
+    };
+    receive(&arriving, sizeof(arriving));
+    if (arriving == bytes) {
+      if (bytes > 0) receive(data, bytes);
+      return absl::OkStatus();
+    }
+    std::vector<char> unwanted(arriving);
+    if (arriving > 0) receive(unwanted.data(), arriving);
+    return absl::InternalError(absl::StrCat("rank ", from, " sent ", arriving, " bytes, not ", bytes));
+  }
+
+  // Every rank sends elements [begin(r), begin(r + 1)) of `tensor` to rank r, and reduces what it gets, in rank order.
+  template <typename Begin>
+  absl::Status ReduceOwn(const Tensor& tensor, Begin&& begin, int64_t own, Reduction op, void* out) {
+    const int64_t bytes = own * ElementBytes(tensor);
+    scratch_.resize(size() * bytes);
+    std::vector<const void*> inputs;
+    for (int r = 0; r < size(); ++r) {
+      inputs.push_back(r == rank_ ? At(tensor, begin(r)) : scratch_.data() + r * bytes);
+    }
+    PHOTON_RETURN_IF_ERROR(Guarded([&] {
+      std::vector<Outgoing> sent;
+      for (int r = 0; r < size(); ++r) {
+        const int64_t count = begin(r + 1) - begin(r);
+        if (r != rank_) sent.push_back(Post(r, At(tensor, begin(r)), count * ElementBytes(tensor), kCollective));
+      }
+      for (int r = 0; r < size(); ++r) {
+        if (r != rank_) PHOTON_RETURN_IF_ERROR(Fetch(r, scratch_.data() + r * bytes, bytes, kCollective));
+      }
+      return Finish(sent);
+    }));
+    Reduce(tensor.dtype(), op, inputs, own, out);
+    return absl::OkStatus();
+  }
+
+  std::shared_ptr<Connections> connections_;
+  std::vector<int> members_;
+  int rank_;
+  int64_t group_;
+  std::vector<char> scratch_;  // keeps its memory from call to call
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Communicator>> FileWorld(const FileWorldOptions& options) {
+  if (options.size < 1 || options.rank < 0 || options.rank >= options.size) {
+    return absl::InvalidArgumentError(absl::StrCat("rank ", options.rank, " of ", options.size, " ranks"));
+  }
+  try {
+    gloo::transport::tcp::attr address;
+    if (!options.network_interface.empty()) address.iface = options.network_interface;
+    gloo::rendezvous::FileStore files(options.folder);
+    gloo::rendezvous::PrefixStore store(options.job, files);
+    const std::chrono::milliseconds timeout(static_cast<int64_t>(options.timeout_s * 1000));
+    // Gloo itself waits 30 s for files, whatever its timeout.
+    std::vector<std::string> all;
+    for (int r = 0; r < options.size; ++r) all.push_back(absl::StrCat("here-", r));
+    store.set(all[options.rank], {'1'});
+    store.wait(all, timeout);
+    auto mesh = std::make_shared<gloo::rendezvous::Context>(options.rank, options.size);
+    mesh->setTimeout(timeout);
+    auto device = gloo::transport::tcp::CreateDevice(address);
+    mesh->connectFullMesh(store, device);
+    SendAtOnce();
+    std::vector<int> members(options.size);
+    std::iota(members.begin(), members.end(), 0);
+    return std::make_unique<GlooRank>(std::make_shared<Connections>(std::move(mesh)), std::move(members), options.rank,
+                                      /*group=*/0);
+  } catch (const std::exception& error) {
+    return absl::UnavailableError(absl::StrCat("rank ", options.rank, " of ", options.size,
+                                               " did not meet the others in the folder ", options.folder,
+                                               " (all ranks have to reach it, under one name of the job, \"",
+                                               options.job, "\", that no earlier job used): ", error.what()));
+  }
+}
+
+}  // namespace photon
