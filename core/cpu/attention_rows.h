@@ -3,13 +3,11 @@
 
 #include "core/cpu/attention_tile.h"
 #include "core/cpu/thread_scratch.h"
+#include "core/ops/attention_heads.h"
 
 namespace photon::cpu {
 
-// The first query head that reads key/value head g; the next one's is the end of the range.
-inline int FirstQueryHead(int g, int heads, int kv_heads) {
-  return static_cast<int>((static_cast<int64_t>(g) * heads + kv_heads - 1) / kv_heads);
-}
+using ops::FirstQueryHead;
 
 template <typename T>
 struct HeadRows {
