@@ -1,0 +1,252 @@
+// Forward attention over long streams on tensor cores: flash attention (Dao et al. 2022; 2023).
+//
+// A block owns rows of one head and walks over tiles of keys and values, of which the next one arrives while this one
+// is worked on. Weights stay in registers: rounded to bf16 they are the left factor of their product with the values.
+// Every row's sums are taken in the order of keys, tiles lying at multiples of their size from key 0, and depend on no
+// other row.
+#include <cmath>
+
+#include "core/cuda/attention_stream.h"
+#include "core/cuda/attention_stream_mma.h"
+#include "core/cuda/warp.h"
+
+namespace photon::cuda {
+namespace {
+
+// Sums so far are scaled anew when a row's largest score has grown by more than this (of base 2): seldom, and never by
+// more than what f32 and bf16 carry without loss. Decided for each row by itself.
+constexpr float kSlack = 8;
+
+// kRowTiles: a warp's rows in 16s. kKeys: of a tile. Queries stay in registers, or are read again for every tile of
+// keys.
+template <int kWidth_, int kRowTiles_, int kKeys_, bool kQueriesInRegisters_>
+struct ForwardShape {
+  static constexpr int kWidth = kWidth_, kRowTiles = kRowTiles_, kKeys = kKeys_;
+  static constexpr bool kQueriesInRegisters = kQueriesInRegisters_;
+  static constexpr int kWarpRows = 16 * kRowTiles, kRows = kStreamWarps * kWarpRows;
+  static constexpr int kQueryElements = kRows * kWidth, kKeyElements = kKeys * kWidth;
+  static constexpr size_t kShared = sizeof(Bits) * (kQueryElements + 2 * 2 * kKeyElements);
+};
+
+// A warp's rows of the softmax so far. A thread's rows are lane / 4 of each 16, and those eight below; four lanes share
+// them, each with its own part of the total.
+template <int kRowTiles>
+struct SoftmaxState {
+  float largest[kRowTiles][2];
+  float total[kRowTiles][2];
+};
+
+template <typename Shape>
+using Scores = float[Shape::kKeys / 16][Shape::kRowTiles][2][4];
+
+template <typename Shape>
+__device__ __forceinline__ void Score(Scores<Shape>& scores,
+                                      const uint32_t (&resident)[Shape::kRowTiles][Shape::kWidth / 16][4],
+                                      const Bits* queries, int first_row, const Bits* keys) {
+  constexpr int kWidth = Shape::kWidth, kRowTiles = Shape::kRowTiles, kKeys = Shape::kKeys;
+  const TilePlace left_place = LeftPlace(threadIdx.x % kWarp), right_place = RightPlace(threadIdx.x % kWarp);
+#pragma unroll
+  for (int i = 0; i < kKeys / 16 * kRowTiles * 8; ++i) {
+    scores[i / (8 * kRowTiles)][i / 8 % kRowTiles][i / 4 % 2][i % 4] = 0;
+  }
+#pragma unroll
+  for (int x = 0; x < kWidth / 16; ++x) {
+    uint32_t left[kRowTiles][4];
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+      if constexpr (Shape::kQueriesInRegisters) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) left[m][i] = resident[m][x][i];
+      } else {
+        LoadMatrix4(left[m],
+                    queries + TileElement<kWidth>(first_row + 16 * m + left_place.row, 16 * x + left_place.column));
+      }
+    }
+#pragma unroll
+    for (int n = 0; n < kKeys / 16; ++n) {
+      uint32_t right[4];
+      LoadMatrix4(right, keys + TileElement<kWidth>(16 * n + right_place.row, 16 * x + right_place.column));
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m) {
+        MmaBf16(scores[n][m][0], left[m], {right[0], right[1]});
+        MmaBf16(scores[n][m][1], left[m], {right[2], right[3]});
+      }
+    }
+  }
+}
+
+// Replaces the scores of the thread's rows by their weights, and scales what was summed before where it must be.
+// `scale`: of scores, with base 2.
+template <typename Shape>
+__device__ __forceinline__ void Softmax(Scores<Shape>& scores, SoftmaxState<Shape::kRowTiles>& state, float scale,
+                                        float (&out)[Shape::kRowTiles][Shape::kWidth / 8][4]) {
+  constexpr int kRowTiles = Shape::kRowTiles, kKeys = Shape::kKeys;
+  float shrink[kRowTiles][2];
+  bool grown = false;
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float high = -INFINITY;
+#pragma unroll
+      for (int i = 0; i < kKeys / 4; ++i) high = fmaxf(high, scores[i / 4][m][i / 2 % 2][2 * half + i % 2]);
+      high = WarpMax<4>(high);
+      float& largest = state.largest[m][half];
+      const bool grows = (high - largest) * scale > kSlack;  // false for -inf - -inf: nothing seen yet
+      shrink[m][half] = grows ? Exp2((largest - high) * scale) : 1;
+      largest = grows ? high : largest;
+      grown |= grows;
+    }
+  }
+  if (__ballot_sync(kAllLanes, grown) != 0) {  // else all factors are 1
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+      state.total[m][0] *= shrink[m][0];
+      state.total[m][1] *= shrink[m][1];
+#pragma unroll
+      for (int i = 0; i < Shape::kWidth / 2; ++i) out[m][i / 4][i % 4] *= shrink[m][i / 2 % 2];
+    }
+  }
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float base = state.largest[m][half] == -INFINITY ? 0 : state.largest[m][half] * scale;
+      float total = 0;
+#pragma unroll
+      for (int i = 0; i < kKeys / 4; ++i) {
+        float& score = scores[i / 4][m][i / 2 % 2][2 * half + i % 2];
+        score = Exp2(fmaf(score, scale, -base));
+        total += score;
+      }
+      state.total[m][half] += total;
+    }
+  }
+}
+
+template <typename Shape>
+__global__ void __launch_bounds__(kStreamThreads, 2) StreamForwardKernel(const StreamArguments a) {
+  constexpr int kWidth = Shape::kWidth, kRowTiles = Shape::kRowTiles, kRows = Shape::kRows, kKeys = Shape::kKeys;
+  Bits* const queries = DynamicShared<Bits>();
+  Bits* const stages = queries + Shape::kQueryElements;  // [2][keys, values]
+  const StreamBlock block = StreamBlockOf(blockIdx.x, a.tiles, a.heads, /*last_tile_first=*/true);
+  const int64_t begin = block.sequence * a.length;
+  const int32_t* const first_key = a.first_key == nullptr ? nullptr : a.first_key + begin;
+  const int lane = threadIdx.x % kWarp;
+  const int block_row = block.tile * kRows, tile_row = static_cast<int>(threadIdx.x) / kWarp * Shape::kWarpRows;
+  const int row = block_row + tile_row;  // the warp's first
+  const int key_head = KeyHeadOf(block.head, a.heads, a.kv_heads);
+  const StreamRows k = a.k.At(begin, int64_t{key_head} * a.head_dim), v = a.v.At(begin, int64_t{key_head} * a.head_dim);
+  const TileRange tiles = KeyTiles(block_row, kRows, kKeys, a.length, first_key);
+
+  const auto copy = [&](int tile) {
+    Bits* const stage = stages + (tile & 1) * 2 * Shape::kKeyElements;
+    const int key = tile * kKeys;
+    CopyTile<kWidth, kKeys>(stage, k.At(key, 0), a.length - key, a.head_dim, a.piece);
+    CopyTile<kWidth, kKeys>(stage + Shape::kKeyElements, v.At(key, 0), a.length - key, a.head_dim, a.piece);
+    CopyAsyncCommit();
+  };
+  CopyTile<kWidth, kRows>(queries, a.q.At(begin + block_row, int64_t{block.head} * a.head_dim), a.length - block_row,
+                          a.head_dim, a.piece);
+  copy(tiles.begin);
+  uint32_t resident[kRowTiles][kWidth / 16][4];
+  if constexpr (Shape::kQueriesInRegisters) {
+    CopyAsyncWait<0>();
+    __syncthreads();
+    LoadLeft<kWidth, kRowTiles>(resident, queries, tile_row);
+  }
+
+  const int rows =
+      a.length - row < Shape::kWarpRows ? a.length - row : Shape::kWarpRows;  // of the warp, may be negative
+  const float scale = a.scale * kLog2E;
+  SoftmaxState<kRowTiles> state;
+  float out[kRowTiles][kWidth / 8][4];
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) {
+    state.largest[m][0] = state.largest[m][1] = -INFINITY;
+    state.total[m][0] = state.total[m][1] = 0;
+#pragma unroll
+    for (int i = 0; i < kWidth / 2; ++i) out[m][i / 4][i % 4] = 0;
+  }
+
+#pragma unroll 1
+  for (int tile = tiles.begin; tile < tiles.end; ++tile) {
+    CopyAsyncWait<0>();
+    __syncthreads();  // this tile is here, and nobody reads the one before, whose place the next one takes
+    if (tile + 1 < tiles.end) copy(tile + 1);
+    const int key = tile * kKeys;
+    if (rows <= 0 || AllHidden(row, rows, FirstKeyOf(first_key, row), key, kKeys)) continue;
+    const Bits* const keys = stages + (tile & 1) * 2 * Shape::kKeyElements;
+    Scores<Shape> scores;
+    Score<Shape>(scores, resident, queries, tile_row, keys);
+    if (AnyHidden(row, FirstKeyOf(first_key, row + rows - 1), key, kKeys)) {
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int r = row + 16 * m + SumPlace(lane, 2 * half).row;
+          const int origin = key + SumPlace(lane, 0).column;  // of the thread's keys: what follows is constants
+          const int first = FirstKeyOf(first_key, r < a.length ? r : row) - origin;
+#pragma unroll
+          for (int i = 0; i < kKeys / 4; ++i) {
+            float& score = scores[i / 4][m][i / 2 % 2][2 * half + i % 2];
+            score = Sees(r - origin, first, 8 * (i / 2) + i % 2) ? score : -INFINITY;
+          }
+        }
+      }
+    }
+    Softmax<Shape>(scores, state, scale, out);
+#pragma unroll
+    for (int n = 0; n < kKeys / 16; ++n) {
+      uint32_t weights[kRowTiles][4];
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m) PackLeft(weights[m], scores[n][m][0], scores[n][m][1]);
+      MultiplyAdd<kWidth, kRowTiles>(out, weights, keys + Shape::kKeyElements, 16 * n);
+    }
+  }
+
+  float inverse[kRowTiles][2];
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float total = WarpSum<4>(state.total[m][half]);
+      inverse[m][half] = 1 / total;
+      const int r = 16 * m + SumPlace(lane, 2 * half).row;
+      if (a.lse != nullptr && lane % 4 == 0 && r < rows) {
+        a.lse[block.head * a.lse_stride + begin + row + r] = fmaf(state.largest[m][half], a.scale, logf(total));
+      }
+    }
+  }
+  StoreSums<kWidth, kRowTiles>(out, inverse, queries, tile_row,
+                               a.out.At(begin + block_row, int64_t{block.head} * a.head_dim), a.length - block_row,
+                               a.head_dim, a.piece);
+}
+
+template <typename Shape>
+void Run(const Context& context, StreamArguments a, const ops::AttentionShape& shape) {
+  a.tiles = TilesOf(shape.length, Shape::kRows);
+  const int64_t blocks = shape.batch * shape.heads * a.tiles;
+  Launch(context, "attention_forward", StreamForwardKernel<Shape>, dim3(static_cast<unsigned>(blocks)),
+         dim3(kStreamThreads), Shape::kShared, a);
+}
+
+}  // namespace
+
+void StreamForwardMma(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
+                      const ops::AttentionShape& shape, const Tensor& out, const Tensor& lse) {
+  StreamArguments a = ArgumentsOf(q, k, v, shape);
+  a.out = RowsOf(out);
+  a.piece = PieceOf({a.q, a.k, a.v, a.out}, shape.head_dim);
+  if (lse.defined()) {
+    a.lse = lse.data<float>();
+    a.lse_stride = lse.stride(0);
+  }
+  if (shape.head_dim <= 64) {
+    (shape.length <= 64 ? Run<ForwardShape<64, 1, 64, true>> : Run<ForwardShape<64, 2, 64, true>>)(context, a, shape);
+  } else {
+    Run<ForwardShape<128, 2, 32, false>>(context, a, shape);
+  }
+}
+
+}  // namespace photon::cuda
