@@ -1,0 +1,34 @@
+// Which kernels do attention: windows, long streams on tensor cores, or the plain ones for what neither takes.
+#include "core/cuda/attention_stream.h"
+#include "core/cuda/attention_window.h"
+#include "core/cuda/kernels.h"
+
+namespace photon::cuda {
+namespace {
+
+struct Kernels {
+  ops::AttentionForwardFn* forward;
+  ops::AttentionBackwardFn* backward;
+};
+
+// Bound by memory up to kLongestWindow, by arithmetic above.
+Kernels KernelsFor(const ops::AttentionShape& shape, DType dtype) {
+  if (shape.length <= kLongestWindow) return {WindowForward, WindowBackward};
+  if (dtype == DType::kBF16 && shape.head_dim <= kWidestMmaHead) return {StreamForwardMma, StreamBackwardMma};
+  return {StreamForwardPlain, StreamBackwardPlain};
+}
+
+}  // namespace
+
+void AttentionForward(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
+                      const ops::AttentionShape& shape, const Tensor& out, const Tensor& lse) {
+  KernelsFor(shape, q.dtype()).forward(context, q, k, v, shape, out, lse);
+}
+
+void AttentionBackward(const Context& context, const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v,
+                       const Tensor& out, const Tensor& lse, const ops::AttentionShape& shape, const Tensor& dq,
+                       const Tensor& dk, const Tensor& dv) {
+  KernelsFor(shape, q.dtype()).backward(context, dout, q, k, v, out, lse, shape, dq, dk, dv);
+}
+
+}  // namespace photon::cuda
