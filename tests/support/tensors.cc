@@ -8,7 +8,9 @@
 #include <cstring>
 
 #include "core/backend.h"
+#include "core/cuda/opened_device.h"
 #include "core/random.h"
+#include "tests/simt/emulator/order.h"
 
 namespace photon::testing {
 namespace {
@@ -25,25 +27,82 @@ Arena::SlabSource PoisonedSlabs() {
           .give_back = host.give_back};
 }
 
-template <typename F>
-void ForEachRow(const Tensor& t, F&& f) {  // f(row pointer offset in elements), last dimension contiguous
-  PHOTON_CHECK(t.rank() <= 2);
-  const int64_t rows = t.rank() == 2 ? t.dim(0) : 1;
-  for (int64_t i = 0; i < rows; ++i) f(i, t.rank() == 2 ? i * t.stride(0) : 0);
+std::string TestDevice() {
+  const char* device = std::getenv("PHOTON_TEST_DEVICE");
+  return device == nullptr ? "cpu" : device;
+}
+
+// What the arena takes first is the only slab of most tests.
+void PoisonFirstSlab(const Context& context) {
+  const std::vector<unsigned char> poison(32 << 20, 0xff);
+  context.FromHost(poison.data(), {static_cast<int64_t>(poison.size())}, DType::kU8);
+}
+
+absl::StatusOr<std::unique_ptr<OpenedDevice>> OpenTestDevice() {  // the emulator poisons memory itself
+  if (TestDevice() == "emulated") return cuda::OpenCudaDevice(0);
+  return OpenedDevice::Open(TestDevice());
 }
 
 }  // namespace
 
-TestContext::TestContext() : arena_(PoisonedSlabs()), context_(Device{}, CpuBackend(), arena_) {}
+TestContext::TestContext() : arena_(PoisonedSlabs()) {
+  if (OnCpu()) {
+    context_.emplace(Device{}, CpuBackend(), arena_);
+    return;
+  }
+  absl::StatusOr<std::unique_ptr<OpenedDevice>> device = OpenTestDevice();
+  PHOTON_CHECK(device.ok()) << "PHOTON_TEST_DEVICE: " << device.status().ToString();
+  device_ = *std::move(device);
+  context_.emplace(device_->MakeContext(nullptr));
+  if (TestDevice() == "cuda") PoisonFirstSlab(*context_);
+}
+
+bool OnCpu() { return TestDevice() == "cpu"; }
 
 Tensor FromDoubles(const Context& context, const std::vector<double>& values, Shape shape, DType dtype) {
-  Tensor t = context.Empty(std::move(shape), dtype);
-  PHOTON_CHECK_EQ(t.elements(), static_cast<int64_t>(values.size()));
-  VisitFloat(dtype, [&](auto tag) {
+  PHOTON_CHECK_EQ(shape.elements(), static_cast<int64_t>(values.size()));
+  return VisitFloat(dtype, [&](auto tag) {
     using T = decltype(tag);
-    for (size_t i = 0; i < values.size(); ++i) t.data<T>()[i] = T(static_cast<AccumulateType<T>>(values[i]));
+    std::vector<T> rounded(values.size());
+    for (size_t i = 0; i < values.size(); ++i) rounded[i] = T(static_cast<AccumulateType<T>>(values[i]));
+    return context.FromHost(rounded.data(), std::move(shape), dtype);
   });
-  return t;
+}
+
+void SetElement(const Context& context, const Tensor& tensor, int64_t index, double value) {
+  VisitFloat(tensor.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    const T element = T(static_cast<AccumulateType<T>>(value));
+    ops::CopyFromHost(context, &element, tensor.Reshape({tensor.elements()}).Rows(index, index + 1));
+  });
+}
+
+std::vector<double> InEveryOrder(const std::function<std::vector<double>()>& body) {
+  const std::vector<double> first = body();
+  if (TestDevice() != "emulated") return first;
+  using simt::Queueing;
+  using simt::ThreadOrder;
+  struct Case {
+    const char* name;
+    ThreadOrder order;
+    Queueing queueing;
+  };
+  for (const Case& c : {Case{"last thread first, work run at once", {ThreadOrder::kLast}, Queueing::kAtOnce},
+                        Case{"random threads", {ThreadOrder::kRandom, 1}, Queueing::kLate},
+                        Case{"other random threads", {ThreadOrder::kRandom, 2}, Queueing::kLate}}) {
+    simt::SetThreadOrder(c.order);
+    simt::SetQueueing(c.queueing);
+    const std::vector<double> again = body();
+    EXPECT_EQ(again.size(), first.size()) << c.name;
+    size_t different = 0;
+    while (different < first.size() && std::memcmp(&first[different], &again[different], sizeof(double)) == 0) {
+      ++different;
+    }
+    EXPECT_EQ(different, first.size()) << c.name << ": another result";
+  }
+  simt::SetThreadOrder({});
+  simt::SetQueueing(Queueing::kLate);
+  return first;
 }
 
 Tensor RandomTensor(const Context& context, Shape shape, DType dtype, uint64_t seed, double scale) {
@@ -58,19 +117,17 @@ Tensor IntTensor(const Context& context, std::vector<int32_t> values) {
 }
 
 std::vector<double> ToDoubles(const Context& context, const Tensor& tensor) {
-  context.Synchronize();
-  const Tensor t = tensor.rank() > 2 ? tensor.Reshape({tensor.elements() / tensor.dim(-1), tensor.dim(-1)}) : tensor;
-  std::vector<double> values;
-  values.reserve(t.elements());
-  VisitFloat(t.dtype(), [&](auto tag) {
+  Tensor t = tensor;
+  if (!t.contiguous()) {
+    t = context.Empty(tensor.shape(), tensor.dtype());
+    ops::Cast(context, tensor, t);
+  }
+  return VisitFloat(t.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    ForEachRow(t, [&](int64_t, int64_t offset) {
-      for (int64_t j = 0; j < (t.rank() == 0 ? 1 : t.dim(-1)); ++j) {
-        values.push_back(static_cast<double>(t.data<T>()[offset + j]));
-      }
-    });
+    std::vector<T> elements(t.elements());
+    context.ToHost(t, elements.data());
+    return std::vector<double>(elements.begin(), elements.end());
   });
-  return values;
 }
 
 double WeightedSum(const Context& context, const Tensor& tensor, const Tensor& weights) {
@@ -104,7 +161,7 @@ void ExpectGradient(const Context& context, const Tensor& x, const Tensor& gradi
                     const std::function<double()>& loss, const std::string& what, int probes) {
   ASSERT_TRUE(gradient.defined()) << what << ": no gradient";
   PHOTON_CHECK(x.dtype() == DType::kF64 && x.contiguous());
-  const std::vector<double> claimed = ToDoubles(context, gradient);
+  const std::vector<double> elements = ToDoubles(context, x), claimed = ToDoubles(context, gradient);
   ASSERT_EQ(static_cast<int64_t>(claimed.size()), x.elements()) << what;
   double largest = 0;
   for (double g : claimed) largest = std::max(largest, std::abs(g));
@@ -117,13 +174,11 @@ void ExpectGradient(const Context& context, const Tensor& x, const Tensor& gradi
   const int64_t n = x.elements();
   for (int64_t k = 0; k < std::min<int64_t>(n, probes); ++k) {
     const int64_t i = n <= probes ? k : philox.Block(k)[0] % n;
-    double& element = x.data<double>()[i];
-    const double saved = element;
-    element = saved + kStep;
+    SetElement(context, x, i, elements[i] + kStep);
     const double above = loss();
-    element = saved - kStep;
+    SetElement(context, x, i, elements[i] - kStep);
     const double below = loss();
-    element = saved;
+    SetElement(context, x, i, elements[i]);
     const double numeric = (above - below) / (2 * kStep);
     EXPECT_LE(std::abs(numeric - claimed[i]), tolerance)
         << what << ": element " << i << ": gradient " << claimed[i] << ", difference quotient " << numeric;
