@@ -25,7 +25,7 @@ inline bool Vectorizable(const Tensor& t, int count) {
   if (!t.defined()) return true;
   const uintptr_t bytes = std::min<uintptr_t>(kAccess, count * ByteSize(t.dtype()));
   if (reinterpret_cast<uintptr_t>(t.raw()) % bytes != 0) return false;
-  return t.rank() < 2 || t.contiguous() || t.stride(0) % count == 0;
+  return t.rank() < 2 || t.stride(0) % count == 0;
 }
 
 template <typename... Tensors>
