@@ -17,7 +17,7 @@ std::string HumanBytes(int64_t bytes) {
 
 std::string HumanCount(int64_t value) {
   std::string digits = absl::StrCat(value);
-  for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > (value < 0); at -= 3) digits.insert(at, ",");
+  for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > (value < 0); at -= 3) digits.insert(at, 1, ',');
   return digits;
 }
 

@@ -10,6 +10,7 @@
 #include "core/check.h"
 #include "core/cuda/backend.h"
 #include "core/cuda/error.h"
+#include "core/cuda/matrix_products.h"
 #include "core/cuda/queue.h"
 #include "core/cuda/staging_ring.h"
 #include "core/human.h"
@@ -59,11 +60,17 @@ class CudaGraph : public DeviceGraph {
 class OpenedCudaDevice : public OpenedDevice {
  public:
   OpenedCudaDevice(int index, const cudaDeviceProp& properties, cudaStream_t stream, std::string description)
-      : index_(index), description_(std::move(description)), staging_(index), allocator_(Slabs(index)) {
+      : index_(index),
+        description_(std::move(description)),
+        identity_(properties.uuid.bytes, sizeof(properties.uuid.bytes)),
+        staging_(index),
+        allocator_(Slabs(index)),
+        products_(index, description_, allocator_) {
     queue_.stream = stream;
     queue_.multiprocessors = properties.multiProcessorCount;
     queue_.shared_per_block = properties.sharedMemPerBlockOptin;
     queue_.staging = &staging_;
+    queue_.products = &products_;
   }
   ~OpenedCudaDevice() override {
     cudaStreamSynchronize(queue_.stream);
@@ -72,6 +79,7 @@ class OpenedCudaDevice : public OpenedDevice {
 
   Device device() const override { return {DeviceType::kCuda, index_}; }
   std::string Description() const override { return description_; }
+  std::string Identity() const override { return identity_; }
   DeviceMemory memory() const override {
     DeviceMemory memory;
     Check(cudaMemGetInfo(&memory.free, &memory.total), index_, "asking for its memory");
@@ -81,6 +89,7 @@ class OpenedCudaDevice : public OpenedDevice {
   Context MakeContext(Profiler* profiler) override {
     return Context(device(), CudaBackend(), allocator_, &queue_, profiler);
   }
+  void TimeProducts(bool on) override { queue_.times_products = on; }
   bool records() const override { return true; }
   std::unique_ptr<DeviceGraph> Record(const Context& context, const std::function<void()>& body) override;
 
@@ -89,9 +98,10 @@ class OpenedCudaDevice : public OpenedDevice {
   cudaGraph_t Capture(const std::function<void()>& body);
 
   const int index_;
-  const std::string description_;
+  const std::string description_, identity_;
   StagingRing staging_;
   ZonedAllocator allocator_;
+  MatrixProducts products_;
   Queue queue_;
 };
 

@@ -16,6 +16,7 @@ struct Queue {
   int multiprocessors = 0;
   size_t shared_per_block = 0;         // bytes that a block may have at most, asked for explicitly (opt-in)
   bool recording = false;              // inside OpenedDevice::Record(): nothing runs, nothing may wait
+  bool times_products = false;         // OpenedDevice::TimeProducts()
   StagingRing* staging = nullptr;      // pinned memory on the way to and from the host
   MatrixProducts* products = nullptr;  // cuBLASLt and its choices
 };
