@@ -4,7 +4,6 @@
 #include "checkpoint/manifest.h"
 #include "checkpoint/parameter_io.h"
 #include "configs/model_config.h"
-#include "core/backend.h"
 #include "parallel/communicator.h"
 
 namespace photon {
@@ -36,9 +35,10 @@ absl::Status CheckTensors(const CheckpointReader& reader, const ParameterSet& pa
 
 }  // namespace
 
-LoadedModel::LoadedModel() : context_(Device{}, CpuBackend(), arena_) {}
+LoadedModel::LoadedModel(OpenedDevice& device) : context_(device.MakeContext(/*profiler=*/nullptr)) {}
 
-absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(const std::string& path, DType compute) {
+absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(const std::string& path, DType compute,
+                                                               OpenedDevice& device) {
   PHOTON_CHECK(compute == DType::kF32 || compute == DType::kBF16) << Name(compute);
   PHOTON_ASSIGN_OR_RETURN(const std::string dir, ResolveCheckpoint(path));
   PHOTON_ASSIGN_OR_RETURN(const CheckpointReader reader, CheckpointReader::Open(dir));
@@ -46,7 +46,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(const std::string
   const std::unique_ptr<Communicator> self = SelfCommunicator();
   PHOTON_RETURN_IF_ERROR(reader.Verify(*self, kModelSection));
 
-  std::unique_ptr<LoadedModel> loaded(new LoadedModel());
+  std::unique_ptr<LoadedModel> loaded(new LoadedModel(device));
   loaded->manifest_ = reader.manifest();
   loaded->model_ = LanguageModel::Create(loaded->manifest_.config().model());
   PHOTON_RETURN_IF_ERROR(CheckTensors(reader, loaded->model_->parameters()));

@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "checkpoint/store.h"
-#include "core/context.h"
+#include "core/device.h"
 #include "data/tokenizer.h"
 #include "model/language_model.h"
 
@@ -18,9 +18,10 @@ namespace photon {
 class LoadedModel {
  public:
   // `path`: a run folder (its newest checkpoint) or a checkpoint folder. `compute`: the type of matrix products, f32 or
-  // bf16; masters are f32. Errors name the file or tensor: kNotFound, kDataLoss, kFailedPrecondition (tensors that are
-  // not this model's), kInvalidArgument (a config that no model can have).
-  static absl::StatusOr<std::unique_ptr<LoadedModel>> Load(const std::string& path, DType compute);
+  // bf16; masters are f32. `device` outlives the model. Errors name the file or tensor: kNotFound, kDataLoss,
+  // kFailedPrecondition (tensors that are not this model's), kInvalidArgument (a config that no model can have).
+  static absl::StatusOr<std::unique_ptr<LoadedModel>> Load(const std::string& path, DType compute,
+                                                           OpenedDevice& device);
 
   LoadedModel(const LoadedModel&) = delete;
   LoadedModel& operator=(const LoadedModel&) = delete;
@@ -32,12 +33,11 @@ class LoadedModel {
   const Manifest& manifest() const { return manifest_; }
 
  private:
-  LoadedModel();
+  explicit LoadedModel(OpenedDevice& device);
 
   absl::Status ReadParameters(const CheckpointReader& reader, DType compute);
   absl::Status ReadTokenizer(const CheckpointReader& reader);
 
-  Arena arena_;
   Context context_;
   Manifest manifest_;
   std::unique_ptr<LanguageModel> model_;

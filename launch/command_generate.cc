@@ -81,7 +81,6 @@ void StopAtEndOfText(const LoadedModel& loaded, const GenerateArguments& argumen
 }
 
 absl::Status RunGenerate(const GenerateArguments& arguments) {
-  PHOTON_RETURN_IF_ERROR(CheckDevice(arguments.device));
   SamplingFlags flags = arguments.flags;
   PHOTON_RETURN_IF_ERROR(Resolve(&flags));
   GenerateOptions options = flags.options;
@@ -94,7 +93,9 @@ absl::Status RunGenerate(const GenerateArguments& arguments) {
   if (!arguments.has_prompt) {
     PHOTON_ASSIGN_OR_RETURN(prompt, ReadTokenJson(arguments.prompt_tokens));
   }
-  PHOTON_ASSIGN_OR_RETURN(const auto loaded, LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype)));
+  PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device));
+  PHOTON_ASSIGN_OR_RETURN(const auto loaded,
+                          LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
   PHOTON_RETURN_IF_ERROR(RequireTokenizer(*loaded, arguments));
   if (arguments.has_prompt) prompt = EncodeWithBos(*loaded->tokenizer(), arguments.prompt);
   const std::string source = arguments.has_prompt ? "the prompt" : absl::StrCat("token file ", arguments.prompt_tokens);

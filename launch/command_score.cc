@@ -35,7 +35,6 @@ absl::Status ScoreTokenFile(const LoadedModel& loaded, const ScoreArguments& arg
 }
 
 absl::Status RunScore(ScoreArguments arguments) {
-  PHOTON_RETURN_IF_ERROR(CheckDevice(arguments.device));
   ScoreLinesOptions& lines = arguments.lines;
   PHOTON_ASSIGN_OR_RETURN(lines.score.mode, ParseGenerationMode(arguments.mode));
   lines.skip_errors = arguments.on_error == "skip";
@@ -43,7 +42,9 @@ absl::Status RunScore(ScoreArguments arguments) {
   if (!arguments.tokens.empty()) {
     PHOTON_ASSIGN_OR_RETURN(tokens, ReadTokenJson(arguments.tokens));
   }
-  PHOTON_ASSIGN_OR_RETURN(const auto loaded, LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype)));
+  PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device));
+  PHOTON_ASSIGN_OR_RETURN(const auto loaded,
+                          LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
   const absl::Status valid = ValidateScoring(lines.score, loaded->model().config());
   if (!valid.ok()) return absl::InvalidArgumentError(absl::StrCat("--", valid.message()));
   return arguments.tokens.empty() ? ScoreLines(*loaded, lines, std::cout) : ScoreTokenFile(*loaded, arguments, tokens);

@@ -21,13 +21,14 @@ struct TrainArguments {
 };
 
 absl::Status RunTrain(const TrainArguments& arguments) {
-  PHOTON_RETURN_IF_ERROR(CheckDevice(arguments.device));
   // Ranks read the file for themselves; one that can't must not leave the others waiting.
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> world, MpiWorld());
   absl::StatusOr<RunConfig> config = LoadRunConfig(arguments.config, arguments.overrides);
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the config", config.status()));
   if (arguments.profile && config->training().profile_steps() == 0) config->mutable_training()->set_profile_steps(10);
-  return Train(*config, arguments.options);
+  absl::StatusOr<std::unique_ptr<OpenedDevice>> device = OpenDevice(arguments.device);
+  PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the device", device.status()));
+  return Train(*config, arguments.options, **device);
 }
 
 }  // namespace

@@ -45,6 +45,10 @@ int LauncherRank(const Environment& environment) {
   return FirstInteger(environment, {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}, 0, 0);
 }
 
+int LocalRank(const Environment& environment) {
+  return FirstInteger(environment, {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"}, 0, 0);
+}
+
 int LocalRanks(const Environment& environment) {
   const int ranks = FirstInteger(environment, {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"}, 1, 0);
   if (ranks > 0) return ranks;

@@ -11,6 +11,8 @@ Environment ProcessEnvironment();
 
 // This process's rank; 0 under no launcher.
 int LauncherRank(const Environment& environment);
+// Its place among the ranks of this machine; 0 under no launcher.
+int LocalRank(const Environment& environment);
 // How many ranks run on this machine, this one included; 1 under no launcher.
 int LocalRanks(const Environment& environment);
 

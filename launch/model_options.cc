@@ -1,6 +1,11 @@
 #include "launch/model_options.h"
 
+#include <filesystem>
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
 #include "core/check.h"
+#include "launch/environment.h"
 
 namespace photon {
 
@@ -22,14 +27,24 @@ DType ComputeType(const std::string& dtype) {
 }
 
 void AddDeviceOption(CLI::App& command, std::string* device) {
-  command.add_option("--device", *device, "What computes; auto: the best that is there")
+  const auto check = [](const std::string& name) { return std::string(CheckDeviceName(name).message()); };
+  command
+      .add_option("--device", *device,
+                  "What computes: cpu, cuda, cuda:N, or auto: a GPU where one can be used. Ranks of a node share its "
+                  "GPUs out")
       ->default_val("auto")
-      ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
+      ->check(CLI::Validator(check, ""));
 }
 
-absl::Status CheckDevice(const std::string& device) {
-  if (device == "cuda") return absl::UnavailableError("--device cuda: this build has no CUDA backend; use cpu or auto");
-  return absl::OkStatus();
+absl::StatusOr<std::unique_ptr<OpenedDevice>> OpenDevice(const std::string& device) {
+  const Environment environment = ProcessEnvironment();
+  std::string why_cpu;
+  auto opened = OpenedDevice::Open(device, LocalRank(environment), &why_cpu);
+  // Machines without a GPU are no news.
+  if (!why_cpu.empty() && std::filesystem::exists("/proc/driver/nvidia") && LauncherRank(environment) == 0) {
+    std::cerr << absl::StrCat("--device auto takes the CPU: ", why_cpu, "\n");
+  }
+  return opened;
 }
 
 }  // namespace photon

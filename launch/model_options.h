@@ -2,9 +2,11 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <string>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/device.h"
 #include "core/dtype.h"
 
 namespace photon {
@@ -14,8 +16,9 @@ void AddCheckpointOption(CLI::App& command, std::string* checkpoint);  // --chec
 void AddDtypeOption(CLI::App& command, std::string* dtype);  // --dtype f32|bf16
 DType ComputeType(const std::string& dtype);                 // of what that option let through
 
-void AddDeviceOption(CLI::App& command, std::string* device);  // --device cpu|cuda|auto
-// kUnavailable (exit code 4) where the device asked for can't be used. "auto" always can.
-absl::Status CheckDevice(const std::string& device);
+void AddDeviceOption(CLI::App& command, std::string* device);  // --device cpu|cuda|cuda:N|auto
+// What that option names: kUnavailable (exit code 4) where it can't be used. Where "auto" must pass a GPU over for the
+// CPU, it says so on stderr.
+absl::StatusOr<std::unique_ptr<OpenedDevice>> OpenDevice(const std::string& device);
 
 }  // namespace photon

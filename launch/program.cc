@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "configs/nearest.h"
 #include "core/allocator.h"
+#include "core/device.h"
 #include "launch/commands.h"
 #include "launch/environment.h"
 #include "launch/exit_code.h"
@@ -96,6 +97,8 @@ absl::Status RunGuarded(const Run& run, bool* thrown) {
     const absl::Status status = run();
     *thrown = false;
     return status;
+  } catch (const DeviceError& error) {
+    return absl::UnavailableError(error.what());
   } catch (const OutOfMemory& error) {
     return absl::ResourceExhaustedError(error.what());
   } catch (const std::bad_alloc&) {

@@ -23,12 +23,6 @@ std::string MomentName(char moment, const Parameter& p) {
   return absl::StrCat("optimizer.", std::string(1, moment), ".", p.spec.name);
 }
 
-// A contiguous host copy (or the tensor itself where it already is one).
-Tensor OnHost(const Context& context, const Tensor& tensor) {
-  PHOTON_CHECK(context.device().type == DeviceType::kCpu) << "staging from a device comes with its backend";
-  return tensor;
-}
-
 absl::Status CheckSameModel(const std::string& dir, const ModelConfig& found, const ModelConfig& wanted,
                             const std::string& otherwise) {
   google::protobuf::util::MessageDifferencer differ;
@@ -56,7 +50,7 @@ RunCheckpoints::RunCheckpoints(const Context& context, const Mesh& mesh, const R
       files_(files),
       background_(mesh.world(), files, [this](const CheckpointSave& save) { Publish(save, started_); }) {}
 
-std::vector<TensorPart> RunCheckpoints::PartsToWrite() const {
+std::vector<TensorPart> RunCheckpoints::PartsToSave() const {
   std::vector<PlacedPart> placed;
   for (const std::unique_ptr<Parameter>& p : parameters_.parameters()) {
     placed.push_back({&p->spec.placement, p->elements()});
@@ -67,7 +61,7 @@ std::vector<TensorPart> RunCheckpoints::PartsToWrite() const {
     if (!owned[i]) continue;
     const std::unique_ptr<Parameter>& p = parameters_.parameters()[i];
     const auto add = [&](const char* section, const std::string& name, const Tensor& value) {
-      parts.push_back({section, name, p->spec.shape, p->local, OnHost(context_, value)});
+      parts.push_back({section, name, p->spec.shape, p->local, value});
     };
     add("model", p->spec.name, p->master);
     add("optimizer", MomentName('m', *p), optimizer_.m(*p));
@@ -89,14 +83,29 @@ CheckpointContents RunCheckpoints::Contents(const RunState& state, std::vector<T
 
 absl::Status RunCheckpoints::Save(const RunState& state) {
   started_ = Now();
-  PHOTON_RETURN_IF_ERROR(background_.Begin(Dir(state), Contents(state, PartsToWrite()), /*urgent=*/true));
+  PHOTON_ASSIGN_OR_RETURN(std::vector<TensorPart> parts, PartsOnHost());
+  PHOTON_RETURN_IF_ERROR(background_.Begin(Dir(state), Contents(state, std::move(parts)), /*urgent=*/true));
   return background_.Finish();
+}
+
+absl::Status RunCheckpoints::MakeRoom(const std::vector<TensorPart>& parts) {
+  if (room_made_) return absl::OkStatus();
+  PHOTON_RETURN_IF_ERROR(snapshot_.Reserve(parts, mesh_.world()));
+  room_made_ = true;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<TensorPart>> RunCheckpoints::PartsOnHost() {
+  std::vector<TensorPart> parts = PartsToSave();
+  if (context_.device().type == DeviceType::kCpu) return parts;
+  PHOTON_RETURN_IF_ERROR(MakeRoom(parts));
+  return snapshot_.Take(context_, std::move(parts));
 }
 
 absl::StatusOr<bool> RunCheckpoints::PrepareAsync() {
   if (!config_.checkpoint().async()) return false;
   if (async_.has_value()) return *async_;
-  const absl::Status reserved = snapshot_.Reserve(PartsToWrite(), mesh_.world());
+  const absl::Status reserved = MakeRoom(PartsToSave());
   if (!reserved.ok() && !absl::IsResourceExhausted(reserved)) return reserved;
   async_ = reserved.ok();
   if (mesh_.world().rank() != 0) return *async_;
@@ -113,7 +122,7 @@ absl::StatusOr<bool> RunCheckpoints::PrepareAsync() {
 absl::Status RunCheckpoints::BeginSave(const RunState& state) {
   PHOTON_CHECK(async_.value_or(false)) << "no room was made";
   started_ = Now();
-  return background_.Begin(Dir(state), Contents(state, snapshot_.Take(PartsToWrite())), /*urgent=*/false);
+  return background_.Begin(Dir(state), Contents(state, snapshot_.Take(context_, PartsToSave())), /*urgent=*/false);
 }
 
 void RunCheckpoints::Publish(const CheckpointSave& save, double started) const {

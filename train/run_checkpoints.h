@@ -50,7 +50,11 @@ class RunCheckpoints {
   absl::Status InitFrom(const std::string& path);
 
  private:
-  std::vector<TensorPart> PartsToWrite() const;
+  std::vector<TensorPart> PartsToSave() const;
+  // For copies of them, once. Collective.
+  absl::Status MakeRoom(const std::vector<TensorPart>& parts);
+  // The same in host memory: themselves, or copies of what a device holds. Collective.
+  absl::StatusOr<std::vector<TensorPart>> PartsOnHost();
   CheckpointContents Contents(const RunState& state, std::vector<TensorPart> parts) const;
   std::string Dir(const RunState& state) const { return CheckpointDir(config_.run_dir(), state.step()); }
   void Publish(const CheckpointSave& save, double started) const;
@@ -67,6 +71,7 @@ class RunCheckpoints {
   std::string tokenizer_bytes_;
   FileSystem& files_;
   std::optional<::photon::InitFrom> init_from_;
+  bool room_made_ = false;     // in snapshot_
   std::optional<bool> async_;  // unset: not asked yet
   double started_ = 0;         // when the save under way began
   Snapshot snapshot_;

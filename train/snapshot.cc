@@ -84,13 +84,17 @@ absl::Status Snapshot::Reserve(const std::vector<TensorPart>& parts, Communicato
   return absl::OkStatus();
 }
 
-std::vector<TensorPart> Snapshot::Take(std::vector<TensorPart> parts) {
+std::vector<TensorPart> Snapshot::Take(const Context& context, std::vector<TensorPart> parts) {
   char* to = memory_;
   for (TensorPart& part : parts) {
     PHOTON_CHECK(to + Room(part) <= memory_ + bytes_) << part.name << " was not reserved for";
-    const char* from = static_cast<const char*>(part.value.raw());
-    cpu::ParallelFor(static_cast<int64_t>(part.value.bytes()), kBlock,
-                     [&](int64_t begin, int64_t end) { memcpy(to + begin, from + begin, end - begin); });
+    if (part.value.device().type == DeviceType::kCpu) {
+      const char* from = static_cast<const char*>(part.value.raw());
+      cpu::ParallelFor(static_cast<int64_t>(part.value.bytes()), kBlock,
+                       [&](int64_t begin, int64_t end) { memcpy(to + begin, from + begin, end - begin); });
+    } else {
+      context.ToHost(part.value, to);
+    }
     part.value = Tensor::Wrap(to, part.value.shape(), part.value.dtype());
     to += Room(part);
   }

@@ -7,6 +7,7 @@
 
 #include "checkpoint/store.h"
 #include "core/available_memory.h"
+#include "core/context.h"
 #include "parallel/communicator.h"
 
 namespace photon {
@@ -25,9 +26,9 @@ class Snapshot {
                        int64_t available = AvailableMemory());
   int64_t bytes() const { return bytes_; }
 
-  // Copies the parts' values with all threads of the caller; the same parts, of the copies. They hold until the next
-  // call. Parts of the shapes that were reserved for.
-  std::vector<TensorPart> Take(std::vector<TensorPart> parts);
+  // Copies the parts' values with all threads of the caller, or from the device of `context`; the same parts, of the
+  // copies in host memory. They hold until the next call. Parts of the shapes that were reserved for.
+  std::vector<TensorPart> Take(const Context& context, std::vector<TensorPart> parts);
 
  private:
   void Release();

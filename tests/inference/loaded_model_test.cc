@@ -32,12 +32,13 @@ class LoadedModelTest : public ::testing::Test {
     ASSERT_TRUE(written.ok()) << written;
   }
   void ExpectRefused(absl::StatusCode code, const std::string& message) {
-    const auto loaded = LoadedModel::Load(dir_, DType::kF32);
+    const auto loaded = LoadedModel::Load(dir_, DType::kF32, *device_);
     EXPECT_EQ(loaded.status().code(), code) << loaded.status();
     EXPECT_THAT(std::string(loaded.status().message()), HasSubstr(message));
   }
 
   TestContext context_;
+  const std::unique_ptr<OpenedDevice> device_ = *OpenedDevice::Open("cpu");
   TemporaryFolder folder_;
   std::string dir_ = folder_ / "checkpoint";
   std::vector<int32_t> tokens_ = RandomTokens(21, 19, 1);
@@ -48,7 +49,7 @@ TEST_F(LoadedModelTest, ScoresAsTheModelThatWasSaved) {
     const auto model = MakeModel(context_, tiny);
     std::filesystem::remove_all(dir_);
     Write(ContentsOf(*model));
-    const auto loaded = LoadedModel::Load(dir_, DType::kF32);
+    const auto loaded = LoadedModel::Load(dir_, DType::kF32, *device_);
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     EXPECT_EQ((*loaded)->tokenizer(), nullptr);
     // The same masters through the same operations: bit for bit.
@@ -59,7 +60,7 @@ TEST_F(LoadedModelTest, ScoresAsTheModelThatWasSaved) {
 TEST_F(LoadedModelTest, Bf16IsTheSameModelRounded) {
   const auto model = MakeModel(context_, {.chunks = {2, 2}, .width = 32});
   Write(ContentsOf(*model));
-  const auto loaded = LoadedModel::Load(dir_, DType::kBF16);
+  const auto loaded = LoadedModel::Load(dir_, DType::kBF16, *device_);
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   const auto got = *ScoreTokens((*loaded)->context(), (*loaded)->model(), tokens_);
   const auto want = *ScoreTokens(context_, *model, tokens_);
