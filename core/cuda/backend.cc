@@ -6,6 +6,11 @@ namespace photon::cuda {
 
 const Backend& CudaBackend() {
   static const Backend kBackend = {
+      .copy_to_host = CopyToHost,
+      .copy_from_host = CopyFromHost,
+      .synchronize = Synchronize,
+      .zero = Zero,
+      .matmul = MatMul,
       .cast = Cast,
       .add = Add,
       .sum_rows = SumRows,
