@@ -20,13 +20,15 @@ using testing::UnitRoundoff;
 
 constexpr DType kFloats[] = {DType::kF64, DType::kF32, DType::kBF16};
 
-// Both contiguous in one shape, either strided, beyond one thread's grain, and of rank 1 and 3.
+// Both contiguous in one shape, either strided, beyond one thread's grain; strided with rows that are aligned to 16
+// bytes, whole vectors or not, and more of them than threads in a GPU's grid.
 struct Layout {
   int64_t rows, columns;
   int64_t in_margin, out_margin;
 };
-constexpr Layout kLayouts[] = {{1, 1, 0, 0},  {3, 17, 0, 0}, {17, 65, 5, 0},   {65, 3, 0, 2},
-                               {7, 33, 1, 3}, {0, 5, 0, 0},  {301, 129, 0, 0}, {301, 129, 3, 9}};
+constexpr Layout kLayouts[] = {{1, 1, 0, 0},  {3, 17, 0, 0},  {17, 65, 5, 0},   {65, 3, 0, 2},
+                               {7, 33, 1, 3}, {0, 5, 0, 0},   {301, 129, 0, 0}, {301, 129, 3, 9},
+                               {9, 40, 8, 0}, {9, 40, 8, 16}, {9, 44, 8, 8},    {130, 200, 0, 8}};
 
 Tensor Middle(const Tensor& t, int64_t margin) { return t.Columns(margin, t.dim(1) - margin); }
 
@@ -115,8 +117,9 @@ TEST(SumRows, AgreesWithReferenceInAllTypes) {
   const TestContext context;
   for (const DType dtype : kFloats) {
     const DType sum_type = dtype == DType::kF64 ? DType::kF64 : DType::kF32;
-    for (const auto& [rows, width] : {std::pair{1, 1}, {3, 17}, {65, 16}, {1000, 33}, {200, 640}, {0, 4}, {4, 0}}) {
-      for (const int64_t margin : {0, 3}) {
+    for (const auto& [rows, width] :
+         {std::pair{1, 1}, {3, 17}, {65, 16}, {1000, 33}, {200, 640}, {513, 264}, {0, 4}, {4, 0}}) {
+      for (const int64_t margin : {0, 3, 8}) {
         const Tensor in = Middle(RandomTensor(context, {rows, width + 2 * margin}, dtype, 1), margin);
         const Tensor out = RandomTensor(context, {width}, sum_type, 2);
         std::vector<double> want = ToDoubles(context, out), magnitude;

@@ -23,7 +23,17 @@ using testing::UnitRoundoff;
 using testing::WeightedSum;
 
 constexpr double kEps = 1e-5;
-constexpr int64_t kWidths[] = {1, 3, 17, 63, 200};
+
+// Rows by rows and columns, `offset` elements after the beginning of their memory. The kernels of a GPU share them
+// among threads by width: a warp has a row of up to 512 columns (256 in f64), a block one of up to 8192 (2048); what is
+// wider, no multiple of 4 or not aligned goes element by element. The tall ones have more rows than one grid.
+struct Layout {
+  int64_t rows, width;
+  int64_t offset = 0;
+};
+constexpr Layout kLayouts[] = {{5, 1},     {5, 3},    {70, 17},  {5, 63},      {300, 4},
+                               {201, 128}, {70, 200}, {99, 416}, {30, 640},    {15, 1664},
+                               {2, 4100},  {2, 8192}, {2, 8196}, {20, 128, 1}, {5, 12, 4}};
 
 struct Types {
   DType x;
@@ -47,18 +57,30 @@ Tensor Converted(const Context& context, const Tensor& t, DType dtype) {
   return out;
 }
 
+// Memory for a tensor that begins `offset` elements after a storage does.
+Tensor EmptyAt(const Context& context, int64_t offset, const Shape& shape, DType dtype) {
+  const int64_t n = shape.elements();
+  return context.Empty({offset + n}, dtype).Rows(offset, offset + n).Reshape(shape);
+}
+Tensor RandomAt(const Context& context, int64_t offset, const Shape& shape, DType dtype, uint64_t seed) {
+  const Tensor out = EmptyAt(context, offset, shape, dtype);
+  ops::Cast(context, RandomTensor(context, shape, dtype, seed), out);
+  return out;
+}
+
 TEST(RmsNorm, ForwardMatchesItsFormula) {
   TestContext context;
   for (const Types& types : kTypes) {
-    for (int64_t width : kWidths) {
+    for (const auto& [rows, width, offset] : kLayouts) {
       for (bool with_delta : {false, true}) {
-        const int64_t rows = 5;
-        const std::string what = absl::StrCat(Name(types.y), " width ", width, " delta ", with_delta);
-        const Tensor x = RandomTensor(context, {rows, width}, types.x, 1);
-        const Tensor delta = with_delta ? RandomTensor(context, {rows, width}, types.delta, 2) : Tensor();
+        const std::string what =
+            absl::StrCat(Name(types.y), " ", rows, " x ", width, " at ", offset, " delta ", with_delta);
+        const Shape shape = {rows, width};
+        const Tensor x = RandomAt(context, offset, shape, types.x, 1);
+        const Tensor delta = with_delta ? RandomAt(context, offset, shape, types.delta, 2) : Tensor();
         const Tensor weight = RandomTensor(context, {width}, types.x, 3);
-        const Tensor sum = with_delta ? context.get().Empty({rows, width}, types.x) : Tensor();
-        const Tensor y = context.get().Empty({rows, width}, types.y);
+        const Tensor sum = with_delta ? EmptyAt(context, offset, shape, types.x) : Tensor();
+        const Tensor y = EmptyAt(context, offset, shape, types.y);
         const Tensor rstd = context.get().Empty({rows}, types.x);
         ops::RmsNormForward(context, x, delta, weight, kEps, sum, y, rstd);
 
@@ -91,38 +113,45 @@ TEST(RmsNorm, BackwardMatchesDouble) {
   TestContext context;
   for (const Types& types : kTypes) {
     if (types.x == DType::kF64) continue;
-    for (int64_t width : kWidths) {
-      const int64_t rows = 70;  // more than a block
-      const Tensor x = RandomTensor(context, {rows, width}, types.x, 1);
+    for (const auto& [rows, width, offset] : kLayouts) {
+      const Shape shape = {rows, width};
+      const Tensor x = RandomAt(context, offset, shape, types.x, 1);
       const Tensor weight = RandomTensor(context, {width}, types.x, 2);
-      const Tensor dy = RandomTensor(context, {rows, width}, types.y, 3);
-      const Tensor dsum = RandomTensor(context, {rows, width}, types.x, 4);
+      const Tensor dy = RandomAt(context, offset, shape, types.y, 3);
+      const Tensor dsum = RandomAt(context, offset, shape, types.x, 4);
       const Tensor rstd = RandomTensor(context, {rows}, types.x, 5);
-      const auto run = [&](DType stream, DType narrow, DType gradient, std::vector<double>* dx,
-                           std::vector<double>* ddelta, std::vector<double>* dweight) {
-        const Context& c = context;
-        const Tensor a = c.Empty({rows, width}, stream), b = c.Empty({rows, width}, narrow),
-                     w = c.Zeros({width}, stream);
-        ops::RmsNormBackward(c, Converted(c, dy, gradient), Converted(c, x, stream), Converted(c, weight, stream),
-                             Converted(c, rstd, stream), Converted(c, dsum, stream), a, b, w);
-        *dx = ToDoubles(c, a);
-        *ddelta = ToDoubles(c, b);
-        *dweight = ToDoubles(c, w);
+      struct Gradients {
+        std::vector<double> dx, ddelta, dweight;
       };
-      std::vector<double> dx, ddelta, dweight, want_dx, want_ddelta, want_dweight;
-      run(types.x, types.delta, types.y, &dx, &ddelta, &dweight);
-      run(DType::kF64, DType::kF64, DType::kF64, &want_dx, &want_ddelta, &want_dweight);
+      // `in_place`: dx in the memory of dsum.
+      const auto run = [&, &shape = shape, at = offset, columns = width](const Types& as, bool in_place) {
+        const Context& c = context;
+        const auto converted = [&](const Tensor& t, DType dtype) {
+          const Tensor out = EmptyAt(c, at, t.shape(), dtype);
+          ops::Cast(c, t, out);
+          return out;
+        };
+        const Tensor d = converted(dsum, as.x), dx = in_place ? d : EmptyAt(c, at, shape, as.x);
+        const Tensor ddelta = EmptyAt(c, at, shape, as.delta), dweight = c.Zeros({columns}, as.x);
+        ops::RmsNormBackward(c, converted(dy, as.y), converted(x, as.x), Converted(c, weight, as.x),
+                             Converted(c, rstd, as.x), d, dx, ddelta, dweight);
+        return Gradients{ToDoubles(c, dx), ToDoubles(c, ddelta), ToDoubles(c, dweight)};
+      };
+      const Gradients got = run(types, false), again = run(types, true);
+      const Gradients want = run({DType::kF64, DType::kF64, DType::kF64}, false);
 
       // With n = x rstd: dx sums W products dy w n, divided by W, so the error of the mean is below W u times its
-      // largest term; some ten more roundings. dweight: 70 terms dy n, of three roundings each.
+      // largest term; some ten more roundings. dweight: a term dy n a row, of three roundings each.
       const double u = UnitRoundoff(types.x);
       const double r = Largest(ToDoubles(context, rstd)), n = r * Largest(ToDoubles(context, x));
       const double d = Largest(ToDoubles(context, dy)), w = Largest(ToDoubles(context, weight));
       const double bound = u * ((width + 10) * r * d * w * (1 + n * n) + Largest(ToDoubles(context, dsum)));
-      const std::string what = absl::StrCat(Name(types.y), " width ", width);
-      ExpectNear(dx, want_dx, bound, "dx " + what);
-      ExpectNear(ddelta, want_dx, bound + UnitRoundoff(types.delta) * Largest(want_dx), "ddelta " + what);
-      ExpectNear(dweight, want_dweight, u * (rows + 4) * rows * d * n, "dweight " + what);
+      const std::string what = absl::StrCat(Name(types.y), " ", rows, " x ", width, " at ", offset);
+      ExpectNear(got.dx, want.dx, bound, "dx " + what);
+      ExpectNear(got.ddelta, want.dx, bound + UnitRoundoff(types.delta) * Largest(want.dx), "ddelta " + what);
+      ExpectNear(got.dweight, want.dweight, u * (rows + 4) * rows * d * n, "dweight " + what);
+      EXPECT_EQ(again.dx, got.dx) << "in place, " << what;
+      EXPECT_EQ(again.dweight, got.dweight) << "the same sums in every run, " << what;
     }
   }
 }

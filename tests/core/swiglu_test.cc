@@ -21,7 +21,8 @@ using testing::UnitRoundoff;
 using testing::WeightedSum;
 
 constexpr DType kTypes[] = {DType::kF64, DType::kF32, DType::kBF16};
-constexpr int64_t kWidths[] = {1, 3, 17, 63, 200};
+// Odd widths, whole vectors, and more of them than threads in a GPU's grid.
+constexpr std::pair<int64_t, int64_t> kShapes[] = {{7, 1}, {7, 3}, {7, 17}, {7, 63}, {7, 200}, {70, 416}};
 
 double Largest(const std::vector<double>& values) {
   double largest = 0;
@@ -39,8 +40,7 @@ TEST(SwiGlu, ForwardAndBackwardMatchTheFormula) {
   TestContext context;
   const Context& c = context;
   for (DType dtype : kTypes) {
-    for (int64_t width : kWidths) {
-      const int64_t rows = 7;
+    for (const auto& [rows, width] : kShapes) {
       const Tensor x = RandomTensor(c, {rows, 2 * width}, dtype, 1, 3.0), dy = RandomTensor(c, {rows, width}, dtype, 2);
       const Tensor y = c.Empty({rows, width}, dtype), dx = c.Empty({rows, 2 * width}, dtype);
       ops::SwiGluForward(c, x, y);
