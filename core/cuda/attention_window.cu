@@ -4,13 +4,15 @@
 // nothing shared, so warps hide each other's latency, and every sum has one owner and one order. The backward pass sums
 // dout . out as probability times dout . v, which it has in registers: it does not read `out`.
 //
-// Bytes are the limit. With windows of 5 and 64 columns, a multiprocessor of an H200 (132, 1.75 GHz, 4.1 TB/s of
-// copying) has 18 bytes a cycle, so a tile of 3 windows and one head, 7.7 KB forward and 13.4 KB backward, has 440 and
-// 760 cycles. Instructions a warp issues for it, of four times as many slots: some 250 and 450. The alternative, 8
-// lanes a window and dot products by FMA and shuffles, needs for the same three windows some 450 and 1,100, and half as
-// many registers again for windows of 16, whose pairs grow fourfold while a tensor core's tile costs the same. In
-// flight: 6 KB a warp, at 16 warps 96 KB a multiprocessor; 18 bytes a cycle times some 1,400 cycles of latency are 25
-// KB.
+// Bytes are the limit, by reckoning for an H200 (132 multiprocessors at 1.75 GHz, copying 4.1 TB/s: 18 bytes a cycle
+// each) and 64 columns. A tile of 3 windows of 5 moves 7.7 KB forward and 13.5 KB backward: 440 and 760 cycles, in
+// which four schedulers could issue 1,750 and 3,000 instructions; ptxas makes 730 (of which groups, slow divisions and
+// the log-sum-exp are mostly jumped over) and 600. A warp has 5.8 KB of loads in flight forward and 7.7 KB backward, 16
+// warps fit a multiprocessor, and 18 bytes a cycle need 25 KB in flight at 1,400 cycles of latency.
+// The other way, 8 lanes a window with multiply-adds and shuffles on vectors in registers, comes to some 450 and 640
+// instructions plus addresses for the same three windows, so issues about as much. But its work grows with the square
+// of the window (16 rows: 930 and 1,750 a window, where a tile stays as it is), and so do its registers.
+#include <algorithm>
 #include <cmath>
 
 #include "core/cuda/attention_stream.h"
@@ -23,7 +25,7 @@
 namespace photon::cuda {
 namespace {
 
-constexpr int kWarps = 4;  // of a block: tiles of neighbouring heads, whose rows adjoin
+constexpr int kMostWarps = 4;  // of a block: neighbouring heads of a tile, whose rows adjoin
 // Blocks that a multiprocessor's registers are to hold at once: as many as the kernels fit without spilling.
 constexpr int BlocksWanted(int columns, bool grouped) { return columns > 64 ? 2 : grouped ? 3 : 4; }
 constexpr float kLog2E = 1.44269504f;
@@ -36,17 +38,27 @@ struct Rows {
 
 struct Task {
   Task(const ops::AttentionShape& s, const Tensor& lse)
-      : packing{s.batch, static_cast<int>(s.length)},
+      : packing(s.batch, static_cast<int>(s.length)),
         heads(s.heads),
         kv_heads(s.kv_heads),
         columns(static_cast<int>(s.head_dim)),
         scale(1 / std::sqrt(static_cast<float>(s.head_dim))),
         first_key(s.first_key.defined() ? s.first_key.data<int32_t>() : nullptr),
         lse(lse.defined() ? lse.data<float>() : nullptr),
-        lse_stride(lse.defined() ? lse.stride(0) : 0) {}
+        lse_stride(lse.defined() ? lse.stride(0) : 0) {
+    while (s.kv_heads % warps != 0) --warps;
+    blocks_per_tile = s.kv_heads / warps;
+  }
+  unsigned blocks() const { return static_cast<unsigned>(packing.tiles() * blocks_per_tile); }
+  int threads() const { return warps * kWarp; }
+  __device__ __forceinline__ int FirstHead(int kv_head) const {
+    return heads == kv_heads ? kv_head : ops::FirstQueryHead(kv_head, heads, kv_heads);
+  }
 
   WindowPacking packing;
   int heads, kv_heads, columns;
+  int warps = kMostWarps;    // of a block
+  unsigned blocks_per_tile;  // one after the other, so that they find each other's halves of sectors in the cache
   float scale;
   const int32_t* first_key;
   float* lse;
@@ -56,12 +68,10 @@ struct Task {
 // This warp's tile and key/value head, and for its lane's two rows the first row that each sees.
 struct Unit {
   explicit __device__ __forceinline__ Unit(const Task& task) {
-    const int64_t unit = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
-    const int64_t tile = unit / task.kv_heads;
-    exists = tile < task.packing.tiles();
-    kv_head = static_cast<int>(unit % task.kv_heads);
+    const unsigned tile = blockIdx.x / task.blocks_per_tile;
+    kv_head = static_cast<int>(blockIdx.x % task.blocks_per_tile * (blockDim.x / kWarp) + threadIdx.x / kWarp);
     first_row = task.packing.FirstRow(tile);
-    rows = exists ? task.packing.RowsOf(tile) : 0;
+    rows = task.packing.RowsOf(tile);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = TileRow(half);
@@ -73,7 +83,6 @@ struct Unit {
     const int half = PairTile::Half(e), column = PairTile::Column(n, e);
     return begin[half] <= column && column <= TileRow(half);
   }
-  bool exists;
   int kv_head, rows;
   int64_t first_row;
   int begin[2];
@@ -83,7 +92,6 @@ struct Unit {
 // it does not depend on where in the tile the window lies.
 struct Softmax {
   explicit __device__ __forceinline__ Softmax(const Unit& unit, float scale, PairTile& scores) {
-    float largest[2] = {-INFINITY, -INFINITY};
     uint32_t sum[2] = {0, 0};
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
@@ -108,10 +116,9 @@ struct Softmax {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       total[half] = static_cast<float>(WarpSum<4>(sum[half])) * 0x1p-27f;
-      lse[half] = largest[half] * scale + logf(total[half]);
     }
   }
-  float total[2], lse[2];
+  float largest[2] = {-INFINITY, -INFINITY}, total[2];
 };
 
 // One head's rows of a unit's tile.
@@ -122,16 +129,15 @@ __device__ __forceinline__ TileMemory<kVector> MemoryOf(const Unit& unit, const 
 }
 
 template <int kVector, int kColumns>
-__global__ void __launch_bounds__(kWarps* kWarp, BlocksWanted(kColumns, false))
+__global__ void __launch_bounds__(kMostWarps* kWarp, BlocksWanted(kColumns, false))
     WindowForwardKernel(Task task, Rows q_rows, Rows k_rows, Rows v_rows, Rows out_rows) {
   const Unit unit(task);
-  if (!unit.exists) return;
   const auto memory = [&](const Rows& rows, int head) { return MemoryOf<kVector>(unit, rows, head, task.columns); };
   RowTile<kColumns> q, k, v;
   LoadTile(memory(k_rows, unit.kv_head), k);
   LoadTile(memory(v_rows, unit.kv_head), v);
-  const int end = ops::FirstQueryHead(unit.kv_head + 1, task.heads, task.kv_heads);
-  for (int head = ops::FirstQueryHead(unit.kv_head, task.heads, task.kv_heads); head < end; ++head) {
+  const int begin = task.FirstHead(unit.kv_head), end = task.FirstHead(unit.kv_head + 1);
+  for (int head = begin; head < end; ++head) {
     LoadTile(memory(q_rows, head), q);
     PairTile scores = DotProducts(q, k);
     const Softmax softmax(unit, task.scale, scores);
@@ -142,7 +148,8 @@ __global__ void __launch_bounds__(kWarps* kWarp, BlocksWanted(kColumns, false))
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       if (TileRow(half) < unit.rows) {
-        task.lse[head * task.lse_stride + unit.first_row + TileRow(half)] = softmax.lse[half];
+        task.lse[head * task.lse_stride + unit.first_row + TileRow(half)] =
+            softmax.largest[half] * task.scale + logf(softmax.total[half]);
       }
     }
   }
@@ -194,11 +201,10 @@ struct KeyGradients {
 
 // kGrouped: a key/value head may have several query heads.
 template <int kVector, int kColumns, bool kGrouped>
-__global__ void __launch_bounds__(kWarps* kWarp, BlocksWanted(kColumns, kGrouped))
+__global__ void __launch_bounds__(kMostWarps* kWarp, BlocksWanted(kColumns, kGrouped))
     WindowBackwardKernel(Task task, Rows dout_rows, Rows q_rows, Rows k_rows, Rows v_rows, Rows dq_rows, Rows dk_rows,
                          Rows dv_rows) {
   const Unit unit(task);
-  if (!unit.exists) return;
   const auto memory = [&](const Rows& rows, int head) { return MemoryOf<kVector>(unit, rows, head, task.columns); };
   const auto store = [&](const Rows& rows, int head, auto&& sum) {
     StoreSums<kColumns>(memory(rows, head), 1, 1, sum);
@@ -206,8 +212,8 @@ __global__ void __launch_bounds__(kWarps* kWarp, BlocksWanted(kColumns, kGrouped
   const auto weighted = [](const WeightTile& weights, const RowTile<kColumns>& rows) {
     return [&](int r, float(&sum)[4]) { AddWeightedRows(weights, rows, r, sum); };
   };
-  const int begin = ops::FirstQueryHead(unit.kv_head, task.heads, task.kv_heads);
-  const int end = kGrouped ? ops::FirstQueryHead(unit.kv_head + 1, task.heads, task.kv_heads) : begin + 1;
+  const int begin = kGrouped ? task.FirstHead(unit.kv_head) : unit.kv_head;
+  const int end = kGrouped ? task.FirstHead(unit.kv_head + 1) : begin + 1;
   for (int head = begin; head < end; ++head) {
     RowTile<kColumns> q, k, v, dout;  // k and v again for every head: they come from a cache, registers are dearer
     LoadTile(memory(q_rows, head), q);
@@ -268,17 +274,13 @@ bool VisitTiles(const ops::AttentionShape& shape, std::initializer_list<const Te
   return fits(kNarrow) && visit(std::integral_constant<int, kNarrow>());
 }
 
-unsigned Blocks(const Task& task) {
-  return static_cast<unsigned>(CeilDiv(task.packing.tiles() * task.kv_heads, kWarps));
-}
-
 }  // namespace
 
 void WindowForward(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                    const ops::AttentionShape& shape, const Tensor& out, const Tensor& lse) {
   const bool fits = VisitTiles(shape, {&q, &k, &v, &out}, [&](auto vector, auto columns) {
     const Task task(shape, lse);
-    Launch(context, "attention_forward", WindowForwardKernel<vector(), columns()>, Blocks(task), kWarps * kWarp, 0,
+    Launch(context, "attention_forward", WindowForwardKernel<vector(), columns()>, task.blocks(), task.threads(), 0,
            task, Rows(q), Rows(k), Rows(v), Rows(out));
   });
   if (!fits) StreamForwardPlain(context, q, k, v, shape, out, lse);
@@ -290,13 +292,13 @@ void WindowBackward(const Context& context, const Tensor& dout, const Tensor& q,
   const bool fits = VisitTiles(shape, {&dout, &q, &k, &v, &dq, &dk, &dv}, [&](auto vector, auto columns) {
     const Task task(shape, lse);
     const auto launch = [&](auto kernel, size_t shared) {
-      Launch(context, "attention_backward", kernel, Blocks(task), kWarps * kWarp, shared, task, Rows(dout), Rows(q),
+      Launch(context, "attention_backward", kernel, task.blocks(), task.threads(), shared, task, Rows(dout), Rows(q),
              Rows(k), Rows(v), Rows(dq), Rows(dk), Rows(dv));
     };
     if (shape.heads == shape.kv_heads) {
       launch(WindowBackwardKernel<vector(), columns(), false>, 0);
     } else {
-      launch(WindowBackwardKernel<vector(), columns(), true>, kWarps * kWarp * sizeof(KeyGradients<columns()>));
+      launch(WindowBackwardKernel<vector(), columns(), true>, task.threads() * sizeof(KeyGradients<columns()>));
     }
   });
   if (!fits) StreamBackwardPlain(context, dout, q, k, v, out, lse, shape, dq, dk, dv);

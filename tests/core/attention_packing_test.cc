@@ -16,7 +16,7 @@ constexpr int64_t kBatches = 50;
 TEST(WindowPacking, TilesHoldEveryRowOnceAndWholeWindows) {
   for (int length = 1; length <= kLongestWindow; ++length) {
     for (int64_t batch = 0; batch <= kBatches; ++batch) {
-      const WindowPacking packing{batch, length};
+      const WindowPacking packing(batch, length);
       std::vector<int> held(batch * length, 0);
       for (int64_t tile = 0; tile < packing.tiles(); ++tile) {
         const int rows = packing.RowsOf(tile);
@@ -39,7 +39,7 @@ TEST(WindowPacking, MaskIsTheDefinition) {
   for (int length = 1; length <= kLongestWindow; ++length) {
     for (const int document : {1, 2, 5, kLongestWindow}) {
       for (int64_t batch = 1; batch <= kBatches; ++batch) {
-        const WindowPacking packing{batch, length};
+        const WindowPacking packing(batch, length);
         for (int64_t tile = 0; tile < packing.tiles(); ++tile) {
           const int rows = packing.RowsOf(tile);
           for (int i = 0; i < kTileRows; ++i) {
