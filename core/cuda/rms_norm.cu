@@ -208,7 +208,7 @@ __global__ void __launch_bounds__(kBlock ? kMostThreads<A> : kWarp* kWarpRows)
 }
 
 // Any width and alignment, element by element: a block has a row, reads it twice, the second time from the caches.
-constexpr int kLoopThreads = 256;
+constexpr int kLoopThreads = 256;  // at most
 
 template <typename A, typename Delta, typename Y>
 __global__ void __launch_bounds__(kLoopThreads) ForwardLoopKernel(Forward<A, Delta, Y> f) {
@@ -217,7 +217,7 @@ __global__ void __launch_bounds__(kLoopThreads) ForwardLoopKernel(Forward<A, Del
   for (int64_t i = blockIdx.x; i < f.rows; i += gridDim.x) {
     const int64_t row = i * f.width;
     A squares = 0;
-    for (int64_t j = threadIdx.x; j < f.width; j += kLoopThreads) {
+    for (int64_t j = threadIdx.x; j < f.width; j += blockDim.x) {
       A value = f.x[row + j];
       if (f.delta != nullptr) f.sum[row + j] = value += static_cast<A>(f.delta[row + j]);
       squares += value * value;
@@ -226,7 +226,7 @@ __global__ void __launch_bounds__(kLoopThreads) ForwardLoopKernel(Forward<A, Del
     turn ^= 1;
     if (f.rstd != nullptr && threadIdx.x == 0) f.rstd[i] = rstd;
     const A* values = f.delta != nullptr ? f.sum : f.x;
-    for (int64_t j = threadIdx.x; j < f.width; j += kLoopThreads) {
+    for (int64_t j = threadIdx.x; j < f.width; j += blockDim.x) {
       f.y[row + j] = Y(values[row + j] * (rstd * f.weight[j]));
     }
   }
@@ -236,20 +236,20 @@ template <typename A, typename Dy, typename Ddelta>
 __global__ void __launch_bounds__(kLoopThreads) BackwardLoopKernel(Backward<A, Dy, Ddelta> b) {
   __shared__ A scratch[2][kWarp];
   A* part = b.parts != nullptr ? b.parts + blockIdx.x * b.width : nullptr;
-  for (int64_t j = threadIdx.x; part != nullptr && j < b.width; j += kLoopThreads) part[j] = 0;
+  for (int64_t j = threadIdx.x; part != nullptr && j < b.width; j += blockDim.x) part[j] = 0;
   int turn = 0;
   for (int64_t i = blockIdx.x; i < b.rows; i += gridDim.x) {
     const int64_t row = i * b.width;
     const A rstd = b.rstd[i];
     A products = 0;
-    for (int64_t j = threadIdx.x; j < b.width; j += kLoopThreads) {
+    for (int64_t j = threadIdx.x; j < b.width; j += blockDim.x) {
       const A gradient = static_cast<A>(b.dy[row + j]) * (b.x[row + j] * rstd);
       if (part != nullptr) part[j] += gradient;
       products += gradient * b.weight[j];
     }
     const A mean = RowSum<true>(products, scratch[turn]) / static_cast<A>(b.width);
     turn ^= 1;
-    for (int64_t j = threadIdx.x; j < b.width; j += kLoopThreads) {
+    for (int64_t j = threadIdx.x; j < b.width; j += blockDim.x) {
       A d = rstd * (static_cast<A>(b.dy[row + j]) * b.weight[j] - b.x[row + j] * rstd * mean);
       if (b.dsum != nullptr) d += b.dsum[row + j];
       b.dx[row + j] = d;
@@ -262,9 +262,9 @@ __global__ void __launch_bounds__(kLoopThreads) BackwardLoopKernel(Backward<A, D
 struct Rows {
   int vectors = 0;  // 0: by the loop kernels
   bool block = false;
-  unsigned threads = kLoopThreads;  // a row's
-  unsigned together = 1;            // rows of a block
-  int per_multiprocessor = 4;       // blocks
+  unsigned threads = kWarp;    // a row's
+  unsigned together = 1;       // rows of a block
+  int per_multiprocessor = 4;  // blocks
 
   unsigned Grid(const Context& context, int64_t rows) const {
     return StrideGrid(context, rows, static_cast<int>(together), per_multiprocessor);
@@ -274,7 +274,9 @@ struct Rows {
 // N: elements of a vector; 1 where the operands allow none.
 template <typename A>
 Rows ShareRows(int64_t width, int N) {
-  if (N == 1 || width % N != 0 || width > int64_t{kMostThreads<A>} * kBlockVectors * N) return {};
+  if (N == 1 || width % N != 0 || width > int64_t{kMostThreads<A>} * kBlockVectors * N) {
+    return {.threads = static_cast<unsigned>(std::min<int64_t>(kLoopThreads, CeilDiv(width, kWarp) * kWarp))};
+  }
   const int64_t vectors = width / N;
   if (vectors <= kWarp * kMostVectors) {
     const int a_thread = vectors <= kWarp ? 1 : vectors <= 2 * kWarp ? 2 : kMostVectors;

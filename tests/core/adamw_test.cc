@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/ops/elementwise.h"
+#include "core/ops/reduce.h"
 #include "tests/support/tensors.h"
 
 namespace photon {
@@ -15,6 +16,7 @@ namespace {
 
 using testing::ExpectNear;
 using testing::FromDoubles;
+using testing::InEveryOrder;
 using testing::RandomTensor;
 using testing::TestContext;
 using testing::ToDoubles;
@@ -144,6 +146,49 @@ TEST(AdamW, ASkippedStepChangesNothing) {
   ops::AdamW(context, step, ControlTensor(context, step, {.lr = 0.1, .gradient_scale = -1}), p, g, m, v, copy);
   int i = 0;
   for (const Tensor& t : {p, m, v, copy}) EXPECT_EQ(ToDoubles(context, t), before[i++]);
+}
+
+// From the gradients to the update, as a training step goes: each operation reads what the one before wrote.
+TEST(AdamW, SameBitsInEveryOrder) {
+  InEveryOrder([] {
+    const TestContext context;
+    const Context& c = context;
+    const int64_t n = 20'003;
+    const Tensor p = RandomTensor(c, {n}, DType::kF32, 1), g = RandomTensor(c, {n}, DType::kF32, 2),
+                 m = RandomTensor(c, {n}, DType::kF32, 3), v = c.Zeros({n}, DType::kF32),
+                 copy = c.Empty({n}, DType::kBF16), squares = c.Empty({1}, DType::kF64),
+                 losses = FromDoubles(c, {1, 2}, {2}, DType::kF64);
+    const Tensor control = FromDoubles(c, {1e-2, 0.1, 0.05, 1, 1e9, NAN, NAN}, {ops::kAdamWControls}, DType::kF64);
+    ops::SumSquares(c, g, squares);
+    ops::Clip(c, squares, losses, control);
+    ops::AdamW(c, {}, control, p, g, m, v, copy);
+    std::vector<double> all;
+    for (const Tensor& t : {control, p, m, v, copy}) {
+      const std::vector<double> part = ToDoubles(c, t);
+      all.insert(all.end(), part.begin(), part.end());
+    }
+    return all;
+  });
+}
+
+// Ranges of flat buffers begin anywhere.
+TEST(AdamW, AnyAlignmentGivesTheSameBits) {
+  const TestContext context;
+  const Context& c = context;
+  const int64_t n = 1003;
+  const Tensor values = RandomTensor(c, {n}, DType::kF32, 1), g = RandomTensor(c, {n}, DType::kF32, 2);
+  std::vector<double> first;
+  for (const int64_t offset : {0, 1, 4}) {
+    const auto at = [&](DType dtype) { return c.Zeros({n + offset}, dtype).Rows(offset, n + offset); };
+    const Tensor p = at(DType::kF32), m = at(DType::kF32), v = at(DType::kF32), copy = at(DType::kBF16);
+    ops::Cast(c, values, p);
+    const ops::AdamWStep step = {.weight_decay = 0.1};
+    ops::AdamW(c, step, ControlTensor(c, step, {.lr = 0.1}), p, g, m, v, copy);
+    std::vector<double> got = ToDoubles(c, p), rounded = ToDoubles(c, copy);
+    got.insert(got.end(), rounded.begin(), rounded.end());
+    if (first.empty()) first = got;
+    EXPECT_EQ(got, first) << "offset " << offset;
+  }
 }
 
 TEST(Clip, WritesNormAndScale) {

@@ -13,6 +13,7 @@ namespace {
 
 using testing::ExpectNear;
 using testing::FromDoubles;
+using testing::InEveryOrder;
 using testing::RandomTensor;
 using testing::TestContext;
 using testing::ToDoubles;
@@ -152,6 +153,20 @@ TEST(SumRows, ThreadsDoNotChangeABit) {
     EXPECT_EQ(sums.back(), sums.front()) << threads << " threads";
   }
   omp_set_num_threads(before);
+}
+
+TEST(SumRows, SameBitsInEveryOrder) {
+  for (const int64_t width : {33, 264}) {
+    InEveryOrder([width] {
+      const TestContext context;
+      const Tensor in = RandomTensor(context, {513, width}, DType::kBF16, 1);
+      const Tensor out = RandomTensor(context, {width}, DType::kF32, 2),
+                   sums = RandomTensor(context, {width}, DType::kF32, 3);
+      ops::SumRows(context, in, out);
+      ops::Add(context, out, sums);
+      return ToDoubles(context, sums);
+    });
+  }
 }
 
 TEST(Converted, CopiesOnlyWhereTheTypeDiffers) {

@@ -16,6 +16,7 @@ namespace {
 using testing::ExpectGradient;
 using testing::ExpectNear;
 using testing::FromDoubles;
+using testing::InEveryOrder;
 using testing::RandomTensor;
 using testing::TestContext;
 using testing::ToDoubles;
@@ -342,6 +343,30 @@ TEST(RmsNorm, SameBitsForAnyThreadsAndNeighbours) {
   const Outputs alone = run(7, 8);
   EXPECT_TRUE(std::equal(alone.y.begin(), alone.y.end(), one.y.begin() + 7 * width));
   EXPECT_TRUE(std::equal(alone.dx.begin(), alone.dx.end(), one.dx.begin() + 7 * width));
+}
+
+// Widths of a warp's rows and of a block's, and of what goes element by element.
+TEST(RmsNorm, SameBitsInEveryOrder) {
+  for (const auto& [rows, width] : {std::pair<int64_t, int64_t>{120, 200}, {15, 1664}, {6, 77}}) {
+    const std::vector<double> values = InEveryOrder([rows = rows, width = width] {
+      TestContext context;
+      const Context& c = context;
+      const Shape shape = {rows, width};
+      const Tensor x = RandomTensor(c, shape, DType::kF32, 1), delta = RandomTensor(c, shape, DType::kBF16, 2);
+      const Tensor weight = RandomTensor(c, {width}, DType::kF32, 3), dy = RandomTensor(c, shape, DType::kBF16, 4);
+      const Tensor sum = c.Empty(shape, DType::kF32), y = c.Empty(shape, DType::kBF16);
+      const Tensor rstd = c.Empty({rows}, DType::kF32), dweight = c.Zeros({width}, DType::kF32);
+      ops::RmsNormForward(c, x, delta, weight, kEps, sum, y, rstd);
+      ops::RmsNormBackward(c, dy, sum, weight, rstd, x, x, delta, dweight);
+      std::vector<double> all;
+      for (const Tensor& t : {sum, y, rstd, x, delta, dweight}) {
+        const std::vector<double> part = ToDoubles(c, t);
+        all.insert(all.end(), part.begin(), part.end());
+      }
+      return all;
+    });
+    EXPECT_FALSE(values.empty());
+  }
 }
 
 TEST(RmsNorm, NoRows) {

@@ -11,6 +11,7 @@ namespace photon {
 namespace {
 
 using testing::ExpectNear;
+using testing::InEveryOrder;
 using testing::IntTensor;
 using testing::RandomTensor;
 using testing::TestContext;
@@ -100,6 +101,16 @@ TEST(Rope, ProductsDependOnDistance) {
   };
   EXPECT_NEAR(product(3, 10), product(503, 510), 1e-11);  // d products, angles within 600 rounded to 2^-53
   EXPECT_GT(std::abs(product(3, 10) - product(3, 11)), 1e-3);
+}
+
+TEST(Rope, SameBitsInEveryOrder) {
+  InEveryOrder([] {
+    const TestContext context;
+    const Tensor x = RandomTensor(context, {50, 3 * 52}, DType::kBF16, 1);
+    ops::Rope(context, x, 52, IntTensor(context, std::vector<int32_t>(50, 7)),
+              ops::RopeTable(context, 8, 52, kTheta, DType::kF32), false);
+    return ToDoubles(context, x);
+  });
 }
 
 TEST(RopeTable, IsRoundedFromDouble) {

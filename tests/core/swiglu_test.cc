@@ -14,6 +14,7 @@ namespace {
 using testing::ExpectGradient;
 using testing::ExpectNear;
 using testing::FromDoubles;
+using testing::InEveryOrder;
 using testing::RandomTensor;
 using testing::TestContext;
 using testing::ToDoubles;
@@ -117,6 +118,20 @@ TEST(SwiGlu, ReusesMemoryThatNobodyElseHolds) {
   tape.Backward();
   EXPECT_EQ(x_slot->gradient().raw(), memory);
   EXPECT_TRUE(x_slot->gradient().exclusive());
+}
+
+TEST(SwiGlu, SameBitsInEveryOrder) {
+  InEveryOrder([] {
+    TestContext context;
+    const Context& c = context;
+    const Tensor x = RandomTensor(c, {70, 832}, DType::kBF16, 1), dy = RandomTensor(c, {70, 416}, DType::kBF16, 2);
+    const Tensor y = c.Empty({70, 416}, DType::kBF16);
+    ops::SwiGluForward(c, x, y);
+    ops::SwiGluBackward(c, dy, x, x);
+    std::vector<double> all = ToDoubles(c, y), gradient = ToDoubles(c, x);
+    all.insert(all.end(), gradient.begin(), gradient.end());
+    return all;
+  });
 }
 
 TEST(SwiGlu, NoRowsNoGradient) {
