@@ -9,9 +9,9 @@ void CheckFirstKey(const ops::AttentionShape& shape) {
   if (!shape.first_key.defined()) return;
   const int32_t* first = shape.first_key.data<int32_t>();
   for (int64_t row = 0; row < shape.batch * shape.length; ++row) {
-    PHOTON_CHECK(0 <= first[row] && first[row] <= row % shape.length)
-        << "[attention] first_key " << first[row] << " of row " << row % shape.length << " of sequence "
-        << row / shape.length;
+    const int64_t i = row % shape.length;
+    PHOTON_CHECK((i == 0 ? 0 : first[row - 1]) <= first[row] && first[row] <= i)
+        << "[attention] first_key " << first[row] << " of row " << i << " of sequence " << row / shape.length;
   }
 }
 
