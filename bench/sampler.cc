@@ -58,7 +58,7 @@ void Measure(int64_t vocabulary) {
   std::vector<int32_t> ids(vocabulary);
   std::vector<float> changed = logits;
   Sampler<float> sampler;
-  BlockMaxima<float> maxima;
+  cpu::BlockMaxima<float> maxima;
   TokenHistory history;
   for (int32_t i = 0; i < 2000; ++i) history.AddGenerated(i * 7919 % vocabulary);
   const SamplingOptions penalties = {.repetition_penalty = 1.1, .frequency_penalty = 0.1};

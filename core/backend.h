@@ -16,6 +16,7 @@
 #include "core/ops/rms_norm.h"
 #include "core/ops/rope.h"
 #include "core/ops/rows.h"
+#include "core/ops/sample.h"
 #include "core/ops/swiglu.h"
 
 namespace photon {
@@ -47,6 +48,8 @@ struct Backend {
   // losses
   ops::CrossEntropyForwardFn* cross_entropy;
   ops::CosineForwardFn* cosine;
+  // sampling
+  ops::SampleRowsFn* sample_rows;
   // optimizer
   ops::SumSquaresFn* sum_squares;
   ops::AccumulateSumFn* accumulate_sum;

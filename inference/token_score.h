@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "inference/block_maxima.h"
+#include "core/cpu/block_maxima.h"
 
 namespace photon {
 
@@ -28,7 +28,7 @@ class TokenScorer {
 
  private:
   absl::Span<const A> logits_;
-  BlockMaxima<A> maxima_;
+  cpu::BlockMaxima<A> maxima_;
   double log_sum_ = 0;
 };
 

@@ -24,6 +24,7 @@ const Backend& CpuBackend() {
       .swiglu_backward = cpu::SwiGluBackward,
       .cross_entropy = cpu::CrossEntropyForward,
       .cosine = cpu::CosineForward,
+      .sample_rows = cpu::SampleRows,
       .sum_squares = cpu::SumSquares,
       .accumulate_sum = cpu::AccumulateSum,
       .clip = cpu::Clip,

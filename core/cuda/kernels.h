@@ -25,6 +25,7 @@ ops::SwiGluForwardFn SwiGluForward;
 ops::SwiGluBackwardFn SwiGluBackward;
 ops::CrossEntropyForwardFn CrossEntropyForward;
 ops::CosineForwardFn CosineForward;
+ops::SampleRowsFn SampleRows;
 ops::SumSquaresFn SumSquares;
 ops::AccumulateSumFn AccumulateSum;
 ops::ClipFn Clip;

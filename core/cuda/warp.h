@@ -35,4 +35,15 @@ __device__ __forceinline__ T BlockSum(T value, T* scratch) {
   return WarpSum(lane < warps ? scratch[lane] : T(0));
 }
 
+// The largest likewise.
+template <typename T>
+__device__ __forceinline__ T BlockMax(T value, T* scratch) {
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, warps = (blockDim.x + kWarp - 1) / kWarp;
+  value = WarpMax(value);
+  __syncthreads();
+  if (lane == 0) scratch[warp] = value;
+  __syncthreads();
+  return WarpMax(scratch[lane < warps ? lane : 0]);
+}
+
 }  // namespace photon::cuda

@@ -10,6 +10,7 @@ namespace photon::ops {
 // overwritten with scale[i] * (softmax(logits[i]) - onehot(target[i])): the gradient of sum_i scale[i] nll[i].
 //   logits [N, V] floating, contiguous; target i32 [N] in [0, V), or -1: nll 0 and gradient 0;
 //   scale [N] f32 (f64) or undefined; nll [N] f32 (f64).
+// Another target ends the process on the CPU; on a GPU, where looking would mean waiting, its nll is NaN.
 using CrossEntropyForwardFn = void(const Context& context, const Tensor& logits, const Tensor& target,
                                    const Tensor& scale, const Tensor& nll);
 CrossEntropyForwardFn CrossEntropyForward;

@@ -10,12 +10,21 @@ bool IsTable(const Tensor& t) { return IsMatrix(t) && IsFloating(t); }
 
 bool IsIndex(const Tensor& t, int64_t n) { return t.shape() == Shape{n} && t.dtype() == DType::kI32 && t.contiguous(); }
 
-// dx of the rows taken from a Var's value, with zeros where none was taken.
-void AccumulateRows(const Context& context, const Tensor& dy, const Tensor& index, GradientSlot& slot,
-                    const Shape& shape, DType dtype, bool second) {
-  const Tensor dx = context.Zeros(shape, dtype);
-  SelectRowsGradient(context, dy, index, second ? Tensor() : dx, second ? dx : Tensor());
-  slot.Accumulate(context, dx);
+// dx of the rows taken from the values of one or two Vars, with zeros where none was taken.
+struct Taken {
+  std::shared_ptr<GradientSlot> slot;  // null: no gradient is wanted
+  Shape shape;
+  DType dtype;
+  explicit Taken(const Var& from) : slot(from.slot), shape(from.value.shape()), dtype(from.value.dtype()) {}
+};
+void AccumulateRows(const Context& context, const Tensor& dy, const Tensor& index, const Taken& a, const Taken& b) {
+  const auto zeros = [&](const Taken& taken) {
+    return taken.slot != nullptr ? context.Zeros(taken.shape, taken.dtype) : Tensor();
+  };
+  Tensor da = zeros(a), db = zeros(b);
+  SelectRowsGradient(context, dy, index, da, db);
+  if (da.defined()) a.slot->Accumulate(context, std::move(da));
+  if (db.defined()) b.slot->Accumulate(context, std::move(db));
 }
 
 // A weight as a table: a vector is one row.
@@ -51,13 +60,9 @@ Var SelectRows(Tape& tape, const Var& a, const Var& b, const Tensor& index) {
   Var y = tape.Output(context.Empty({index.dim(0), width}, a.value.dtype()), a.needs_gradient() || b.needs_gradient());
   SelectRows(context, a.value, b.value, index, y.value);
   if (!y.needs_gradient()) return y;
-  tape.Record("select_rows", [&context, index, width, dtype = a.value.dtype(), a_slot = a.slot, b_slot = b.slot,
-                              a_shape = a.value.shape(), b_shape = b.value.shape(), y_slot = y.slot] {
-    Tensor dy = y_slot->Take();
-    if (!dy.defined()) return;
-    dy = AsMatrix(dy, index.dim(0), width);
-    if (a_slot != nullptr) AccumulateRows(context, dy, index, *a_slot, a_shape, dtype, /*second=*/false);
-    if (b_slot != nullptr) AccumulateRows(context, dy, index, *b_slot, b_shape, dtype, /*second=*/true);
+  tape.Record("select_rows", [&context, index, width, of_a = Taken(a), of_b = Taken(b), y_slot = y.slot] {
+    const Tensor dy = y_slot->Take();
+    if (dy.defined()) AccumulateRows(context, AsMatrix(dy, index.dim(0), width), index, of_a, of_b);
   });
   return y;
 }
@@ -85,13 +90,12 @@ Var SelectOrStart(Tape& tape, const Var& x, const Weight& start, const Tensor& i
   Var y = tape.Output(context.Empty({index.dim(0), width}, x.value.dtype()), /*needs_gradient=*/true);
   SelectRows(context, x.value, AsTable(start.master), index, y.value);
   if (!y.needs_gradient()) return y;
-  const auto backward = [&tape, &start, index, width, dtype = x.value.dtype(), x_slot = x.slot,
-                         x_shape = x.value.shape(), y_slot = y.slot] {
+  const auto backward = [&tape, &start, index, width, of_x = Taken(x), y_slot = y.slot] {
     const Context& context = tape.context();
     Tensor dy = y_slot->Take();
     if (!dy.defined()) return;
     dy = AsMatrix(dy, index.dim(0), width);
-    if (x_slot != nullptr) AccumulateRows(context, dy, index, *x_slot, x_shape, dtype, /*second=*/false);
+    AccumulateRows(context, dy, index, of_x, Taken(Var()));
     tape.WeightGradient(
         [&context, &start, index, dy] { SelectRowsGradient(context, dy, index, Tensor(), AsTable(start.gradient)); });
   };

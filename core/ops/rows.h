@@ -12,7 +12,8 @@ namespace photon::ops {
 using SelectRowsFn = void(const Context& context, const Tensor& a, const Tensor& b, const Tensor& index,
                           const Tensor& out);
 // da[index[i]] += dout[i], db likewise. da, db may be undefined (skipped); their type is dout's or f32/f64.
-// The sum into one row is taken in the order of i: deterministic.
+// The sum into one row is taken in a fixed order, a function of the index (and of the device's kind): deterministic. On
+// the CPU it is that of i; a GPU rounds to the table's type once, at the end.
 using SelectRowsGradientFn = void(const Context& context, const Tensor& dout, const Tensor& index, const Tensor& da,
                                   const Tensor& db);
 SelectRowsFn SelectRows;

@@ -14,6 +14,7 @@ namespace {
 using testing::ExpectGradient;
 using testing::ExpectNear;
 using testing::FromDoubles;
+using testing::InEveryOrder;
 using testing::RandomTensor;
 using testing::TestContext;
 using testing::ToDoubles;
@@ -48,8 +49,10 @@ TEST(Cosine, MatchesDouble) {
   TestContext context;
   const Context& c = context;
   for (DType dtype : {DType::kF64, DType::kF32}) {
-    for (int64_t width : {1, 3, 17, 63, 200}) {
-      const int64_t rows = 6;
+    // The last three are rows that a GPU gives to several warps, in vectors and not, and some that its registers can't
+    // hold.
+    for (int64_t width : {1, 3, 17, 63, 200, 1000, 2057, 8200}) {
+      const int64_t rows = 9;
       const Tensor a = RandomTensor(c, {rows, width}, dtype, 1), b = RandomTensor(c, {rows, width}, dtype, 2);
       const Tensor scale = RandomTensor(c, {rows}, dtype, 3), distance = c.Empty({rows}, dtype);
       const Tensor da = c.Empty({rows, width}, dtype), db = c.Empty({rows, width}, dtype);
@@ -124,6 +127,22 @@ TEST(Cosine, ParallelAndOpposite) {
   const double bound = 16 * UnitRoundoff(DType::kF32);
   ExpectNear(ToDoubles(c, distance), {0, 2}, bound, "distance");
   ExpectNear(ToDoubles(c, da), std::vector<double>(6, 0.0), bound, "da");
+}
+
+TEST(Cosine, NoOrderOfThreadsChangesABit) {
+  TestContext context;
+  const Context& c = context;
+  for (const int64_t width : {20, 1000}) {
+    const Tensor a = RandomTensor(c, {3, width}, DType::kF32, 1), b = RandomTensor(c, {3, width}, DType::kF32, 2);
+    const Tensor scale = RandomTensor(c, {3}, DType::kF32, 3);
+    InEveryOrder([&] {
+      const Tensor distance = c.Empty({3}, DType::kF32), da = c.Empty({3, width}, DType::kF32);
+      ops::CosineForward(c, a, b, scale, distance, da, Tensor());
+      std::vector<double> all = ToDoubles(c, da);
+      for (double v : ToDoubles(c, distance)) all.push_back(v);
+      return all;
+    });
+  }
 }
 
 TEST(Cosine, NoRowsAndNoScale) {

@@ -16,6 +16,7 @@ namespace {
 using testing::ExpectGradient;
 using testing::ExpectNear;
 using testing::FromDoubles;
+using testing::InEveryOrder;
 using testing::IntTensor;
 using testing::RandomTensor;
 using testing::TestContext;
@@ -37,9 +38,10 @@ struct Case {
   int64_t n, rows_a, rows_b, width;
   bool strided;
 };
-constexpr Case kCases[] = {{1, 1, 0, 1, false},   {3, 17, 2, 5, false},      {65, 4, 1, 17, true},
-                           {0, 3, 1, 4, false},   {33, 7, 3, 128, true},     {700, 50, 1, 96, false},
-                           {500, 1, 1, 65, true}, {300, 2000, 0, 160, false}};
+constexpr Case kCases[] = {{1, 1, 0, 1, false},   {3, 17, 2, 5, false},       {65, 4, 1, 17, true},
+                           {0, 3, 1, 4, false},   {33, 7, 3, 128, true},      {700, 50, 1, 96, false},
+                           {500, 1, 1, 65, true}, {300, 2000, 0, 160, false}, {40, 9, 2, 64, true},
+                           {5000, 3, 1, 4, false}};
 
 Tensor Table(const Context& context, int64_t rows, int64_t width, DType dtype, uint64_t seed, bool strided) {
   const int64_t margin = strided ? 3 : 0;
@@ -55,9 +57,11 @@ TEST(SelectRows, CopiesExactly) {
       const std::vector<int32_t> index = RandomIndex(c.n, c.rows_a, c.rows_b, 3);
       const Tensor out = Table(context, c.n, c.width, dtype, 4, c.strided);
       ops::SelectRows(context, a, b, IntTensor(context, index), out);
+      const std::vector<double> of_a = ToDoubles(context, a), got = ToDoubles(context, out);
+      const std::vector<double> of_b = b.defined() ? ToDoubles(context, b) : std::vector<double>();
       for (int64_t i = 0; i < c.n; ++i) {
-        const Tensor source = index[i] >= 0 ? a.Rows(index[i], index[i] + 1) : b.Rows(-1 - index[i], -index[i]);
-        ASSERT_EQ(ToDoubles(context, out.Rows(i, i + 1)), ToDoubles(context, source)) << a.ToString() << " row " << i;
+        const double* row = index[i] >= 0 ? &of_a[index[i] * c.width] : &of_b[(-1 - index[i]) * c.width];
+        ASSERT_TRUE(std::equal(row, row + c.width, &got[i * c.width])) << a.ToString() << " row " << i;
       }
     }
   }
@@ -105,6 +109,61 @@ TEST(SelectRowsGradient, AddsToBothTables) {
       CheckGradientTable(context, a_before, dout, index, false, da);
       if (db.defined()) CheckGradientTable(context, b_before, dout, index, true, db);
     }
+  }
+}
+
+// An index that a device can only sort piece by piece, and rows that hold long runs of it: one takes a third, like a
+// frequent token, another comes once in a hundred, and most come once or never.
+TEST(SelectRowsGradient, ManyRowsIntoABigTable) {
+  const TestContext context;
+  constexpr int64_t kRows = 140'000, kTable = 70'000, kWidth = 2;
+  std::vector<int32_t> index = RandomIndex(kRows, kTable, 0, 5);
+  for (int64_t i = 0; i < kRows; ++i) {
+    if (i % 3 == 0) index[i] = 77;
+    if (i % 100 == 1) index[i] = -1;
+  }
+  const Tensor dout = RandomTensor(context, {kRows, kWidth}, DType::kF32, 6);
+  const Tensor da = RandomTensor(context, {kTable, kWidth}, DType::kF32, 7);
+  const Tensor db = RandomTensor(context, {1, kWidth}, DType::kF32, 8);
+  const std::vector<double> a_before = ToDoubles(context, da), b_before = ToDoubles(context, db);
+  ops::SelectRowsGradient(context, dout, IntTensor(context, index), da, db);
+  CheckGradientTable(context, a_before, dout, index, false, da);
+  CheckGradientTable(context, b_before, dout, index, true, db);
+}
+
+// A table of which no gradient is wanted, a table without rows, and tables of two types.
+TEST(SelectRowsGradient, SkipsWhatIsNotWanted) {
+  const TestContext context;
+  const std::vector<int32_t> index = {1, -1, 0, -2, 1, -1};
+  const Tensor dout = RandomTensor(context, {6, 5}, DType::kBF16, 1), indices = IntTensor(context, index);
+  const Tensor a = RandomTensor(context, {2, 5}, DType::kF32, 2), b = RandomTensor(context, {2, 5}, DType::kBF16, 3);
+  const std::vector<double> a_before = ToDoubles(context, a), b_before = ToDoubles(context, b);
+  ops::SelectRowsGradient(context, dout, indices, a, Tensor());
+  CheckGradientTable(context, a_before, dout, index, false, a);
+  const std::vector<double> a_after = ToDoubles(context, a);
+  ops::SelectRowsGradient(context, dout, indices, Tensor(), b);
+  CheckGradientTable(context, b_before, dout, index, true, b);
+  const std::vector<double> b_after = ToDoubles(context, b);
+  ops::SelectRowsGradient(context, dout, indices, a, b);
+  CheckGradientTable(context, a_after, dout, index, false, a);
+  CheckGradientTable(context, b_after, dout, index, true, b);
+  ops::SelectRowsGradient(context, dout, IntTensor(context, {-1, -1, -2, -2, -1, -1}),
+                          context.get().Empty({0, 5}, DType::kF32), b);
+}
+
+TEST(SelectRowsGradient, NoOrderOfThreadsChangesABit) {
+  const TestContext context;
+  const std::vector<int32_t> index = RandomIndex(2500, 1500, 2, 1);
+  for (const int64_t width : {6, 8}) {
+    const Tensor dout = RandomTensor(context, {2500, width}, DType::kBF16, 2);
+    InEveryOrder([&] {
+      const Tensor da = context.get().Zeros({1500, width}, DType::kF32),
+                   out = context.get().Zeros({2500, width}, DType::kF32);
+      const Tensor db = context.get().Zeros({2, width}, DType::kF32);
+      ops::SelectRowsGradient(context, dout, IntTensor(context, index), da, db);
+      ops::SelectRows(context, da, db, IntTensor(context, index), out);
+      return ToDoubles(context, out);
+    });
   }
 }
 

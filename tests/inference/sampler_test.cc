@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/random.h"
+#include "tests/support/sampling_reference.h"
 
 namespace photon {
 namespace {
@@ -113,46 +114,8 @@ TEST(Sample, TypicalPKeepsWhatIsNearTheEntropy) {
   ExpectFrequencies(kLogits, {.temperature = 1, .top_p = 0.59, .typical_p = 0.45, .seed = 4}, {0, 0, 0, 1});
 }
 
-// Everything once more by sorting, for vocabularies of more than one block: the tokens that each setting keeps, in the
-// order min-p, top-k, typical-p, top-p.
-std::vector<double> Reference(const std::vector<double>& logits, const SamplingOptions& o) {
-  struct Token {
-    size_t id;
-    double p;
-  };
-  const double largest = *std::max_element(logits.begin(), logits.end());
-  std::vector<Token> left;
-  for (size_t i = 0; i < logits.size(); ++i) left.push_back({i, std::exp((logits[i] - largest) / o.temperature)});
-  const auto likely_first = [](const Token& a, const Token& b) { return a.p != b.p ? a.p > b.p : a.id < b.id; };
-  const auto normalize = [&] {
-    double sum = 0;
-    for (const Token& t : left) sum += t.p;
-    for (Token& t : left) t.p /= sum;
-  };
-  const auto reach = [&](double p) {
-    double sum = 0;
-    size_t n = 0;
-    while (n < left.size() && sum < p) sum += left[n++].p;
-    left.resize(n);
-    normalize();
-  };
-  std::sort(left.begin(), left.end(), likely_first);
-  while (left.back().p < o.min_p) left.pop_back();
-  if (o.top_k > 0 && left.size() > static_cast<size_t>(o.top_k)) left.resize(o.top_k);
-  normalize();
-  if (o.typical_p < 1) {
-    double entropy = 0;
-    for (const Token& t : left) entropy -= t.p > 0 ? t.p * std::log(t.p) : 0;
-    std::stable_sort(left.begin(), left.end(), [&](const Token& a, const Token& b) {
-      return std::abs(-std::log(a.p) - entropy) < std::abs(-std::log(b.p) - entropy);
-    });
-    reach(o.typical_p);
-    std::sort(left.begin(), left.end(), likely_first);
-  }
-  if (o.top_p < 1) reach(o.top_p);
-  std::vector<double> probabilities(logits.size());
-  for (const Token& t : left) probabilities[t.id] = t.p;
-  return probabilities;
+ops::SamplingSettings Settings(const SamplingOptions& o) {
+  return {.temperature = o.temperature, .top_k = o.top_k, .top_p = o.top_p, .min_p = o.min_p, .typical_p = o.typical_p};
 }
 
 // Draws at evenly spread uniforms: between two of them lies the same share of every token's probability, so counts are
@@ -160,7 +123,7 @@ std::vector<double> Reference(const std::vector<double>& logits, const SamplingO
 template <typename A>
 void ExpectReference(const std::vector<A>& logits, const SamplingOptions& options) {
   constexpr int kDraws = 2000;
-  const std::vector<double> want = Reference({logits.begin(), logits.end()}, options);
+  const std::vector<double> want = testing::ProbabilitiesBySorting({logits.begin(), logits.end()}, Settings(options));
   std::vector<double> counts(logits.size());
   Sampler<A> sampler;
   for (int i = 0; i < kDraws; ++i) ++counts[sampler.Sample(logits, options, (i + 0.5) / kDraws)];
@@ -207,7 +170,7 @@ TEST(Sample, ChiSquareOfALargeVocabulary) {
   for (int i = 0; i < kVocabulary; ++i) logits[i] = static_cast<float>(philox.Normal(i));
   for (const SamplingOptions& options : std::vector<SamplingOptions>{
            {.temperature = 1}, {.temperature = 1, .top_k = 100}, {.temperature = 1, .top_p = 0.9}}) {
-    const std::vector<double> want = Reference({logits.begin(), logits.end()}, options);
+    const std::vector<double> want = testing::ProbabilitiesBySorting({logits.begin(), logits.end()}, Settings(options));
     std::vector<double> counts(kVocabulary);
     Sampler<float> sampler;
     for (int i = 0; i < kDraws; ++i) ++counts[sampler.Sample(logits, options, Philox(21, 1).Uniform(i))];

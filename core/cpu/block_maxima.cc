@@ -1,4 +1,4 @@
-#include "inference/block_maxima.h"
+#include "core/cpu/block_maxima.h"
 
 #include <algorithm>
 #include <functional>
@@ -6,7 +6,7 @@
 
 #include "core/cpu/simd.h"
 
-namespace photon {
+namespace photon::cpu {
 
 template <typename A>
 void BlockMaxima<A>::Read(absl::Span<const A> values) {
@@ -17,11 +17,10 @@ void BlockMaxima<A>::Read(absl::Span<const A> values) {
   largest_ = kNone;
   for (size_t b = 0; b < maxima_.size(); ++b) {
     const int64_t begin = static_cast<int64_t>(b) * kBlock;
-    cpu::Vec<A> max = cpu::Broadcast(kNone);
-    cpu::ForEachVector<A>(std::min(kBlock, n - begin), [&](int64_t i, auto lanes) {
-      max = cpu::Maximum(max, cpu::Load(values.data() + begin + i, lanes, kNone));
-    });
-    maxima_[b] = cpu::Max<A>(max);
+    Vec<A> max = Broadcast(kNone);
+    ForEachVector<A>(std::min(kBlock, n - begin),
+                     [&](int64_t i, auto lanes) { max = Maximum(max, Load(values.data() + begin + i, lanes, kNone)); });
+    maxima_[b] = Max<A>(max);
     largest_ = std::max(largest_, maxima_[b]);
   }
 }
@@ -45,4 +44,4 @@ A BlockMaxima<A>::ReachedBy(int64_t k) {
 template class BlockMaxima<float>;
 template class BlockMaxima<double>;
 
-}  // namespace photon
+}  // namespace photon::cpu

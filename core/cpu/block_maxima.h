@@ -10,7 +10,7 @@
 
 #include "absl/types/span.h"
 
-namespace photon {
+namespace photon::cpu {
 
 template <typename A>
 class BlockMaxima {
@@ -45,4 +45,4 @@ class BlockMaxima {
 extern template class BlockMaxima<float>;
 extern template class BlockMaxima<double>;
 
-}  // namespace photon
+}  // namespace photon::cpu

@@ -1,4 +1,4 @@
-#include "inference/sampler.h"
+#include "core/cpu/sampler.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 
 #include "core/cpu/simd.h"
 
-namespace photon {
+namespace photon::cpu {
 namespace {
 
 template <typename A>
@@ -15,31 +15,31 @@ constexpr A kAny = -std::numeric_limits<A>::infinity();
 }  // namespace
 
 template <typename A>
-int32_t Sampler<A>::Sample(absl::Span<const A> logits, const SamplingOptions& options, double uniform) {
+int32_t Sampler<A>::Sample(absl::Span<const A> logits, const ops::SamplingSettings& settings, double uniform) {
   logits_ = logits;
   maxima_.Read(logits);
   largest_ = maxima_.largest();
-  if (options.temperature == 0 || !std::isfinite(largest_)) return maxima_.first_largest();
+  if (settings.temperature == 0 || !std::isfinite(largest_)) return maxima_.first_largest();
   // Bounded, so that 0 * inverse stays 0 and minus infinity * inverse what it is: at 1e-30 all but the largest logits
   // are gone anyway, and at 1e30 all are equal.
-  const double temperature = std::clamp(options.temperature, 1e-30, 1e30);
+  const double temperature = std::clamp(settings.temperature, 1e-30, 1e30);
   inverse_temperature_ = static_cast<A>(1 / temperature);
 
-  const bool limited = options.top_k > 0 && options.top_k < static_cast<int64_t>(logits.size());
-  A least = options.min_p > 0 ? largest_ + static_cast<A>(temperature * std::log(options.min_p)) : kAny<A>;
-  if (limited) least = std::max(least, maxima_.ReachedBy(options.top_k));
-  if (!limited && options.min_p == 0 && options.typical_p == 1) {
-    if (options.top_p == 1) return DrawFromAll(uniform);
-    GatherNucleus(options.top_p);
+  const bool limited = settings.top_k > 0 && settings.top_k < static_cast<int64_t>(logits.size());
+  A least = settings.min_p > 0 ? largest_ + static_cast<A>(temperature * std::log(settings.min_p)) : kAny<A>;
+  if (limited) least = std::max(least, maxima_.ReachedBy(settings.top_k));
+  if (!limited && settings.min_p == 0 && settings.typical_p == 1) {
+    if (settings.top_p == 1) return DrawFromAll(uniform);
+    GatherNucleus(settings.top_p);
   } else {
     Gather(least);
-    if (limited) KeepMostLikely(options.top_k);
+    if (limited) KeepMostLikely(settings.top_k);
     total_ = Mass();
-    if (options.typical_p < 1) KeepTypical(options.typical_p);
+    if (settings.typical_p < 1) KeepTypical(settings.typical_p);
   }
-  if (options.top_p < 1) {
+  if (settings.top_p < 1) {
     for (Candidate& c : candidates_) c.key = -c.logit;
-    KeepMass(options.top_p * total_);
+    KeepMass(settings.top_p * total_);
   }
   return DrawCandidate(uniform);
 }
@@ -47,9 +47,9 @@ int32_t Sampler<A>::Sample(absl::Span<const A> logits, const SamplingOptions& op
 // weights[i - begin], at most a block of them.
 template <typename A>
 void Sampler<A>::WeightsOf(int64_t begin, int64_t end, A* weights) const {
-  cpu::ForEachVector<A>(end - begin, [&](int64_t i, auto lanes) {
-    const cpu::Vec<A> logit = cpu::Load(logits_.data() + begin + i, lanes, kAny<A>);
-    cpu::Store(weights + i, cpu::Exp((logit - largest_) * inverse_temperature_), lanes);
+  ForEachVector<A>(end - begin, [&](int64_t i, auto lanes) {
+    const Vec<A> logit = Load(logits_.data() + begin + i, lanes, kAny<A>);
+    Store(weights + i, Exp((logit - largest_) * inverse_temperature_), lanes);
   });
 }
 
@@ -58,12 +58,12 @@ double Sampler<A>::SumAllWeights() {
   block_sums_.clear();
   double sum = 0;
   maxima_.ForEachBlock(kAny<A>, [&](int64_t begin, int64_t end) {
-    cpu::Vec<A> block{};
-    cpu::ForEachVector<A>(end - begin, [&](int64_t i, auto lanes) {
-      const cpu::Vec<A> logit = cpu::Load(logits_.data() + begin + i, lanes, kAny<A>);
-      block += cpu::Exp((logit - largest_) * inverse_temperature_);
+    Vec<A> block{};
+    ForEachVector<A>(end - begin, [&](int64_t i, auto lanes) {
+      const Vec<A> logit = Load(logits_.data() + begin + i, lanes, kAny<A>);
+      block += Exp((logit - largest_) * inverse_temperature_);
     });
-    block_sums_.push_back(cpu::Sum<A>(block));
+    block_sums_.push_back(Sum<A>(block));
     sum += block_sums_.back();
   });
   return sum;
@@ -216,4 +216,4 @@ int32_t Sampler<A>::DrawCandidate(double uniform) const {
 template class Sampler<float>;
 template class Sampler<double>;
 
-}  // namespace photon
+}  // namespace photon::cpu
