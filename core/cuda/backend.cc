@@ -19,6 +19,8 @@ const Backend& CudaBackend() {
       .rms_norm_forward = RmsNormForward,
       .rms_norm_backward = RmsNormBackward,
       .rope = Rope,
+      .attention_forward = AttentionForward,
+      .attention_backward = AttentionBackward,
       .swiglu_forward = SwiGluForward,
       .swiglu_backward = SwiGluBackward,
       .cross_entropy = CrossEntropyForward,
