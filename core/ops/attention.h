@@ -15,7 +15,8 @@ struct AttentionShape {
   int heads = 1;
   int kv_heads = 1;  // query head h reads key/value head floor(h * kv_heads / heads)
   int64_t head_dim = 1;
-  Tensor first_key;  // i32 [batch * length], positions inside the sequence; undefined: all 0
+  // i32 [batch * length], positions inside the sequence, never less than those of rows before it; undefined: all 0.
+  Tensor first_key;
 };
 
 // out = softmax(q k^T / sqrt(d)) v, softmax in f32 (f64).
