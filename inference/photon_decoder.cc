@@ -7,7 +7,6 @@
 #include "core/ops/rows.h"
 #include "inference/rows.h"
 #include "inference/window.h"
-#include "model/batch_plan.h"
 
 namespace photon {
 namespace {
@@ -236,10 +235,8 @@ Tensor PhotonDecoder::EncodeOn(int l, const Tensor& chunks, States states) const
 // Whole groups of encoder l side by side. Nobody will look back into them: no cache.
 Tensor PhotonDecoder::EncodeGroups(int l, const Tensor& chunks, States states) const {
   for (KvCache* cache : EncoderCaches(l, states)) cache->Clear();
-  TokenBatch shape;  // all that the plan of a grouped encoder depends on
-  shape.sequences = static_cast<int64_t>(states.size());
-  shape.length = chunks.dim(0) / shape.sequences * tokens_per_unit_[l];
-  const AttentionPlan plan = EncoderPlan(context_, model_.config(), shape, l);
+  const int64_t group = model_.level(l + 1).chunk;
+  const AttentionPlan plan = model_.plans().Causal(context_, chunks.dim(0) / group, group);
   Tape tape(context_, Tape::Mode::kEvaluate);
   const Tensor rope = model_.RopeTable(context_, plan.shape.length);
   return model_.level(l).encoder.Forward(tape, Var(chunks), plan, rope, /*recompute=*/false).value;

@@ -16,11 +16,11 @@ std::unique_ptr<LanguageModel> LanguageModel::Create(const ModelConfig& config) 
 
 Tensor LanguageModel::RopeTable(const Context& context, int64_t positions) const {
   absl::MutexLock lock(&rope_mutex_);
-  if (!rope_table_.defined() || rope_table_.dim(0) < positions) {
-    const int64_t rows = rope_table_.defined() ? std::max(positions, 2 * rope_table_.dim(0)) : positions;
-    rope_table_ = ops::RopeTable(context, rows, HeadDim(config_), config_.rope_theta(), master_type());
+  if (rope_tables_.empty() || rope_tables_.back().dim(0) < positions) {
+    const int64_t rows = rope_tables_.empty() ? positions : std::max(positions, 2 * rope_tables_.back().dim(0));
+    rope_tables_.push_back(ops::RopeTable(context, rows, HeadDim(config_), config_.rope_theta(), master_type()));
   }
-  return rope_table_;
+  return rope_tables_.back();
 }
 
 }  // namespace photon

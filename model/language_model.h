@@ -10,8 +10,11 @@
 #include "core/parameter.h"
 #include "core/tape.h"
 #include "core/token_batch.h"
+#include "model/plan_cache.h"
 
 namespace photon {
+
+class ModelInput;  // model/model_input.h
 
 struct ForwardOptions {
   int64_t slice_tokens = 0;  // tokens per depth-first slice of the level-1 decoder and the head; 0: all at once
@@ -37,8 +40,8 @@ class LanguageModel {
   // The config must be valid (configs/model_config.h).
   static std::unique_ptr<LanguageModel> Create(const ModelConfig& config);
 
-  // The training forward (spec, section 3; section 5 for the flat model). T must be a multiple of C_<=L.
-  virtual std::vector<Reconstruction> Forward(Tape& tape, const TokenBatch& batch, const ForwardOptions& options,
+  // The training forward (spec, section 3; section 5 for the flat model). Reads nothing from the host.
+  virtual std::vector<Reconstruction> Forward(Tape& tape, const ModelInput& input, const ForwardOptions& options,
                                               const LogitsSink& sink) const = 0;
   // The decoder's embedding of token ids i32 [n]: [n, D].
   virtual Var EmbedTokens(Tape& tape, const Tensor& ids) const = 0;
@@ -51,8 +54,10 @@ class LanguageModel {
   int levels() const { return config_.levels_size(); }
   DType master_type() const { return parameters_.options().master; }
   DType compute_type() const { return parameters_.options().compute; }
-  // Rotary angles for positions below at least `positions`; grows, and keeps what it has. Any thread.
+  // Rotary angles for positions below at least `positions`; grows, and keeps what it has (recorded
+  // operations go on reading it). Any thread.
   Tensor RopeTable(const Context& context, int64_t positions) const;
+  const PlanCache& plans() const { return plans_; }
 
  protected:
   explicit LanguageModel(const ModelConfig& config) : config_(config) {}
@@ -62,7 +67,8 @@ class LanguageModel {
 
  private:
   mutable absl::Mutex rope_mutex_;
-  mutable Tensor rope_table_;
+  mutable std::vector<Tensor> rope_tables_;  // ever longer ones
+  PlanCache plans_;
 };
 
 }  // namespace photon

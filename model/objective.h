@@ -5,6 +5,7 @@
 
 #include "configs/training.pb.h"
 #include "model/language_model.h"
+#include "model/model_input.h"
 
 namespace photon {
 
@@ -14,25 +15,22 @@ struct LossCounts {
   std::vector<int64_t> units;  // [l - 1], l = 1..L: level-(l-1) units that hold a real token
   static LossCounts Of(const ModelConfig& config, const TokenBatch& batch);
   void Add(const LossCounts& other);
+  // Of the gradient of sum nll / tokens + alpha * sum_l (sum of distances_l / units[l]).
+  LossScales Scales(const ObjectiveConfig& objective) const;
 };
 
-// Sums over the rows of one batch, on the device until read.
+// Of the rows of one batch, on the device.
 struct LossRows {
   Tensor nll;                     // [rows], 0 where the row scores nothing
   std::vector<Tensor> distances;  // [l - 1]: 1 - cos per level-(l-1) unit; undefined where not computed
 };
 
-// Runs the forward pass and, while recording, contributes the gradient of
-//   sum nll / counts.tokens + alpha * sum_l (sum of distances_l / counts.units[l])
-// to `tape` (whose Backward() the caller runs).
-LossRows ComputeLoss(const LanguageModel& model, Tape& tape, const TokenBatch& batch, const ObjectiveConfig& objective,
-                     const LossCounts& counts, const ForwardOptions& options);
+// Runs the forward pass and, while recording, contributes the gradient of the loss, as the input's scales have it, to
+// `tape` (whose Backward() the caller runs).
+LossRows ComputeLoss(const LanguageModel& model, Tape& tape, const ModelInput& input, const ObjectiveConfig& objective,
+                     const ForwardOptions& options);
 
-// The same as doubles on the host: each mean's numerator.
-struct LossSums {
-  double nll = 0;
-  std::vector<double> distances;  // [l - 1]; units without a real token left out
-};
-LossSums SumLoss(const Context& context, const LanguageModel& model, const TokenBatch& batch, const LossRows& rows);
+// sums f64 [1 + L] += each mean's numerator: the sum of nll, then of distances_l over units with a real token.
+void AddLoss(const Context& context, const ModelInput& input, const LossRows& rows, const Tensor& sums);
 
 }  // namespace photon

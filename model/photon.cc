@@ -4,7 +4,7 @@
 #include "core/ops/matmul.h"
 #include "core/ops/rows.h"
 #include "core/profiler.h"
-#include "model/batch_plan.h"
+#include "model/model_input.h"
 
 namespace photon {
 namespace {
@@ -56,27 +56,26 @@ Var PhotonModel::Head(Tape& tape, const Var& hidden) const {
   return ops::Linear(tape, hidden, *head_, nullptr, compute_type());
 }
 
-std::vector<Var> PhotonModel::Encode(Tape& tape, const TokenBatch& batch, const ForwardOptions& options) const {
+std::vector<Var> PhotonModel::Encode(Tape& tape, const ModelInput& input, const ForwardOptions& options) const {
   const Context& context = tape.context();
-  const Tensor ids = context.FromHost(batch.tokens.data(), {static_cast<int64_t>(batch.tokens.size())}, DType::kI32);
-  std::vector<Var> states = {EmbedForEncoder(tape, ids)};  // states[l] is X^l, states[0] is E0
+  std::vector<Var> states = {EmbedForEncoder(tape, input.ids())};  // states[l] is X^l, states[0] is E0
   for (const Level& level : levels_) {
     const Var chunks = level.chunker.Forward(tape, states.back());  // A^l [M_l, D]
-    const AttentionPlan plan = EncoderPlan(context, config_, batch, level.index);
+    const AttentionPlan& plan = input.encoder(level.index);
     states.push_back(
         level.encoder.Forward(tape, chunks, plan, RopeTable(context, plan.shape.length), options.recompute));
   }
   return states;
 }
 
-Var PhotonModel::Shift(Tape& tape, const TokenBatch& batch, int l, const Var& x) const {
+Var PhotonModel::Shift(Tape& tape, const ModelInput& input, int l, const Var& x) const {
   const Scope scope(tape.context(), "shift");
-  return ops::SelectOrStart(tape, x, *level(l).start, ShiftIndex(tape.context(), config_, batch, l));
+  return ops::SelectOrStart(tape, x, *level(l).start, input.shift(l));
 }
 
 Var PhotonModel::DecodeGiven(Tape& tape, const Level& level, const Var& prefixes, int64_t units,
                              const Var& contents) const {
-  const WindowPlan plan = MakeWindowPlan(tape.context(), units, level.prefix, level.chunk - 1, level.chunk);
+  const WindowPlan plan = plans().Windows(tape.context(), units, level.prefix, level.chunk - 1, level.chunk);
   const Var windows = SelectInWindows(tape, level, contents, prefixes, plan.assemble);
   const Tensor rope = RopeTable(tape.context(), plan.attention.shape.length);
   const Var out = level.decoder.Forward(tape, windows, plan.attention, rope, /*recompute=*/false);
@@ -86,12 +85,13 @@ Var PhotonModel::DecodeGiven(Tape& tape, const Level& level, const Var& prefixes
 Var PhotonModel::DecodeOwn(Tape& tape, const Level& level, const Var& prefixes, int64_t units) const {
   Var outputs;  // Xh of slots 1..j, [units * j, D]
   for (int64_t j = 0; j < level.chunk; ++j) {
-    const WindowPlan plan = MakeWindowPlan(tape.context(), units, level.prefix, j, j);
+    const WindowPlan plan = plans().Windows(tape.context(), units, level.prefix, j, j);
     const Var windows = j == 0 ? prefixes : SelectInWindows(tape, level, outputs, prefixes, plan.assemble);
     const Tensor rope = RopeTable(tape.context(), plan.attention.shape.length);
     const Var out = level.decoder.Forward(tape, windows, plan.attention, rope, /*recompute=*/false);
     const Var slot = SelectInWindows(tape, level, out, Var(), plan.last);  // [units, D]
-    outputs = j == 0 ? slot : SelectInWindows(tape, level, outputs, slot, AppendColumnIndex(tape.context(), units, j));
+    outputs =
+        j == 0 ? slot : SelectInWindows(tape, level, outputs, slot, plans().AppendColumn(tape.context(), units, j));
   }
   return outputs;
 }
@@ -103,25 +103,23 @@ Var PhotonModel::DecodeLevel(Tape& tape, int l, const Var& s, const Var& content
   return DecodeOwn(tape, level(l), prefixes, units);
 }
 
-std::vector<Reconstruction> PhotonModel::Forward(Tape& tape, const TokenBatch& batch, const ForwardOptions& options,
+std::vector<Reconstruction> PhotonModel::Forward(Tape& tape, const ModelInput& input, const ForwardOptions& options,
                                                  const LogitsSink& sink) const {
-  const std::vector<Var> states = Encode(tape, batch, options);
+  const std::vector<Var> states = Encode(tape, input, options);
   std::vector<Reconstruction> reconstructions;
   Var s = states.back();
   for (int l = levels(); l >= 2; --l) {
-    if (shifts(l)) s = Shift(tape, batch, l, s);
+    if (shifts(l)) s = Shift(tape, input, l, s);
     const bool given = config_.contents() == ModelConfig::ENCODED;
     s = DecodeLevel(tape, l, s, given ? states[l - 1] : Var());
     reconstructions.push_back({l, s, states[l - 1]});
   }
-  if (shifts(1)) s = Shift(tape, batch, 1, s);
+  if (shifts(1)) s = Shift(tape, input, 1, s);
 
-  const Tensor ids =
-      tape.context().FromHost(batch.tokens.data(), {static_cast<int64_t>(batch.tokens.size())}, DType::kI32);
   const int64_t chunk = level(1).chunk, units = s.value.dim(0);
   const int64_t per_slice = options.slice_tokens > 0 ? std::max<int64_t>(1, options.slice_tokens / chunk) : units;
   tape.Slices(s, per_slice, [&](Tape& inner, const Var& rows, int64_t begin, int64_t end) {
-    const Var tokens = EmbedTokens(inner, ids.Rows(begin * chunk, end * chunk));
+    const Var tokens = EmbedTokens(inner, input.ids().Rows(begin * chunk, end * chunk));
     const Var hidden = DecodeLevel(inner, 1, rows, tokens);
     sink(inner, hidden, Head(inner, hidden), begin * chunk, end * chunk);
   });

@@ -24,7 +24,7 @@ class PhotonModel final : public LanguageModel {
  public:
   explicit PhotonModel(const ModelConfig& config);
 
-  std::vector<Reconstruction> Forward(Tape& tape, const TokenBatch& batch, const ForwardOptions& options,
+  std::vector<Reconstruction> Forward(Tape& tape, const ModelInput& input, const ForwardOptions& options,
                                       const LogitsSink& sink) const override;
   Var EmbedTokens(Tape& tape, const Tensor& ids) const override;
   int target_offset() const override { return 0; }
@@ -39,8 +39,8 @@ class PhotonModel final : public LanguageModel {
   Var DecodeLevel(Tape& tape, int l, const Var& s, const Var& contents) const;
 
  private:
-  std::vector<Var> Encode(Tape& tape, const TokenBatch& batch, const ForwardOptions& options) const;
-  Var Shift(Tape& tape, const TokenBatch& batch, int l, const Var& x) const;
+  std::vector<Var> Encode(Tape& tape, const ModelInput& input, const ForwardOptions& options) const;
+  Var Shift(Tape& tape, const ModelInput& input, int l, const Var& x) const;
   Var DecodeGiven(Tape& tape, const Level& level, const Var& prefixes, int64_t units, const Var& contents) const;
   Var DecodeOwn(Tape& tape, const Level& level, const Var& prefixes, int64_t units) const;
 

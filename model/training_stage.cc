@@ -2,19 +2,19 @@
 
 namespace photon {
 
-void TrainingStage::BeginStep(std::vector<TokenBatch> microbatches, LossCounts counts, Tape::GradientHook hook) {
-  microbatches_ = std::move(microbatches);
-  counts_ = std::move(counts);
+void TrainingStage::BeginStep(std::vector<const ModelInput*> inputs, const Tensor& sums, Tape::GradientHook hook) {
+  inputs_ = std::move(inputs);
+  sums_ = sums;
   hook_ = std::move(hook);
   tapes_.clear();
-  rows_.assign(microbatches_.size(), {});
 }
 
 std::vector<Tensor> TrainingStage::Forward(int microbatch, std::vector<Tensor> inputs, bool last) {
   PHOTON_CHECK(inputs.empty()) << "a whole model takes no inputs from other stages";
   auto tape = std::make_unique<Tape>(context_, Tape::Mode::kRecord);
   if (last && hook_) tape->on_gradient_complete(hook_);
-  rows_[microbatch] = ComputeLoss(model_, *tape, microbatches_[microbatch], objective_, counts_, options_);
+  const ModelInput& input = *inputs_[microbatch];
+  AddLoss(context_, input, ComputeLoss(model_, *tape, input, objective_, options_), sums_);
   tapes_[microbatch] = std::move(tape);
   return {};
 }
@@ -33,16 +33,6 @@ std::vector<Tensor> TrainingStage::Backward(int microbatch, std::vector<Tensor> 
 void TrainingStage::WeightGradients(int microbatch) {
   tapes_.at(microbatch)->BackwardWeights();
   tapes_.erase(microbatch);
-}
-
-LossSums TrainingStage::Sums() const {
-  LossSums total{.nll = 0, .distances = std::vector<double>(model_.levels())};
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    const LossSums sums = SumLoss(context_, model_, microbatches_[i], rows_[i]);
-    total.nll += sums.nll;
-    for (size_t l = 0; l < sums.distances.size(); ++l) total.distances[l] += sums.distances[l];
-  }
-  return total;
 }
 
 }  // namespace photon

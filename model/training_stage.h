@@ -16,10 +16,9 @@ class TrainingStage final : public Stage {
                 const ForwardOptions& options)
       : model_(model), context_(context), objective_(objective), options_(options) {}
 
-  // Before the first Forward of a step. `counts`: of the global batch. `hook` fires in the last microbatch.
-  void BeginStep(std::vector<TokenBatch> microbatches, LossCounts counts, Tape::GradientHook hook);
-  // What this stage's microbatches summed up to since BeginStep.
-  LossSums Sums() const;
+  // Before the first Forward of a step. `inputs` [microbatch] stay until the last of their gradients; what each sums up
+  // to is added to `sums` f64 [1 + L] (model/objective.h). `hook` fires in the last microbatch.
+  void BeginStep(std::vector<const ModelInput*> inputs, const Tensor& sums, Tape::GradientHook hook);
 
   std::vector<Tensor> Forward(int microbatch, std::vector<Tensor> inputs, bool last) override;
   std::vector<Tensor> Backward(int microbatch, std::vector<Tensor> output_gradients, bool split_weights) override;
@@ -30,11 +29,10 @@ class TrainingStage final : public Stage {
   const Context& context_;
   ObjectiveConfig objective_;
   ForwardOptions options_;
-  std::vector<TokenBatch> microbatches_;
-  LossCounts counts_;
+  std::vector<const ModelInput*> inputs_;
+  Tensor sums_;
   Tape::GradientHook hook_;
   std::map<int, std::unique_ptr<Tape>> tapes_;  // of microbatches between Forward and their last gradient
-  std::vector<LossRows> rows_;
 };
 
 }  // namespace photon

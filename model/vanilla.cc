@@ -3,7 +3,7 @@
 #include "core/ops/matmul.h"
 #include "core/ops/rows.h"
 #include "core/profiler.h"
-#include "model/batch_plan.h"
+#include "model/model_input.h"
 
 namespace photon {
 namespace {
@@ -28,15 +28,13 @@ Var VanillaModel::Head(Tape& tape, const Var& hidden) const {
   return ops::Linear(tape, hidden, *head_, nullptr, compute_type());
 }
 
-std::vector<Reconstruction> VanillaModel::Forward(Tape& tape, const TokenBatch& batch, const ForwardOptions& options,
+std::vector<Reconstruction> VanillaModel::Forward(Tape& tape, const ModelInput& input, const ForwardOptions& options,
                                                   const LogitsSink& sink) const {
   const Context& context = tape.context();
-  const int64_t rows = static_cast<int64_t>(batch.tokens.size());
-  const Tensor ids = context.FromHost(batch.tokens.data(), {rows}, DType::kI32);
-  const AttentionPlan plan = EncoderPlan(context, config_, batch, /*level=*/0);
-  const Var hidden =
-      stack_.Forward(tape, EmbedTokens(tape, ids), plan, RopeTable(context, batch.length), options.recompute);
-  const int64_t per_slice = options.slice_tokens > 0 ? options.slice_tokens : rows;
+  const AttentionPlan& plan = input.encoder(0);
+  const Var hidden = stack_.Forward(tape, EmbedTokens(tape, input.ids()), plan, RopeTable(context, plan.shape.length),
+                                    options.recompute);
+  const int64_t per_slice = options.slice_tokens > 0 ? options.slice_tokens : input.rows();
   tape.Slices(hidden, per_slice, [&](Tape& inner, const Var& part, int64_t begin, int64_t end) {
     sink(inner, part, Head(inner, part), begin, end);
   });

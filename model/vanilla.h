@@ -10,7 +10,7 @@ class VanillaModel final : public LanguageModel {
  public:
   explicit VanillaModel(const ModelConfig& config);
 
-  std::vector<Reconstruction> Forward(Tape& tape, const TokenBatch& batch, const ForwardOptions& options,
+  std::vector<Reconstruction> Forward(Tape& tape, const ModelInput& input, const ForwardOptions& options,
                                       const LogitsSink& sink) const override;
   Var EmbedTokens(Tape& tape, const Tensor& ids) const override;
   int target_offset() const override { return 1; }

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/ops/adamw.h"
+#include "core/ops/memory.h"
 #include "core/profiler.h"
 #include "core/time.h"
 #include "model/flops.h"
@@ -31,7 +32,8 @@ Tensor View(std::vector<double>& values) {
 
 }  // namespace
 
-Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& context, const Arena& arena)
+Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& context, const Arena& arena,
+                 OpenedDevice* device)
     : config_(config),
       mesh_(mesh),
       context_(context),
@@ -42,8 +44,13 @@ Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& conte
       reducer_(model_->parameters(), mesh.axis(MeshAxis::kDp), mesh.gradients(),
                static_cast<int64_t>(1e6 * config.parallel().bucket_mb())),
       health_(config.training().health(), state_),
-      step_flops_(TrainingFlops(config.model(), config.data().sequence_length()) *
-                  config.training().batch_sequences()) {}
+      step_flops_(TrainingFlops(config.model(), config.data().sequence_length()) * config.training().batch_sequences()),
+      exchange_(context.Empty({ops::kAdamWControls + 1 + config.model().levels_size()}, DType::kF64)),
+      control_(exchange_.Rows(0, ops::kAdamWControls)),
+      loss_sums_(exchange_.Rows(ops::kAdamWControls, exchange_.dim(0))),
+      device_(device != nullptr && device->records() ? device : nullptr) {
+  if (device_ != nullptr) recorded_update_ = std::make_unique<Replay>(*device_);
+}
 
 absl::StatusOr<LossCounts> Trainer::GlobalCounts(const std::vector<TokenBatch>& microbatches,
                                                  int64_t* real_tokens) const {
@@ -64,58 +71,99 @@ absl::StatusOr<LossCounts> Trainer::GlobalCounts(const std::vector<TokenBatch>& 
   return counts;
 }
 
+// Hooks call back while operations are queued, and a profile wants to see each of them.
+bool Trainer::Records() const { return device_ != nullptr && ActiveProfiler(context_) == nullptr; }
+
+void Trainer::Accumulate(const std::vector<TokenBatch>& microbatches, const LossScales& scales,
+                         Tape::GradientHook hook) {
+  if (Records() && !hook) {
+    for (const TokenBatch& batch : microbatches) AccumulateRecorded(batch, scales);
+    return;
+  }
+  std::vector<ModelInput> inputs;
+  std::vector<const ModelInput*> pointers;
+  inputs.reserve(microbatches.size());
+  for (const TokenBatch& batch : microbatches) {
+    inputs.emplace_back(context_, *model_, batch, scales);
+    pointers.push_back(&inputs.back());
+  }
+  stage_.BeginStep(std::move(pointers), loss_sums_, std::move(hook));
+  const int count = static_cast<int>(microbatches.size());
+  for (int i = 0; i < count; ++i) {
+    stage_.Forward(i, {}, i == count - 1);
+    stage_.Backward(i, {}, /*split_weights=*/false);
+  }
+}
+
+void Trainer::AccumulateRecorded(const TokenBatch& microbatch, const LossScales& scales) {
+  // Always with a place for masks: one recording serves batches with and without.
+  const ModelInput::Form form = {.sequences = microbatch.sequences, .length = microbatch.length, .masked = true};
+  std::unique_ptr<RecordedMicrobatch>& recorded = recorded_[form];
+  if (recorded == nullptr) {
+    recorded = std::make_unique<RecordedMicrobatch>(ModelInput(context_, *model_, form), Replay(*device_));
+  }
+  recorded->input.Update(context_, microbatch, scales);
+  recorded->replay.Run(context_, [&] {
+    stage_.BeginStep({&recorded->input}, loss_sums_, {});
+    stage_.Forward(0, {}, /*last=*/true);
+    stage_.Backward(0, {}, /*split_weights=*/false);
+  });
+}
+
 absl::StatusOr<StepMetrics> Trainer::Step(std::vector<TokenBatch> microbatches) {
   const TrainingConfig& training = config_.training();
   StepMetrics m;
   const double started = Now();
   int64_t real_tokens = 0;
   PHOTON_ASSIGN_OR_RETURN(const LossCounts counts, GlobalCounts(microbatches, &real_tokens));
+  m.step = state_.step() + 1;
+  m.lr = LearningRate(training.optimizer(), m.step, training.steps());
+  std::vector<double> exchanged = optimizer_.Controls(m.lr, health_.LargestNorm());
+  exchanged.resize(exchange_.elements());  // loss sums begin at 0
+  ops::CopyFromHost(context_, exchanged.data(), exchange_);
   {
     const Scope scope(context_, "zero gradients");
     model_->parameters().ZeroGradients(context_);
   }
-  const int count = static_cast<int>(microbatches.size());
-  stage_.BeginStep(std::move(microbatches), counts, reducer_.Begin());
-  for (int i = 0; i < count; ++i) {
-    stage_.Forward(i, {}, i == count - 1);
-    stage_.Backward(i, {}, /*split_weights=*/false);
-  }
-  const LossSums sums = stage_.Sums();
+  Accumulate(microbatches, counts.Scales(training.objective()), reducer_.Begin());
   const double computed = Now();
-
-  std::vector<double> totals = {sums.nll};
-  totals.insert(totals.end(), sums.distances.begin(), sums.distances.end());
   {
     const Scope scope(context_, "reduction");
-    PHOTON_RETURN_IF_ERROR(mesh_.axis(MeshAxis::kDp).AllReduce("loss", View(totals), Reduction::kSum));
+    PHOTON_RETURN_IF_ERROR(mesh_.axis(MeshAxis::kDp).AllReduce("loss", loss_sums_, Reduction::kSum));
     PHOTON_RETURN_IF_ERROR(reducer_.Finish());
   }
   const double reduced = Now();
 
-  state_.set_step(state_.step() + 1);
-  state_.set_tokens_seen(state_.tokens_seen() + real_tokens);
-  m.step = state_.step();
-  m.ce = totals[0] / static_cast<double>(std::max<int64_t>(counts.tokens, 1));
-  for (size_t l = 1; l < totals.size(); ++l)
-    m.rec += totals[l] / static_cast<double>(std::max<int64_t>(counts.units[l - 1], 1));
+  const auto update = [this] { optimizer_.Step(loss_sums_, control_); };
+  Records() ? recorded_update_->Run(context_, update) : update();
+  context_.ToHost(exchange_, exchanged.data());  // the step's only wait for the device
+
+  const double* sums = exchanged.data() + ops::kAdamWControls;
+  m.ce = sums[0] / static_cast<double>(std::max<int64_t>(counts.tokens, 1));
+  for (size_t l = 1; l <= counts.units.size(); ++l)
+    m.rec += sums[l] / static_cast<double>(std::max<int64_t>(counts.units[l - 1], 1));
   m.loss = m.ce + training.objective().alpha() * m.rec;
-  m.lr = LearningRate(training.optimizer(), m.step, training.steps());
-  std::vector<double> control = optimizer_.Controls(m.lr, health_.LargestNorm());
-  const Tensor device_control = context_.FromHost(control.data(), {ops::kAdamWControls}, DType::kF64);
-  optimizer_.Step(context_.FromHost(totals.data(), {static_cast<int64_t>(totals.size())}, DType::kF64), device_control);
-  context_.ToHost(device_control, control.data());
-  m.grad_norm = control[ops::kGradientNorm];
-  const bool applied = control[ops::kGradientScale] >= 0;
+  m.grad_norm = exchanged[ops::kGradientNorm];
+  const bool applied = exchanged[ops::kGradientScale] >= 0;
   if (applied) optimizer_.CountUpdate();
   m.skipped = health_.Judge(m.loss, m.grad_norm, applied);
+  state_.set_step(m.step);
+  state_.set_tokens_seen(state_.tokens_seen() + real_tokens);
 
   m.tokens = static_cast<double>(real_tokens);
   m.compute_s = computed - started;
   m.communication_s = reduced - computed;
   m.step_s = Now() - started;
   m.optimizer_s = m.step_s - m.compute_s - m.communication_s;
-  m.memory_bytes = static_cast<double>(arena_.peak());
+  m.memory_bytes = PeakMemory();
   return m;
+}
+
+double Trainer::PeakMemory() const {
+  size_t bytes = arena_.peak();
+  for (const auto& [form, recorded] : recorded_) bytes += recorded->replay.zone().peak();
+  if (recorded_update_ != nullptr) bytes += recorded_update_->zone().peak();
+  return static_cast<double>(bytes);
 }
 
 absl::Status Trainer::Verdict() const {
@@ -125,15 +173,19 @@ absl::Status Trainer::Verdict() const {
 }
 
 absl::StatusOr<Trainer::Validation> Trainer::Validate(const std::vector<TokenBatch>& batches) {
-  std::vector<double> totals = {0, 0};
+  const Tensor sums = context_.Zeros(loss_sums_.shape(), DType::kF64);
+  LossCounts counts;
   for (const TokenBatch& batch : batches) {
     Tape tape(context_, Tape::Mode::kEvaluate);
-    const LossCounts counts = LossCounts::Of(config_.model(), batch);
+    const ModelInput input(context_, *model_, batch);
     const LossRows rows =
-        ComputeLoss(*model_, tape, batch, config_.training().objective(), counts, ForwardOf(config_.training()));
-    totals[0] += SumLoss(context_, *model_, batch, rows).nll;
-    totals[1] += static_cast<double>(counts.tokens);
+        ComputeLoss(*model_, tape, input, config_.training().objective(), ForwardOf(config_.training()));
+    AddLoss(context_, input, rows, sums);
+    counts.Add(LossCounts::Of(config_.model(), batch));
   }
+  std::vector<double> totals(sums.elements());
+  context_.ToHost(sums, totals.data());
+  totals = {totals[0], static_cast<double>(counts.tokens)};
   PHOTON_RETURN_IF_ERROR(mesh_.axis(MeshAxis::kDp).AllReduce("validation loss", View(totals), Reduction::kSum));
   return Validation{totals[0] / std::max(totals[1], 1.0), static_cast<int64_t>(totals[1])};
 }

@@ -1,6 +1,7 @@
 // One run's state and its step, apart from where batches come from and when to save.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -12,13 +13,16 @@
 #include "train/health.h"
 #include "train/metrics.h"
 #include "train/optimizer.h"
+#include "train/replay.h"
 
 namespace photon {
 
 class Trainer {
  public:
-  // `config` resolved and valid. Builds the model with its initial weights.
-  Trainer(const RunConfig& config, const Mesh& mesh, const Context& context, const Arena& arena);
+  // `config` resolved and valid. Builds the model with its initial weights. `arena`: the context's memory, for its
+  // statistics. `device`: the context's, whose recording is used where it records; null: it does not.
+  Trainer(const RunConfig& config, const Mesh& mesh, const Context& context, const Arena& arena,
+          OpenedDevice* device = nullptr);
 
   // One optimizer step over this rank's microbatches of the global batch. Collective. kUnavailable where a collective
   // failed.
@@ -44,6 +48,11 @@ class Trainer {
 
  private:
   absl::StatusOr<LossCounts> GlobalCounts(const std::vector<TokenBatch>& microbatches, int64_t* real_tokens) const;
+  // Forward and backward of all of them: gradients and loss sums.
+  void Accumulate(const std::vector<TokenBatch>& microbatches, const LossScales& scales, Tape::GradientHook hook);
+  void AccumulateRecorded(const TokenBatch& microbatch, const LossScales& scales);
+  bool Records() const;
+  double PeakMemory() const;
 
   RunConfig config_;
   const Mesh& mesh_;
@@ -56,6 +65,17 @@ class Trainer {
   RunState state_;  // before health_, which begins from it
   HealthMonitor health_;
   double step_flops_;
+  // What a step tells the device and hears from it, in one piece: ops::AdamWControl, then the loss sums.
+  Tensor exchange_, control_, loss_sums_;
+
+  // A microbatch of one form as recorded work, with the place where its data go.
+  struct RecordedMicrobatch {
+    ModelInput input;
+    Replay replay;
+  };
+  OpenedDevice* const device_;
+  std::map<ModelInput::Form, std::unique_ptr<RecordedMicrobatch>> recorded_;
+  std::unique_ptr<Replay> recorded_update_;
 };
 
 }  // namespace photon

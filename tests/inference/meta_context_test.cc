@@ -7,7 +7,7 @@
 #include "configs/model_config.h"
 #include "inference/generate.h"
 #include "inference/meta_context_decoder.h"
-#include "model/batch_plan.h"
+#include "model/model_input.h"
 #include "tests/support/models.h"
 #include "tests/support/reference_model.h"
 #include "tests/support/tensors.h"
@@ -73,7 +73,7 @@ class Definition {
     for (int l = 1;; ++l) {
       const Var chunks = model_.level(l).chunker.Forward(tape_, x);
       if (l == model_.levels()) return ToDoubles(context_, chunks.value);
-      const AttentionPlan plan = EncoderPlan(context_, model_.config(), batch, l);
+      const AttentionPlan plan = ModelInput(context_, model_, batch).encoder(l);
       x = model_.level(l).encoder.Forward(tape_, chunks, plan, model_.RopeTable(context_, plan.shape.length), false);
     }
   }
@@ -83,7 +83,7 @@ class Definition {
     const Level& top = model_.level(model_.levels());
     if (inputs.empty()) return ToDoubles(context_, top.start->master.Reshape({1, width()}));
     const int64_t units = static_cast<int64_t>(inputs.size()) / width();
-    const AttentionPlan plan = MakeWindowPlan(context_, 1, units, 0, 1).attention;  // one causal sequence
+    const AttentionPlan plan = model_.plans().Causal(context_, 1, units);
     const Var x = top.encoder.Forward(tape_, Var(Upload(inputs)), plan, model_.RopeTable(context_, units), false);
     return ToDoubles(context_, x.value.Rows(units - 1, units));
   }

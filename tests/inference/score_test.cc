@@ -7,6 +7,7 @@
 #include "inference/decoder.h"
 #include "inference/generate.h"
 #include "inference/segment_scorer.h"
+#include "model/model_input.h"
 #include "tests/support/models.h"
 #include "tests/support/reference_model.h"
 #include "tests/support/tensors.h"
@@ -286,7 +287,7 @@ TEST(Score, MemoryGrowsByTheCachesAlone) {
     EXPECT_LE(prefill, 3 * caches);
     const double whole = growth([&](const Context& c, const LanguageModel& m, const std::vector<int32_t>& ids) {
       Tape tape(c, Tape::Mode::kEvaluate);
-      m.Forward(tape, TokenBatch::FromIds(ids, 16, false), {.slice_tokens = 256},
+      m.Forward(tape, ModelInput(c, m, TokenBatch::FromIds(ids, 16, false)), {.slice_tokens = 256},
                 [](Tape&, const Var&, const Var&, int64_t, int64_t) {});
     });
     EXPECT_GE(whole, 2 * scoring);

@@ -55,6 +55,12 @@ ObjectiveConfig ObjectiveOf(const Case& c) {
   return objective;
 }
 
+std::vector<const ModelInput*> Pointers(const std::vector<ModelInput>& inputs) {
+  std::vector<const ModelInput*> pointers;
+  for (const ModelInput& input : inputs) pointers.push_back(&input);
+  return pointers;
+}
+
 class Objective : public ::testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
@@ -65,28 +71,42 @@ class Objective : public ::testing::TestWithParam<Case> {
     counts_ = LossCounts::Of(model_->config(), batch_);
   }
 
-  double Total(const LossSums& sums) const {
-    double loss = sums.nll / static_cast<double>(counts_.tokens);
-    for (size_t l = 0; l < sums.distances.size(); ++l) {
-      loss += GetParam().alpha * sums.distances[l] / static_cast<double>(counts_.units[l]);
+  // The sum of nll, then of the distances of each level.
+  std::vector<double> LossSums() const {
+    Tape tape(context_, Tape::Mode::kEvaluate);
+    const ModelInput input(context_, *model_, batch_);
+    const Tensor sums = NoLoss();
+    AddLoss(context_, input, ComputeLoss(*model_, tape, input, ObjectiveOf(GetParam()), {}), sums);
+    return ToDoubles(context_, sums);
+  }
+  Tensor NoLoss() const { return context_.get().Zeros({1 + model_->levels()}, DType::kF64); }
+  double Evaluate() const {
+    const std::vector<double> sums = LossSums();
+    double loss = sums[0] / static_cast<double>(counts_.tokens);
+    for (size_t l = 1; l < sums.size(); ++l) {
+      loss += GetParam().alpha * sums[l] / static_cast<double>(counts_.units[l - 1]);
     }
     return loss;
-  }
-  double Evaluate() const {
-    Tape tape(context_, Tape::Mode::kEvaluate);
-    const LossRows rows = ComputeLoss(*model_, tape, batch_, ObjectiveOf(GetParam()), counts_, {});
-    return Total(SumLoss(context_, *model_, batch_, rows));
   }
   std::vector<double> Gradient(const std::vector<TokenBatch>& microbatches, const ForwardOptions& options,
                                bool split = false) {
     model_->parameters().ZeroGradients(context_);
     TrainingStage stage(*model_, context_, ObjectiveOf(GetParam()), options);
-    stage.BeginStep(microbatches, counts_, {});
+    const std::vector<ModelInput> inputs = Inputs(microbatches);
+    stage.BeginStep(Pointers(inputs), NoLoss(), {});
     const int n = static_cast<int>(microbatches.size());
     for (int i = 0; i < n; ++i) stage.Forward(i, {}, i == n - 1);  // all forward passes before the first backward
     for (int i = 0; i < n; ++i) stage.Backward(i, {}, split);
     for (int i = 0; split && i < n; ++i) stage.WeightGradients(i);
     return ToDoubles(context_, model_->parameters().gradient());
+  }
+
+  std::vector<ModelInput> Inputs(const std::vector<TokenBatch>& microbatches) const {
+    std::vector<ModelInput> inputs;
+    for (const TokenBatch& batch : microbatches) {
+      inputs.emplace_back(context_, *model_, batch, counts_.Scales(ObjectiveOf(GetParam())));
+    }
+    return inputs;
   }
 
   TestContext context_;
@@ -110,10 +130,8 @@ TEST_P(Objective, ValueIsTheDefinition) {
       ++scored;
     }
   }
-  Tape tape(context_, Tape::Mode::kEvaluate);
-  const LossRows rows = ComputeLoss(*model_, tape, batch_, ObjectiveOf(GetParam()), counts_, {});
   EXPECT_EQ(counts_.tokens, scored);
-  EXPECT_NEAR(SumLoss(context_, *model_, batch_, rows).nll, nll, 1e-9 * nll);
+  EXPECT_NEAR(LossSums()[0], nll, 1e-9 * nll);
 }
 
 // Gradients against differences of the loss. A perturbed forward also moves the encoder states that L_rec aims at,
@@ -147,7 +165,7 @@ TEST(StopGradient, KeepsTheReconstructionLossOutOfItsTargets) {
     objective.set_stop_gradient(stop);
     model->parameters().ZeroGradients(context);
     Tape tape(context, Tape::Mode::kRecord);
-    ComputeLoss(*model, tape, batch, objective, counts, {});
+    ComputeLoss(*model, tape, ModelInput(context, *model, batch, counts.Scales(objective)), objective, {});
     tape.Backward();
     return ToDoubles(context, model->parameters().Find("level.1.encoder.norm.weight")->gradient);
   };
@@ -173,7 +191,8 @@ TEST_P(Objective, HookFiresOncePerParameterWithItsFinalGradient) {
   model_->parameters().ZeroGradients(context_);
   std::map<std::string, std::vector<double>> seen;
   TrainingStage stage(*model_, context_, ObjectiveOf(GetParam()), {.slice_tokens = 4, .recompute = true});
-  stage.BeginStep({batch_.Sequences(0, 1), batch_.Sequences(1, 2)}, counts_, [&](Parameter& p) {
+  const std::vector<ModelInput> inputs = Inputs({batch_.Sequences(0, 1), batch_.Sequences(1, 2)});
+  stage.BeginStep(Pointers(inputs), NoLoss(), [&](Parameter& p) {
     EXPECT_FALSE(seen.contains(p.spec.name)) << p.spec.name << " twice";
     seen[p.spec.name] = ToDoubles(context_, p.gradient);
   });
@@ -201,9 +220,11 @@ TEST(Arena, StopsGrowingAfterTheFirstStep) {
   const TokenBatch batch = PaddedBatch(16, 19);
   const LossCounts counts = LossCounts::Of(model->config(), batch);
   TrainingStage stage(*model, context, ObjectiveConfig(), {.slice_tokens = 16});
+  const Tensor sums = context.get().Zeros({1 + model->levels()}, DType::kF64);
   int64_t grown = 0;
   for (int step = 0; step < 4; ++step) {
-    stage.BeginStep({batch}, counts, {});
+    const ModelInput input(context, *model, batch, counts.Scales(ObjectiveConfig()));
+    stage.BeginStep({&input}, sums, {});
     stage.Forward(0, {}, true);
     stage.Backward(0, {}, false);
     if (step == 0) grown = context.arena().grown();

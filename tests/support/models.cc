@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "core/ops/elementwise.h"
 #include "core/random.h"
+#include "model/model_input.h"
 #include "tests/support/tensors.h"
 
 namespace photon::testing {
@@ -49,13 +50,9 @@ std::unique_ptr<LanguageModel> MakeModel(const Context& context, const TinyModel
   parameters.Initialize(context, seed);
   for (const std::unique_ptr<Parameter>& p : parameters.parameters()) {
     if (p->spec.init.stddev != 0.02) continue;
-    VisitFloat(master, [&](auto tag) {
-      using T = decltype(tag);
-      for (int64_t i = 0; i < p->elements(); ++i) {
-        T& value = p->master.data<T>()[i];
-        value = T(static_cast<AccumulateType<T>>(value) * static_cast<AccumulateType<T>>(tiny.loudness));
-      }
-    });
+    std::vector<double> values = ToDoubles(context, p->master);
+    for (double& value : values) value *= tiny.loudness;
+    ops::Cast(context, FromDoubles(context, values, p->master.shape(), master), p->master);
   }
   parameters.RefreshCompute(context);
   return model;
@@ -72,13 +69,14 @@ std::vector<std::vector<double>> Logits(const Context& context, const LanguageMo
                                         const ForwardOptions& options) {
   std::vector<std::vector<double>> rows(batch.tokens.size());
   Tape tape(context, Tape::Mode::kEvaluate);
-  model.Forward(tape, batch, options, [&](Tape&, const Var&, const Var& logits, int64_t begin, int64_t end) {
-    const std::vector<double> values = ToDoubles(context, logits.value);
-    const int64_t v = logits.value.dim(1);
-    for (int64_t i = begin; i < end; ++i) {
-      rows[i].assign(values.begin() + (i - begin) * v, values.begin() + (i - begin + 1) * v);
-    }
-  });
+  model.Forward(tape, ModelInput(context, model, batch), options,
+                [&](Tape&, const Var&, const Var& logits, int64_t begin, int64_t end) {
+                  const std::vector<double> values = ToDoubles(context, logits.value);
+                  const int64_t v = logits.value.dim(1);
+                  for (int64_t i = begin; i < end; ++i) {
+                    rows[i].assign(values.begin() + (i - begin) * v, values.begin() + (i - begin + 1) * v);
+                  }
+                });
   return rows;
 }
 
