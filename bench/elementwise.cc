@@ -1,67 +1,96 @@
-// Operations bound by memory (norm, gate, losses): GB/s, and the share of the bandwidth that a triad reaches in the
-// same program. Bytes are those that must move: operands read once, results written once. A table for people, then one
-// JSON line.
+// Operations bound by memory on any device: conversions, sums, norm, rotation, gate, losses, optimizer. GB/s, and the
+// share of the bandwidth that a large copy reaches in the same program. Bytes are those that must move: operands read
+// once, results written once. A table for people, then one JSON line.
 #include <omp.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
+#include "bench/report.h"
 #include "bench/timing.h"
 #include "core/backend.h"
-#include "core/cpu/parallel_for.h"
-#include "core/cpu/simd.h"
+#include "core/device.h"
 
 namespace photon {
 namespace {
 
-// a = b + 3 c on arrays three times the size of a last-level cache of 32 MiB.
-double TriadBandwidth(const Context& context, double budget) {
-  const int64_t n = 3 << 23;
-  const Tensor a = context.Zeros({n}, DType::kF32), b = context.Zeros({n}, DType::kF32),
-               c = context.Zeros({n}, DType::kF32);
-  const double seconds = BestSeconds(budget, [&] {
-    cpu::ParallelFor(n / 16, 1024, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin * 16; i < end * 16; i += 16) {
-        cpu::Store(a.data<float>() + i, cpu::Load(b.data<float>() + i) + 3.0f * cpu::Load(c.data<float>() + i));
-      }
-    });
-  });
-  return 12.0 * n / seconds;
-}
-
 class Bench {
  public:
-  Bench(double budget, int64_t rows) : budget_(budget), rows_(rows) {}
+  Bench(OpenedDevice& device, double budget, int64_t rows)
+      : context_(device.MakeContext(nullptr)), name_(device.Description()), budget_(budget), rows_(rows) {}
 
-  void Run(int threads) {
-    omp_set_num_threads(threads);
-    bandwidth_ = TriadBandwidth(context_, budget_);
-    std::printf("\nthreads %d: triad %.1f GB/s\n%-34s%10s%10s%10s\n", threads, bandwidth_ / 1e9, "", "ms", "GB/s",
-                "share");
-    Report("triad", 0, bandwidth_);
+  void Run() {
+    const Tensor from = Filled({int64_t{64} << 20}, DType::kF32), to = Filled(from.shape(), DType::kF32);
+    copy_ = 2.0 * from.bytes() / QueuedSeconds(context_, budget_, [&] { ops::Cast(context_, from, to); });
+    std::printf("\n%s, threads %d: copy %.1f GB/s\n%-44s%12s%10s%9s%10s\n", name_.c_str(), threads(), copy_ / 1e9, "",
+                "us", "GB/s", "share", "MB");
     for (const DType narrow : {DType::kF32, DType::kBF16}) {
-      Norm(512, narrow);
+      for (const int64_t width : {512, 1664}) Norm(width, narrow);
       SwiGlu(1408, narrow);
+      Rotation(16, 64, narrow);
+      Rotation(16, 52, narrow);
       CrossEntropy(16384, narrow);
+      Sums(1664, narrow);
     }
     Cosine(512);
+    Optimizer(rows_ * 1024);
   }
-  void PrintJson() const {
-    std::printf("\n%s\n", nlohmann::json({{"bench", "elementwise"}, {"results", results_}}).dump().c_str());
+  bool Write(const std::string& file) const {
+    return WriteReport({{"bench", "elementwise"}, {"device", name_}, {"rows", rows_}, {"results", results_}}, file);
   }
 
  private:
   // Every value 0.5 of that type: speed does not depend on values here.
-  Tensor Filled(Shape shape, DType dtype) const {
-    Tensor t = context_.Empty(std::move(shape), dtype);
-    VisitFloat(dtype, [&](auto tag) {
-      using T = decltype(tag);
-      std::fill_n(t.data<T>(), t.elements(), T(AccumulateType<T>(0.5)));
-    });
+  Tensor Filled(const Shape& shape, DType dtype) const {
+    const Tensor t = context_.Empty(shape, dtype);
+    const std::vector<float> row(shape[shape.rank() - 1], 0.5f);
+    const auto n = static_cast<int64_t>(row.size());
+    const Tensor one = context_.FromHost(row.data(), {1, n}, DType::kF32);
+    if (shape.rank() == 1) {
+      ops::Cast(context_, one, t.Reshape({1, n}));
+    } else {
+      const Tensor table = ops::Converted(context_, one, dtype), index = context_.Zeros({shape[0]}, DType::kI32);
+      ops::SelectRows(context_, table, {}, index, t);
+    }
     return t;
+  }
+
+  void Sums(int64_t width, DType dtype) {
+    const Tensor in = Filled({rows_, width}, dtype), wide = Filled({rows_, width}, DType::kF32);
+    const Tensor column_sums = Filled({width}, DType::kF32);
+    const auto bytes = static_cast<double>(in.bytes()), wide_bytes = static_cast<double>(wide.bytes());
+    Time("cast to f32", width, dtype, bytes + wide_bytes, [&] { ops::Cast(context_, in, wide); });
+    Time("cast from f32", width, dtype, bytes + wide_bytes, [&] { ops::Cast(context_, wide, in); });
+    Time("add to f32", width, dtype, bytes + 2 * wide_bytes, [&] { ops::Add(context_, in, wide); });
+    Time("sum of rows", width, dtype, bytes, [&] { ops::SumRows(context_, in, column_sums); });
+  }
+
+  void Rotation(int64_t heads, int64_t head_dim, DType dtype) {
+    const int64_t width = heads * head_dim;  // of q and k, beside v, as a layer has them
+    const Tensor qk = Filled({rows_, 3 * width}, dtype).Columns(0, 2 * width);
+    const Tensor table = ops::RopeTable(context_, 2048, head_dim, 1e4, DType::kF32);
+    std::vector<int32_t> positions(rows_);
+    for (int64_t i = 0; i < rows_; ++i) positions[i] = static_cast<int32_t>(i % 2048);
+    const Tensor index = context_.FromHost(positions.data(), {rows_}, DType::kI32);
+    Time("rope, heads of", head_dim, dtype, 2.0 * qk.bytes(),
+         [&] { ops::Rope(context_, qk, head_dim, index, table, /*inverse=*/false); });
+  }
+
+  void Optimizer(int64_t n) {
+    const Tensor p = Filled({n}, DType::kF32), g = Filled({n}, DType::kF32), m = Filled({n}, DType::kF32),
+                 v = Filled({n}, DType::kF32), copy = Filled({n}, DType::kBF16);
+    const Tensor sum = context_.Empty({1}, DType::kF64);
+    std::vector<double> values(ops::kAdamWControls, 0.5);
+    const Tensor control = context_.FromHost(values.data(), {ops::kAdamWControls}, DType::kF64);
+    Time("sum of squares", n, DType::kF32, 4.0 * n, [&] { ops::SumSquares(context_, g, sum); });
+    Time("adamw", n, DType::kF32, 28.0 * n, [&] { ops::AdamW(context_, {}, control, p, g, m, v, {}); });
+    Time("adamw with bf16 copy", n, DType::kF32, 30.0 * n,
+         [&] { ops::AdamW(context_, {}, control, p, g, m, v, copy); });
   }
 
   void Norm(int64_t width, DType narrow) {
@@ -70,25 +99,26 @@ class Bench {
     const Tensor sum = Filled(shape, DType::kF32), y = Filled(shape, narrow), rstd = Filled({rows_}, DType::kF32);
     const Tensor dweight = Filled({width}, DType::kF32);
     const double wide_bytes = x.bytes(), bytes = y.bytes();
-    Time("rms_norm", narrow, 2 * wide_bytes + 2 * bytes,
+    Time("rms_norm", width, narrow, 2 * wide_bytes + 2 * bytes,
          [&] { ops::RmsNormForward(context_, x, delta, weight, 1e-5, sum, y, rstd); });
     // As in a layer: dx in the memory of dsum.
-    Time("rms_norm_backward", narrow, 3 * wide_bytes + 2 * bytes,
+    Time("rms_norm_backward", width, narrow, 3 * wide_bytes + 2 * bytes,
          [&] { ops::RmsNormBackward(context_, y, sum, weight, rstd, x, x, delta, dweight); });
   }
 
   void SwiGlu(int64_t width, DType dtype) {
     const Tensor gate_up = Filled({rows_, 2 * width}, dtype), y = Filled({rows_, width}, dtype);
-    Time("swiglu", dtype, 3.0 * y.bytes(), [&] { ops::SwiGluForward(context_, gate_up, y); });
-    Time("swiglu_backward", dtype, 5.0 * y.bytes(), [&] { ops::SwiGluBackward(context_, y, gate_up, gate_up); });
+    Time("swiglu", width, dtype, 3.0 * y.bytes(), [&] { ops::SwiGluForward(context_, gate_up, y); });
+    Time("swiglu_backward", width, dtype, 5.0 * y.bytes(), [&] { ops::SwiGluBackward(context_, y, gate_up, gate_up); });
   }
 
   void CrossEntropy(int64_t vocabulary, DType dtype) {
     const int64_t rows = rows_ / 8;
     const Tensor logits = Filled({rows, vocabulary}, dtype), nll = Filled({rows}, DType::kF32);
     const Tensor scale = Filled({rows}, DType::kF32), target = context_.Zeros({rows}, DType::kI32);
-    Time("cross_entropy", dtype, logits.bytes(), [&] { ops::CrossEntropyForward(context_, logits, target, {}, nll); });
-    Time("cross_entropy with gradient", dtype, 2.0 * logits.bytes(),
+    Time("cross_entropy", vocabulary, dtype, logits.bytes(),
+         [&] { ops::CrossEntropyForward(context_, logits, target, {}, nll); });
+    Time("cross_entropy with gradient", vocabulary, dtype, 2.0 * logits.bytes(),
          [&] { ops::CrossEntropyForward(context_, logits, target, scale, nll); });
   }
 
@@ -96,29 +126,31 @@ class Bench {
     const Tensor a = Filled({rows_, width}, DType::kF32), b = Filled({rows_, width}, DType::kF32);
     const Tensor da = Filled({rows_, width}, DType::kF32), scale = Filled({rows_}, DType::kF32);
     const Tensor distance = Filled({rows_}, DType::kF32);
-    Time("cosine", DType::kF32, 2.0 * a.bytes(), [&] { ops::CosineForward(context_, a, b, {}, distance, {}, {}); });
-    Time("cosine with gradient", DType::kF32, 3.0 * a.bytes(),
+    Time("cosine", width, DType::kF32, 2.0 * a.bytes(),
+         [&] { ops::CosineForward(context_, a, b, {}, distance, {}, {}); });
+    Time("cosine with gradient", width, DType::kF32, 3.0 * a.bytes(),
          [&] { ops::CosineForward(context_, a, b, scale, distance, da, {}); });
   }
 
-  void Time(const std::string& name, DType dtype, double bytes, const std::function<void()>& run) {
-    const double seconds = BestSeconds(budget_, run);
-    Report(name + " " + std::string(Name(dtype)), seconds, bytes / seconds);
+  int threads() const { return context_.device().type == DeviceType::kCpu ? omp_get_max_threads() : 0; }
+
+  void Time(const std::string& operation, int64_t size, DType dtype, double bytes, const std::function<void()>& run) {
+    const std::string name = operation + " " + std::to_string(size) + " " + std::string(Name(dtype));
+    const double seconds = QueuedSeconds(context_, budget_, run), bandwidth = bytes / seconds;
+    std::printf("%-44s%12.1f%10.1f%8.0f%%%10.0f\n", name.c_str(), seconds * 1e6, bandwidth / 1e9,
+                100 * bandwidth / copy_, bytes / 1e6);
+    results_.push_back({{"name", name},
+                        {"threads", threads()},
+                        {"us", seconds * 1e6},
+                        {"gb_per_s", bandwidth / 1e9},
+                        {"share_of_copy", bandwidth / copy_}});
   }
 
-  void Report(const std::string& name, double seconds, double bandwidth) {
-    if (seconds > 0) {
-      std::printf("%-34s%10.2f%10.1f%9.0f%%\n", name.c_str(), seconds * 1e3, bandwidth / 1e9,
-                  100 * bandwidth / bandwidth_);
-    }
-    results_.push_back({{"name", name}, {"threads", omp_get_max_threads()}, {"gb_per_s", bandwidth / 1e9}});
-  }
-
-  Arena arena_;
-  Context context_{Device{}, CpuBackend(), arena_};
+  Context context_;
+  std::string name_;
   double budget_;
   int64_t rows_;
-  double bandwidth_ = 0;
+  double copy_ = 0;
   nlohmann::json results_ = nlohmann::json::array();
 };
 
@@ -129,12 +161,24 @@ int main(int argc, char** argv) {
   CLI::App app("Bandwidth of the operations that memory bounds");
   double budget = 0.3;
   int threads = omp_get_max_threads();
-  int64_t rows = 16384;
+  int64_t rows = 0;
+  std::string device_name = "cpu", json;
+  app.add_option("--device", device_name, "cpu, cuda, cuda:N or auto")->capture_default_str();
   app.add_option("--seconds", budget, "for each measurement")->capture_default_str();
-  app.add_option("--threads", threads, "1, 2, 4 .. up to this many")->capture_default_str();
-  app.add_option("--rows", rows)->capture_default_str();
+  app.add_option("--threads", threads, "of the CPU: 1, 2, 4 .. up to this many")->capture_default_str();
+  app.add_option("--rows", rows, "of the operands; 0: 16384, or 65536 on a GPU: tensors of 64 MB and more");
+  app.add_option("--json", json, "file for the figures");
   CLI11_PARSE(app, argc, argv);
-  photon::Bench bench(budget, rows);
-  for (int t = 1; t <= threads; t *= 2) bench.Run(t);
-  bench.PrintJson();
+  const auto device = photon::OpenedDevice::Open(device_name);
+  if (!device.ok()) {
+    std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
+    return 4;
+  }
+  const bool on_cpu = (*device)->device().type == photon::DeviceType::kCpu;
+  photon::Bench bench(**device, budget, rows > 0 ? rows : on_cpu ? 16384 : 65536);
+  for (int t = 1; t <= (on_cpu ? threads : 1); t *= 2) {
+    if (on_cpu) omp_set_num_threads(t);
+    bench.Run();
+  }
+  return bench.Write(json) ? 0 : 1;
 }
