@@ -1,6 +1,6 @@
-// Operations on whole rows (embedding, windows, losses, sampling) on any device: time, GB/s, and the share of the
-// bandwidth that a copy of the same size reaches in the same program. Bytes are those that must move: each row that is
-// named read once, results written once, what is added to read and written. A table for people, then one JSON line.
+// Operations on whole rows (embedding, windows, cross-entropy, sampling) on any device: time, GB/s, and the share of
+// the bandwidth that a copy of the same size reaches in the same program. Bytes are those that must move: each row that
+// is named read once, results written once, what is added to read and written. A table for people, then one JSON line.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "bench/report.h"
 #include "bench/timing.h"
 #include "core/backend.h"
 #include "core/device.h"
@@ -23,9 +24,9 @@ namespace {
 class Bench {
  public:
   Bench(OpenedDevice& device, double budget, int64_t bytes)
-      : context_(device.MakeContext(nullptr)), budget_(budget), bytes_(bytes) {
+      : context_(device.MakeContext(nullptr)), name_(device.Description()), budget_(budget), bytes_(bytes) {
     const Tensor from = Filled({bytes / 4}, DType::kF32), to = Filled({bytes / 4}, DType::kF32);
-    copy_ = 2.0 * from.bytes() / SecondsOf([&] { ops::Cast(context_, from, to); });
+    copy_ = 2.0 * from.bytes() / QueuedSeconds(context_, budget_, [&] { ops::Cast(context_, from, to); });
     std::printf("%s, operands of %.0f MB: copy %.1f GB/s\n%-44s%12s%10s%9s\n", device.Description().c_str(),
                 bytes / 1e6, copy_ / 1e9, "", "us", "GB/s", "share");
   }
@@ -39,19 +40,17 @@ class Bench {
     for (const int64_t vocabulary : {32'000, 50'257, 128'256}) {
       for (const DType dtype : {DType::kBF16, DType::kF32}) CrossEntropy(vocabulary, dtype);
     }
-    Cosine(2048);
     for (const int64_t vocabulary : {50'257, 128'256}) {
       for (const int64_t rows : {1, 64, 1024}) Sampling(rows, vocabulary);
     }
   }
-  void PrintJson(const std::string& device) const {
-    std::printf("\n%s\n", nlohmann::json({{"bench", "rows"},
-                                          {"device", device},
-                                          {"bytes", bytes_},
-                                          {"copy_gb_per_s", copy_ / 1e9},
-                                          {"results", results_}})
-                              .dump()
-                              .c_str());
+  bool Write(const std::string& file) const {
+    return WriteReport({{"bench", "rows"},
+                        {"device", name_},
+                        {"bytes", bytes_},
+                        {"copy_gb_per_s", copy_ / 1e9},
+                        {"results", results_}},
+                       file);
   }
 
  private:
@@ -125,17 +124,6 @@ class Bench {
          [&] { ops::CrossEntropyForward(context_, logits, target, scale, nll); });
   }
 
-  void Cosine(int64_t width) {
-    const int64_t n = RowsOf(width, DType::kF32);
-    const Tensor a = Filled({n, width}, DType::kF32), b = Filled({n, width}, DType::kF32),
-                 da = Filled({n, width}, DType::kF32);
-    const Tensor scale = Filled({n}, DType::kF32), distance = Filled({n}, DType::kF32);
-    const auto bytes = static_cast<double>(a.bytes());
-    const std::string what = absl::StrCat(", W ", width, " f32");
-    Time("cosine" + what, 2 * bytes, [&] { ops::CosineForward(context_, a, b, {}, distance, {}, {}); });
-    Time("cosine, gradient" + what, 3 * bytes, [&] { ops::CosineForward(context_, a, b, scale, distance, da, {}); });
-  }
-
   // Logits like a language model's: normal ones, one in a thousand far out, which make up the nucleus.
   void Sampling(int64_t n, int64_t vocabulary) {
     const Philox philox(3, 1);
@@ -169,25 +157,8 @@ class Bench {
     }
   }
 
-  // Seconds of one run: of several queued together, the best of some.
-  double SecondsOf(const std::function<void()>& run) const {
-    run();
-    context_.Synchronize();
-    const double once = Seconds([&] {
-      run();
-      context_.Synchronize();
-    });
-    const int count = static_cast<int>(std::clamp(0.02 / once, 1.0, 100.0));
-    return BestSeconds(budget_,
-                       [&] {
-                         for (int i = 0; i < count; ++i) run();
-                         context_.Synchronize();
-                       }) /
-           count;
-  }
-
   void Time(const std::string& name, double bytes, const std::function<void()>& run) {
-    const double seconds = SecondsOf(run);
+    const double seconds = QueuedSeconds(context_, budget_, run);
     std::printf("%-44s%12.1f%10.1f%8.0f%%\n", name.c_str(), seconds * 1e6, bytes / seconds / 1e9,
                 100 * bytes / seconds / copy_);
     results_.push_back({{"name", name},
@@ -197,6 +168,7 @@ class Bench {
   }
 
   Context context_;
+  std::string name_;
   double budget_;
   int64_t bytes_;
   double copy_ = 0;
@@ -207,21 +179,22 @@ class Bench {
 }  // namespace photon
 
 int main(int argc, char** argv) {
-  CLI::App app("Bandwidth of the operations on whole rows: embedding, windows, losses, sampling");
-  std::string name = "cpu";
+  CLI::App app("Bandwidth of the operations on whole rows: embedding, windows, cross-entropy, sampling");
+  std::string name = "cpu", json;
   double budget = 0.3;
-  int64_t megabytes = 128;
+  int64_t megabytes = 0;
   app.add_option("--device", name, "cpu, cuda, cuda:N or auto")->capture_default_str();
   app.add_option("--seconds", budget, "for each measurement")->capture_default_str();
-  app.add_option("--megabytes", megabytes, "of the largest operand; on a GPU, several times its second-level cache")
-      ->capture_default_str();
+  app.add_option("--megabytes", megabytes, "of the largest operand; 0: 64, or 512 on a GPU: many times its caches");
+  app.add_option("--json", json, "file for the figures");
   CLI11_PARSE(app, argc, argv);
   const auto device = photon::OpenedDevice::Open(name);
   if (!device.ok()) {
     std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
     return 4;
   }
+  if (megabytes == 0) megabytes = (*device)->device().type == photon::DeviceType::kCpu ? 64 : 512;
   photon::Bench bench(**device, budget, megabytes << 20);
   bench.Run();
-  bench.PrintJson((*device)->Description());
+  return bench.Write(json) ? 0 : 1;
 }
