@@ -1,0 +1,116 @@
+// Attention inside short windows on any device: GB/s, and the share of a measured copy, of the bytes that cannot be
+// avoided: forward reads q, k, v and writes out and lse; backward reads those, lse and dout and writes dq, dk and dv.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "bench/report.h"
+#include "bench/timing.h"
+#include "core/backend.h"
+#include "core/device.h"
+#include "core/ops/attention.h"
+#include "core/ops/elementwise.h"
+#include "core/ops/rows.h"
+#include "core/random.h"
+
+namespace photon {
+namespace {
+
+class Bench {
+ public:
+  Bench(OpenedDevice& device, double budget, int64_t rows)
+      : context_(device.MakeContext(nullptr)), name_(device.Description()), budget_(budget), rows_(rows) {}
+
+  void Run() {
+    const Tensor from = context_.Zeros({int64_t{64} << 20}, DType::kF32),
+                 to = context_.Zeros(from.shape(), from.dtype());
+    copy_ = 2.0 * from.bytes() / QueuedSeconds(context_, budget_, [&] { ops::Cast(context_, from, to); });
+    std::printf("%s: copy %.1f GB/s\n%-52s%12s%10s%9s%10s\n", name_.c_str(), copy_ / 1e9, "", "us", "GB/s", "share",
+                "MB");
+    for (const int64_t length : {2, 3, 5, 8, 9, 16}) Windows(length, 16, 16, 64);
+    for (const int64_t head_dim : {52, 56, 60, 128}) Windows(5, 16, 16, head_dim);
+    Windows(5, 16, 4, 64);
+    Windows(5, 16, 4, 128);
+  }
+  bool Write(const std::string& file) const {
+    return WriteReport({{"bench", "attention_windows"}, {"device", name_}, {"rows", rows_}, {"results", results_}},
+                       file);
+  }
+
+ private:
+  // Random rows, of 1024 different ones.
+  Tensor Filled(int64_t rows, int64_t width) const {
+    constexpr int64_t kDifferent = 1024;
+    const Philox philox(1, 0);
+    std::vector<float> values(kDifferent * width);
+    for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(philox.Normal(i));
+    std::vector<int32_t> index(rows);
+    for (int64_t i = 0; i < rows; ++i) index[i] = static_cast<int32_t>(i % kDifferent);
+    const Tensor t = context_.Empty({rows, width}, DType::kBF16);
+    const Tensor table = context_.FromHost(values.data(), {kDifferent, width}, DType::kF32);
+    ops::SelectRows(context_, ops::Converted(context_, table, t.dtype()), {},
+                    context_.FromHost(index.data(), {rows}, DType::kI32), t);
+    return t;
+  }
+
+  void Windows(int64_t length, int heads, int kv_heads, int64_t head_dim) {
+    const int64_t batch = rows_ / length, rows = batch * length;
+    const ops::AttentionShape shape = {batch, length, heads, kv_heads, head_dim, {}};
+    const int64_t keys = heads * head_dim, values = keys + kv_heads * head_dim, end = values + kv_heads * head_dim;
+    const Tensor qkv = Filled(rows, end), dout = Filled(rows, keys);
+    const Tensor out = context_.Empty(dout.shape(), dout.dtype()), dqkv = context_.Empty(qkv.shape(), qkv.dtype());
+    const Tensor lse = context_.Empty({heads, rows}, DType::kF32);
+    const std::string name = "windows of " + std::to_string(length) + ", heads " + std::to_string(heads) + "/" +
+                             std::to_string(kv_heads) + " x " + std::to_string(head_dim);
+    const auto part = [&](const Tensor& t, int64_t from, int64_t to) { return t.Columns(from, to); };
+    const Tensor q = part(qkv, 0, keys), k = part(qkv, keys, values), v = part(qkv, values, end);
+    const double forward_bytes = qkv.bytes() + out.bytes() + lse.bytes();
+    Time(name + " forward", forward_bytes, [&] { ops::AttentionForward(context_, q, k, v, shape, out, lse); });
+    Time(name + " backward", 2.0 * qkv.bytes() + dout.bytes() + lse.bytes(), [&] {
+      ops::AttentionBackward(context_, dout, q, k, v, out, lse, shape, part(dqkv, 0, keys), part(dqkv, keys, values),
+                             part(dqkv, values, end));
+    });
+  }
+
+  void Time(const std::string& name, double bytes, const std::function<void()>& run) {
+    const double seconds = QueuedSeconds(context_, budget_, run), bandwidth = bytes / seconds;
+    std::printf("%-52s%12.1f%10.1f%8.0f%%%10.0f\n", name.c_str(), seconds * 1e6, bandwidth / 1e9,
+                100 * bandwidth / copy_, bytes / 1e6);
+    results_.push_back(
+        {{"name", name}, {"us", seconds * 1e6}, {"gb_per_s", bandwidth / 1e9}, {"share_of_copy", bandwidth / copy_}});
+  }
+
+  const Context context_;
+  const std::string name_;
+  const double budget_;
+  const int64_t rows_;
+  double copy_ = 0;
+  nlohmann::json results_ = nlohmann::json::array();
+};
+
+}  // namespace
+}  // namespace photon
+
+int main(int argc, char** argv) {
+  CLI::App app("Bandwidth of attention inside short windows, in bf16");
+  double budget = 0.3;
+  int64_t rows = 0;
+  std::string device_name = "cpu", json;
+  app.add_option("--device", device_name, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  app.add_option("--seconds", budget, "for each measurement")->capture_default_str();
+  app.add_option("--rows", rows, "of the operands; 0: 16384, or 262144 on a GPU: tensors of 512 MB");
+  app.add_option("--json", json, "file for the figures");
+  CLI11_PARSE(app, argc, argv);
+  const auto device = photon::OpenedDevice::Open(device_name);
+  if (!device.ok()) {
+    std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
+    return 4;
+  }
+  const bool on_cpu = (*device)->device().type == photon::DeviceType::kCpu;
+  photon::Bench bench(**device, budget, rows > 0 ? rows : on_cpu ? 16384 : 262144);
+  bench.Run();
+  return bench.Write(json) ? 0 : 1;
+}
