@@ -117,13 +117,22 @@ class Bench {
   void Decode(int64_t batch, int64_t keys, DType dtype, int threads) {
     const ops::AttentionShape shape = {1, 1, heads_, kv_heads_, head_dim_, {}};
     const Tensor q = Filled({batch, q_columns()}, dtype), out = context_.Empty(q.shape(), dtype);
-    std::vector<ops::CacheView> views;
+    std::vector<Tensor> blocks;
+    std::vector<int64_t> bases, capacities(batch, keys);
     for (int64_t i = 0; i < batch; ++i) {
-      views.push_back({i, 1, keys, Filled({keys, kv_columns()}, dtype), Filled({keys, kv_columns()}, dtype)});
+      blocks.push_back(Filled({2 * keys, kv_columns()}, dtype));
+      bases.push_back(reinterpret_cast<int64_t>(blocks.back().raw()));
     }
-    const double seconds = BestSeconds(budget_, [&] { ops::CachedAttention(context_, q, views, shape, out); });
+    const std::vector<int32_t> lengths(batch, static_cast<int32_t>(keys - 1));
+    const ops::CacheTable table = {.bases = context_.FromHost(bases.data(), {batch}, DType::kI64),
+                                   .capacities = context_.FromHost(capacities.data(), {batch}, DType::kI64),
+                                   .lengths = context_.FromHost(lengths.data(), {batch}, DType::kI32),
+                                   .layer = 0,
+                                   .rows = 1,
+                                   .longest = keys};
+    const double seconds = BestSeconds(budget_, [&] { ops::CachedAttention(context_, q, table, shape, out); });
     Report("decode " + std::to_string(batch) + " rows, " + std::to_string(keys) + " keys each", dtype, threads, seconds,
-           4.0 * batch * keys * q_columns(), 2.0 * batch * views[0].keys.bytes());
+           4.0 * batch * keys * q_columns(), 1.0 * batch * blocks[0].bytes());
   }
 
   const double budget_;

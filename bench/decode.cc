@@ -7,45 +7,14 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "bench/read_bandwidth.h"
-#include "core/backend.h"
+#include "bench/counting_backend.h"
+#include "bench/device_bandwidth.h"
+#include "core/device.h"
 #include "inference/generate.h"
 #include "inference/loaded_model.h"
 
 namespace photon {
 namespace {
-
-// The CPU's operations, counting what they must read from memory: weights once a call, keys and values of caches.
-class CountingBackend {
- public:
-  static int64_t& bytes() {
-    static int64_t bytes = 0;
-    return bytes;
-  }
-  static const Backend& Table() {
-    static const Backend table = [] {
-      Backend b = CpuBackend();
-      b.matmul = CountedMatMul;
-      b.cached_attention = CountedAttention;
-      return b;
-    }();
-    return table;
-  }
-
- private:
-  static void CountedMatMul(const Context& context, const Tensor& a, bool ta, const Tensor& b, bool tb,
-                            const Tensor& bias, float beta, const Tensor& c) {
-    bytes() += static_cast<int64_t>(b.bytes());
-    CpuBackend().matmul(context, a, ta, b, tb, bias, beta, c);
-  }
-  static void CountedAttention(const Context& context, const Tensor& q, absl::Span<const ops::CacheView> views,
-                               const ops::AttentionShape& shape, const Tensor& out) {
-    for (const ops::CacheView& view : views) {
-      bytes() += 2 * view.length * view.keys.dim(1) * static_cast<int64_t>(ByteSize(q.dtype()));
-    }
-    CpuBackend().cached_attention(context, q, views, shape, out);
-  }
-};
 
 struct Size {
   int vocab, width, ffn, heads, flat_layers, stack_layers;
@@ -79,6 +48,7 @@ struct Options {
   int64_t prompt = 128;
   int64_t tokens = 256;
   int rounds = 3;
+  std::string device = "cpu";
   std::string checkpoint;
   std::string size = "small";
   std::vector<std::string> dtypes = {"f32", "bf16"};
@@ -86,11 +56,12 @@ struct Options {
 
 class Bench {
  public:
-  explicit Bench(const Options& options) : options_(options), bandwidth_(ReadBandwidth(context_)) {}
+  Bench(const Options& options, OpenedDevice& device)
+      : options_(options), device_(device), bandwidth_(DeviceReadBandwidth(context_)) {}
 
   void Header() const {
-    std::printf("prompt of %ld, %ld new tokens, greedy, threads %d, medians of %d runs; memory is read at %.1f GB/s\n",
-                static_cast<long>(options_.prompt), static_cast<long>(options_.tokens), omp_get_max_threads(),
+    std::printf("%s: prompt of %ld, %ld new tokens, greedy, medians of %d runs; memory is read at %.1f GB/s\n",
+                device_.Description().c_str(), static_cast<long>(options_.prompt), static_cast<long>(options_.tokens),
                 options_.rounds, bandwidth_ / 1e9);
     std::printf("%-15s%-15s%-6s%9s%12s%14s%14s%10s%13s%13s\n", "model", "mode", "dtype", "size", "prefill", "tokens",
                 "read a token", "of limit", "context", "windows");
@@ -107,7 +78,7 @@ class Bench {
   }
 
   void RunCheckpoint(DType dtype) {
-    const auto loaded = LoadedModel::Load(options_.checkpoint, dtype);
+    const auto loaded = LoadedModel::Load(options_.checkpoint, dtype, device_);
     PHOTON_CHECK(loaded.ok()) << loaded.status();
     Measure("checkpoint", (*loaded)->model(), dtype, GenerationMode::kHier);
   }
@@ -116,6 +87,7 @@ class Bench {
     std::printf("%s\n", nlohmann::json({{"bench", "decode"},
                                         {"prompt", options_.prompt},
                                         {"tokens", options_.tokens},
+                                        {"device", device_.Description()},
                                         {"threads", omp_get_max_threads()},
                                         {"read_bytes_per_s", bandwidth_},
                                         {"results", results_}})
@@ -124,29 +96,32 @@ class Bench {
   }
 
  private:
-  GenerateResult Run(const LanguageModel& model, GenerationMode mode, int64_t tokens) const {
+  GenerateResult Run(const Decoder& decoder, GenerationMode mode, int64_t tokens) const {
     std::vector<int32_t> prompt(options_.prompt);
     for (size_t i = 0; i < prompt.size(); ++i) {
-      prompt[i] = static_cast<int32_t>(i * 7919 % model.config().vocab_size());
+      prompt[i] = static_cast<int32_t>(i * 7919 % decoder.model().config().vocab_size());
     }
-    return *Generate(context_, model, prompt, {.mode = mode, .max_new_tokens = tokens});
+    return *Generate(decoder, prompt, {.mode = mode, .max_new_tokens = tokens});
   }
 
   // Bytes a token: what more tokens read more, so that the prefill drops out.
   double BytesPerToken(const LanguageModel& model, GenerationMode mode) const {
+    const std::unique_ptr<Decoder> decoder = Decoder::Create(counting_, model);
     int64_t read[2];
     for (int i = 0; i < 2; ++i) {
-      const int64_t before = CountingBackend::bytes();
-      Run(model, mode, i == 0 ? 0 : options_.tokens);
-      read[i] = CountingBackend::bytes() - before;
+      const int64_t before = CountingBackend::bytes().all();
+      Run(*decoder, mode, i == 0 ? 0 : options_.tokens);
+      read[i] = CountingBackend::bytes().all() - before;
     }
     return static_cast<double>(read[1] - read[0]) / static_cast<double>(options_.tokens);
   }
 
   void Measure(const char* name, const LanguageModel& model, DType dtype, GenerationMode mode) {
-    const double bytes = BytesPerToken(model, mode);  // and arena and kernels at their steady state
+    const double bytes = BytesPerToken(model, mode);
+    const std::unique_ptr<Decoder> decoder = Decoder::Create(context_, model, &device_);
+    Run(*decoder, mode, options_.tokens);  // arena and kernels at their steady state, steps recorded
     std::vector<GenerateResult> runs;
-    for (int i = 0; i < options_.rounds; ++i) runs.push_back(Run(model, mode, options_.tokens));
+    for (int i = 0; i < options_.rounds; ++i) runs.push_back(Run(*decoder, mode, options_.tokens));
     std::sort(runs.begin(), runs.end(),
               [](const auto& a, const auto& b) { return a.decode_seconds < b.decode_seconds; });
     const GenerateResult& result = runs[runs.size() / 2];
@@ -170,8 +145,10 @@ class Bench {
   }
 
   const Options options_;
-  Arena arena_;
-  const Context context_{Device{}, CountingBackend::Table(), arena_};
+  OpenedDevice& device_;
+  const Context context_ = device_.MakeContext(/*profiler=*/nullptr);
+  const Context counting_{context_.device(), CountingBackend::Over(context_.backend()), context_.allocator(),
+                          context_.stream()};
   const double bandwidth_;
   nlohmann::json results_ = nlohmann::json::array();
 };
@@ -201,8 +178,11 @@ int main(int argc, char** argv) {
   app.add_option("--dtype", options.dtypes, "Compute types")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
+  app.add_option("--device", options.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  photon::Bench bench(options);
+  const auto device = photon::OpenedDevice::Open(options.device);
+  PHOTON_CHECK(device.ok()) << device.status().message();
+  photon::Bench bench(options, **device);
   bench.Header();
   for (const std::string& name : options.dtypes) {
     const photon::DType dtype = name == "f32" ? photon::DType::kF32 : photon::DType::kBF16;

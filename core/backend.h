@@ -7,6 +7,7 @@
 
 #include "core/ops/adamw.h"
 #include "core/ops/attention.h"
+#include "core/ops/cached_attention.h"
 #include "core/ops/cosine.h"
 #include "core/ops/cross_entropy.h"
 #include "core/ops/elementwise.h"
@@ -15,6 +16,7 @@
 #include "core/ops/reduce.h"
 #include "core/ops/rms_norm.h"
 #include "core/ops/rope.h"
+#include "core/ops/row_addresses.h"
 #include "core/ops/rows.h"
 #include "core/ops/sample.h"
 #include "core/ops/swiglu.h"
@@ -36,12 +38,15 @@ struct Backend {
   // rows
   ops::SelectRowsFn* select_rows;
   ops::SelectRowsGradientFn* select_rows_gradient;
+  ops::GatherRowsFn* gather_rows;
+  ops::ScatterRowsFn* scatter_rows;
   // layers
   ops::RmsNormForwardFn* rms_norm_forward;
   ops::RmsNormBackwardFn* rms_norm_backward;
   ops::RopeFn* rope;
   ops::AttentionForwardFn* attention_forward;
   ops::AttentionBackwardFn* attention_backward;
+  ops::AppendToCachesFn* append_to_caches;
   ops::CachedAttentionFn* cached_attention;
   ops::SwiGluForwardFn* swiglu_forward;
   ops::SwiGluBackwardFn* swiglu_backward;

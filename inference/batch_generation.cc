@@ -1,12 +1,16 @@
 #include "inference/batch_generation.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <type_traits>
 
+#include "absl/base/casts.h"
 #include "absl/strings/str_cat.h"
 #include "core/ops/elementwise.h"
+#include "core/ops/sample.h"
 #include "core/status.h"
+#include "inference/step.h"
 
 namespace photon {
 namespace {
@@ -24,6 +28,18 @@ bool AreLogits(absl::Span<const A> row) {
 template <typename Ahead, typename Known>
 std::vector<Choice> BatchGeneration::ChooseRows(const Tensor& logits, absl::Span<const Sequence* const> sequences,
                                                 Ahead&& ahead, Known&& known) {
+  std::vector<int64_t> places;
+  bool plain = logits.device().type != DeviceType::kCpu && logits.dtype() != DType::kF64;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    places.push_back(ahead(i));
+    plain = plain && sequences[i]->IsPlain(places[i]);
+  }
+  return plain ? ChooseOnDevice(logits, sequences, places) : ChooseOnHost(logits, sequences, ahead, known);
+}
+
+template <typename Ahead, typename Known>
+std::vector<Choice> BatchGeneration::ChooseOnHost(const Tensor& logits, absl::Span<const Sequence* const> sequences,
+                                                  Ahead&& ahead, Known&& known) {
   std::vector<Choice> choices;
   const auto choose = [&](auto& rows, auto& workspace) {
     using A = typename std::decay_t<decltype(rows)>::value_type;
@@ -32,12 +48,7 @@ std::vector<Choice> BatchGeneration::ChooseRows(const Tensor& logits, absl::Span
     context_.ToHost(ops::Converted(context_, logits, DTypeOf<A>()), rows.data());
     for (size_t i = 0; i < sequences.size(); ++i) {
       const auto row = absl::MakeConstSpan(rows).subspan(i * vocabulary, vocabulary);
-      if (status_.ok() && !AreLogits<A>(row)) {
-        status_ =
-            absl::DataLossError(absl::StrCat("the model's logits for new token ", sequences[i]->count() + ahead(i),
-                                             " (counted from 0) are no finite numbers: its weights are damaged, "
-                                             "or its training diverged; take an earlier checkpoint"));
-      }
+      if (!AreLogits<A>(row)) Refuse(*sequences[i], ahead(i));
       choices.push_back(sequences[i]->Choose(row, ahead(i), known(i), workspace));
     }
   };
@@ -47,6 +58,52 @@ std::vector<Choice> BatchGeneration::ChooseRows(const Tensor& logits, absl::Span
     choose(float_rows_, floats_);
   }
   return choices;
+}
+
+std::vector<Choice> BatchGeneration::ChooseOnDevice(const Tensor& logits, absl::Span<const Sequence* const> sequences,
+                                                    absl::Span<const int64_t> ahead) {
+  const int64_t n = static_cast<int64_t>(sequences.size());
+  std::vector<double> settings;
+  std::vector<int32_t> top_k;
+  std::vector<int64_t> streams, index;
+  for (int64_t i = 0; i < n; ++i) {
+    const SamplingOptions& sampling = sequences[i]->options().sampling;
+    settings.insert(settings.end(), {sampling.temperature, sampling.top_p, sampling.min_p, sampling.typical_p});
+    top_k.push_back(sampling.top_k);
+    streams.push_back(static_cast<int64_t>(sampling.seed));
+    streams.push_back(static_cast<int64_t>(sequences[i]->random_stream()));
+    index.push_back(sequences[i]->count() + ahead[i]);
+  }
+  Step step(context_);
+  const Step::Value uploads[] = {step.Upload(settings), step.Upload(top_k), step.Upload(streams), step.Upload(index)};
+  // Ids and log-probabilities side by side, to be brought here at once.
+  const Tensor chosen = context_.Empty({2 * n}, DType::kI32), ids = chosen.Rows(0, n);
+  const Tensor log_probabilities = Tensor::Wrap(chosen.Rows(n, 2 * n).raw(), {n}, DType::kF32, context_.device());
+  step.Do("sample", [&](const Step::Values& values) {
+    const ops::SampleParameters parameters = {.settings = values[uploads[0]].Reshape({n, 4}),
+                                              .top_k = values[uploads[1]],
+                                              .streams = values[uploads[2]].Reshape({n, 2}),
+                                              .index = values[uploads[3]]};
+    ops::SampleRows(context_, logits, parameters, ids, log_probabilities);
+    return Tensor();
+  });
+  RunOnce(context_, step);
+  std::vector<int32_t> raw(2 * n);
+  context_.ToHost(chosen, raw.data());
+  std::vector<Choice> choices;
+  for (int64_t i = 0; i < n; ++i) {
+    const float log_probability = absl::bit_cast<float>(raw[n + i]);
+    if (std::isnan(log_probability)) Refuse(*sequences[i], ahead[i]);
+    choices.push_back({.token = raw[i], .log_probability = log_probability});
+  }
+  return choices;
+}
+
+void BatchGeneration::Refuse(const Sequence& sequence, int64_t ahead) {
+  if (!status_.ok()) return;
+  status_ = absl::DataLossError(absl::StrCat("the model's logits for new token ", sequence.count() + ahead,
+                                             " (counted from 0) are no finite numbers: its weights are damaged, or its "
+                                             "training diverged; take an earlier checkpoint"));
 }
 
 void BatchGeneration::Take(Running& running, absl::Span<const Choice> choices) {

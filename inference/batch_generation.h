@@ -40,6 +40,14 @@ class BatchGeneration {
   template <typename Ahead, typename Known>
   std::vector<Choice> ChooseRows(const Tensor& logits, absl::Span<const Sequence* const> sequences, Ahead&& ahead,
                                  Known&& known);
+  // `logits` [n, V] are brought to the host; or, where that suffices, chosen from by the device, so that the tokens
+  // alone come back.
+  template <typename Ahead, typename Known>
+  std::vector<Choice> ChooseOnHost(const Tensor& logits, absl::Span<const Sequence* const> sequences, Ahead&& ahead,
+                                   Known&& known);
+  std::vector<Choice> ChooseOnDevice(const Tensor& logits, absl::Span<const Sequence* const> sequences,
+                                     absl::Span<const int64_t> ahead);
+  void Refuse(const Sequence& sequence, int64_t ahead);
   void Take(Running& running, absl::Span<const Choice> choices);
 
   const Context& context_;

@@ -9,6 +9,7 @@
 
 #include "absl/types/span.h"
 #include "inference/decoding_state.h"
+#include "inference/step_runner.h"
 #include "model/language_model.h"
 
 namespace photon {
@@ -22,18 +23,33 @@ inline constexpr int64_t kPrefillTokens = 2048;
 class Decoder {
  public:
   virtual ~Decoder() = default;
-  // The model and the context outlive the decoder and its states.
-  static std::unique_ptr<Decoder> Create(const Context& context, const LanguageModel& model);
+  // The model and the context outlive the decoder and its states. `device`, the context's, lets steps of decoding be
+  // recorded and replayed where it can; null: it does not. A decoder keeps its records: one for many sequences.
+  static std::unique_ptr<Decoder> Create(const Context& context, const LanguageModel& model,
+                                         OpenedDevice* device = nullptr);
 
   // An empty sequence; caches have room for `expected_tokens` and grow beyond.
   virtual DecodingState NewState(int64_t expected_tokens) const = 0;
   // Reads a prompt (any length, 0 too) into an empty state.
   virtual void Prefill(DecodingState& state, absl::Span<const int32_t> prompt) const = 0;
-  // Logits of the next token of each sequence: [n, V] in the compute type. To be called once before each Accept. The
-  // flat model needs at least one token accepted.
+  // Logits of the next token of each sequence: [n, V] in the compute type, good until the decoder is used again. To be
+  // called once before each Accept. The flat model needs at least one token accepted.
   virtual Tensor NextLogits(States states) const = 0;
   // Appends a token to each sequence.
   virtual void Accept(States states, absl::Span<const int32_t> tokens) const = 0;
+
+  const Context& context() const { return context_; }
+  virtual const LanguageModel& model() const = 0;
+  StepRunner& steps() const { return *steps_; }
+
+ protected:
+  Decoder(const Context& context, OpenedDevice* device)
+      : context_(context), steps_(std::make_unique<StepRunner>(context, device)) {}
+
+  const Context& context_;
+
+ private:
+  std::unique_ptr<StepRunner> steps_;
 };
 
 }  // namespace photon

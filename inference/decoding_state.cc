@@ -31,8 +31,8 @@ DecodingState DecodingState::Copy(const Context& context) const {
   for (const KvCache& window : windows) copy.windows.push_back(window.Copy());
   for (const Tensor& rows : pending) copy.pending.push_back(CopyOf(context, rows));
   copy.top = CopyOf(context, top);
-  copy.shifted = shifted;    // replaced as a whole, never written: may be shared
-  copy.fed_back = fed_back;  // likewise
+  for (const Tensor& row : shifted) copy.shifted.push_back(CopyOf(context, row));
+  for (const Tensor& row : fed_back) copy.fed_back.push_back(CopyOf(context, row));
   return copy;
 }
 

@@ -1,8 +1,6 @@
 #include "inference/flat_decoder.h"
 
-#include <algorithm>
-
-#include "inference/rows.h"
+#include <utility>
 
 namespace photon {
 
@@ -19,21 +17,24 @@ void FlatDecoder::Prefill(DecodingState& state, absl::Span<const int32_t> prompt
   state.chunk = {prompt.back()};  // read by the next NextLogits, whose hidden vector it yields
   const absl::Span<const int32_t> read = prompt.first(prompt.size() - 1);
   DecodingState* const states[] = {&state};
-  for (size_t begin = 0; begin < read.size(); begin += kPrefillTokens)
-    Read(states, read.subspan(begin, kPrefillTokens));
+  for (size_t begin = 0; begin < read.size(); begin += kPrefillTokens) {
+    Step step(context_);
+    Read(step, states, read.subspan(begin, kPrefillTokens));
+    RunOnce(context_, step);
+  }
 }
 
-Tensor FlatDecoder::Read(States states, absl::Span<const int32_t> tokens) const {
-  const int64_t each = static_cast<int64_t>(tokens.size() / states.size());
+Step::Value FlatDecoder::Read(Step& step, States states, absl::Span<const int32_t> tokens) const {
   std::vector<KvCache*> caches;
-  int64_t positions = 0;
-  for (DecodingState* state : states) {
-    caches.push_back(&*state->encoders[0]);
-    positions = std::max(positions, caches.back()->length() + each);
-  }
-  Tape tape(context_, Tape::Mode::kEvaluate);
-  const Var embedded = model_.EmbedTokens(tape, UploadIds(context_, tokens));
-  return model_.stack().Extend(context_, embedded.value, caches, model_.RopeTable(context_, positions));
+  for (DecodingState* state : states) caches.push_back(&*state->encoders[0]);
+  const Step::Caches extended = step.Append(caches, static_cast<int64_t>(tokens.size() / states.size()));
+  const Step::Value ids = step.Upload(tokens);
+  const Tensor rope = model_.RopeTable(context_, extended.longest);
+  return step.Do("read", [this, ids, extended, rope](const Step::Values& values) {
+    Tape tape(context_, Tape::Mode::kEvaluate);
+    const Var embedded = model_.EmbedTokens(tape, values[ids]);
+    return model_.stack().Extend(context_, embedded.value, extended.Table(values), rope);
+  });
 }
 
 Tensor FlatDecoder::NextLogits(States states) const {
@@ -43,9 +44,13 @@ Tensor FlatDecoder::NextLogits(States states) const {
     ids.push_back(state->chunk[0]);
     state->chunk.clear();
   }
-  const Tensor hidden = Read(states, ids);
-  Tape tape(context_, Tape::Mode::kEvaluate);
-  return model_.Head(tape, Var(hidden)).value;
+  Step step(context_);
+  const Step::Value hidden = Read(step, states, ids);
+  const Step::Value logits = step.Do("head", [this, hidden](const Step::Values& values) {
+    Tape tape(context_, Tape::Mode::kEvaluate);
+    return model_.Head(tape, Var(values[hidden])).value;
+  });
+  return steps().Run(std::move(step), logits);
 }
 
 void FlatDecoder::Accept(States states, absl::Span<const int32_t> tokens) const {

@@ -8,19 +8,21 @@ namespace photon {
 
 class FlatDecoder final : public Decoder {
  public:
-  FlatDecoder(const Context& context, const VanillaModel& model) : context_(context), model_(model) {}
+  FlatDecoder(const Context& context, const VanillaModel& model, OpenedDevice* device = nullptr)
+      : Decoder(context, device), model_(model) {}
 
   DecodingState NewState(int64_t expected_tokens) const override;
   void Prefill(DecodingState& state, absl::Span<const int32_t> prompt) const override;
   Tensor NextLogits(States states) const override;
   void Accept(States states, absl::Span<const int32_t> tokens) const override;
 
+  const VanillaModel& model() const override { return model_; }
+
   // The next tokens of every sequence, `tokens` [states * n], through the stack alone (nothing is accepted): the final
   // norm's outputs, [states * n, D].
-  Tensor Read(States states, absl::Span<const int32_t> tokens) const;
+  Step::Value Read(Step& step, States states, absl::Span<const int32_t> tokens) const;
 
  private:
-  const Context& context_;
   const VanillaModel& model_;
 };
 

@@ -1,6 +1,7 @@
 #include "inference/generate.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/status.h"
@@ -77,14 +78,15 @@ absl::Status Continue(const Context& context, const LanguageModel& model, const 
 
 }  // namespace
 
-absl::StatusOr<GenerateResult> Generate(const Context& context, const LanguageModel& model,
-                                        absl::Span<const int32_t> prompt, const GenerateOptions& options,
-                                        std::shared_ptr<const Tokenizer> tokenizer, const Sink& sink) {
+absl::StatusOr<GenerateResult> Generate(const Decoder& decoder, absl::Span<const int32_t> prompt,
+                                        const GenerateOptions& options, std::shared_ptr<const Tokenizer> tokenizer,
+                                        const Sink& sink) {
+  const Context& context = decoder.context();
+  const LanguageModel& model = decoder.model();
   PHOTON_RETURN_IF_ERROR(Validate(model, prompt, options, tokenizer.get()));
   GenerateResult result;
-  const std::unique_ptr<Decoder> decoder = Decoder::Create(context, model);
   const double begin = Now();
-  DecodingState read = Prefill(context, *decoder, prompt, options);
+  DecodingState read = Prefill(context, decoder, prompt, options);
   result.prefill_seconds = Now() - begin;
 
   const double decoding = Now();
@@ -102,7 +104,7 @@ absl::StatusOr<GenerateResult> Generate(const Context& context, const LanguageMo
       if (sink) sink(first + (&running - batch.data()), tokens, text);
     };
     BatchGeneration generation(context, report);
-    PHOTON_RETURN_IF_ERROR(Continue(context, model, *decoder, options.mode, absl::MakeSpan(batch), generation));
+    PHOTON_RETURN_IF_ERROR(Continue(context, model, decoder, options.mode, absl::MakeSpan(batch), generation));
     result.bytes.windows = std::max(result.bytes.windows, generation.most_window_bytes());
     for (const Running& running : batch) {
       result.bytes.context = std::max(result.bytes.context, running.state.bytes().context);
@@ -111,6 +113,13 @@ absl::StatusOr<GenerateResult> Generate(const Context& context, const LanguageMo
   }
   result.decode_seconds = Now() - decoding;
   return result;
+}
+
+absl::StatusOr<GenerateResult> Generate(const Context& context, const LanguageModel& model,
+                                        absl::Span<const int32_t> prompt, const GenerateOptions& options,
+                                        std::shared_ptr<const Tokenizer> tokenizer, const Sink& sink,
+                                        OpenedDevice* device) {
+  return Generate(*Decoder::Create(context, model, device), prompt, options, std::move(tokenizer), sink);
 }
 
 }  // namespace photon

@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "data/tokenizer.h"
+#include "inference/decoder.h"
 #include "inference/decoding_state.h"
 #include "inference/generate_options.h"
 #include "inference/sequence.h"
@@ -30,14 +31,20 @@ struct GenerateResult {
 using Sink = std::function<void(int64_t continuation, absl::Span<const int32_t> tokens, absl::string_view text)>;
 
 // The prompt is read once. Continuation c is the same whatever `continuations` is: several are decoded together only as
-// far as their logits are bit for bit those of one alone. `tokenizer` may be null: no text then.
+// far as their logits are bit for bit those of one alone. `tokenizer` may be null: no text then. A decoder may serve
+// any number of calls, one after the other.
 //
 // kInvalidArgument for ids outside the vocabulary, options out of range, stop strings without a tokenizer, an empty
 // prompt to a flat model, and modes other than hier where the model has shift ALL (and L >= 2). At L <= 1 every mode is
 // hier. kDataLoss, naming the token, where the model's logits are no numbers.
+absl::StatusOr<GenerateResult> Generate(const Decoder& decoder, absl::Span<const int32_t> prompt,
+                                        const GenerateOptions& options,
+                                        std::shared_ptr<const Tokenizer> tokenizer = nullptr,
+                                        const Sink& sink = nullptr);
+// With a decoder of its own. `device`, the context's, may be null: nothing is recorded then (inference/decoder.h).
 absl::StatusOr<GenerateResult> Generate(const Context& context, const LanguageModel& model,
                                         absl::Span<const int32_t> prompt, const GenerateOptions& options,
                                         std::shared_ptr<const Tokenizer> tokenizer = nullptr,
-                                        const Sink& sink = nullptr);
+                                        const Sink& sink = nullptr, OpenedDevice* device = nullptr);
 
 }  // namespace photon

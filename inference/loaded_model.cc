@@ -51,6 +51,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(const std::string
   loaded->model_ = LanguageModel::Create(loaded->manifest_.config().model());
   PHOTON_RETURN_IF_ERROR(CheckTensors(reader, loaded->model_->parameters()));
   PHOTON_RETURN_IF_ERROR(loaded->ReadParameters(reader, compute));
+  loaded->decoder_ = Decoder::Create(loaded->context_, *loaded->model_, &device);
   PHOTON_RETURN_IF_ERROR(loaded->ReadTokenizer(reader));
   return loaded;
 }

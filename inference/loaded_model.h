@@ -11,6 +11,7 @@
 #include "checkpoint/store.h"
 #include "core/device.h"
 #include "data/tokenizer.h"
+#include "inference/decoder.h"
 #include "model/language_model.h"
 
 namespace photon {
@@ -28,6 +29,8 @@ class LoadedModel {
 
   const Context& context() const { return context_; }
   const LanguageModel& model() const { return *model_; }
+  // One for all calls, as it keeps the steps that its device recorded.
+  const Decoder& decoder() const { return *decoder_; }
   // Null where the checkpoint carries none: token ids only.
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
   const Manifest& manifest() const { return manifest_; }
@@ -41,6 +44,7 @@ class LoadedModel {
   Context context_;
   Manifest manifest_;
   std::unique_ptr<LanguageModel> model_;
+  std::unique_ptr<Decoder> decoder_;
   std::shared_ptr<const Tokenizer> tokenizer_;
 };
 

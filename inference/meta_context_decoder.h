@@ -42,9 +42,10 @@ class MetaContextDecoder {
 
  private:
   std::vector<KvCache*> EmptyWindows(int l, int64_t count);
-  Tensor RollOut(int l, const Tensor& sources);
-  Tensor RollDown(States states, Tensor* reconstructed);
-  std::vector<int32_t> DecodeChunks(const Tensor& sources, int64_t sequences, const Choose& choose);
+  Step::Value RollOut(Step& step, int l, Step::Value sources, int64_t units);
+  Step::Value RollDown(Step& step, States states, Step::Value* reconstructed);
+  Step::Value PlanAdvance(Step& step, States states);
+  std::vector<int32_t> DecodeChunks(Step first, Step::Value sources, int64_t sequences, const Choose& choose);
 
   const Context& context_;
   const PhotonDecoder& decoder_;

@@ -1,7 +1,9 @@
 #include "inference/photon_decoder.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "configs/model_config.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/rows.h"
@@ -26,21 +28,36 @@ std::vector<KvCache*> WindowCaches(int l, States states) {
   return caches;
 }
 
-int64_t Longest(absl::Span<KvCache* const> caches) {
-  int64_t length = 0;
-  for (const KvCache* cache : caches) length = std::max(length, cache->length());
-  return length;
+std::vector<Tensor> Tops(States states) {
+  std::vector<Tensor> rows;
+  for (const DecodingState* state : states) rows.push_back(state->top);
+  return rows;
+}
+
+std::vector<Tensor> Shifted(int l, States states) {
+  std::vector<Tensor> rows;
+  for (const DecodingState* state : states) rows.push_back(state->shifted[l - 1]);
+  return rows;
+}
+
+std::vector<Tensor> FedBack(int l, States states) {
+  std::vector<Tensor> rows;
+  for (const DecodingState* state : states) rows.push_back(state->fed_back[l - 1]);
+  return rows;
 }
 
 }  // namespace
 
-PhotonDecoder::PhotonDecoder(const Context& context, const PhotonModel& model) : context_(context), model_(model) {
+PhotonDecoder::PhotonDecoder(const Context& context, const PhotonModel& model, OpenedDevice* device)
+    : Decoder(context, device), model_(model) {
   for (int l = 0; l <= model.levels(); ++l) tokens_per_unit_.push_back(ChunkProduct(model.config(), l));
 }
 
 bool PhotonDecoder::grouped(int l) const {
   return l < model_.levels() && model_.config().encoder_scope() == ModelConfig::GROUP;
 }
+
+bool PhotonDecoder::feeds_back() const { return model_.config().contents() == ModelConfig::RECONSTRUCTED; }
 
 int64_t PhotonDecoder::slot(const DecodingState& state, int l) const {
   return state.tokens / tokens_per_unit_[l - 1] % model_.level(l).chunk;
@@ -63,7 +80,10 @@ DecodingState PhotonDecoder::NewState(int64_t expected_tokens) const {
     state.encoders.push_back(model_.level(l).encoder.NewCache(context_, units));
     state.windows.push_back(NewWindow(context_, model_, l));
     if (l < top && model_.shifts(l)) state.shifted[l - 1] = copy_of_start(l);
-    if (l >= 2) state.pending[l - 1] = context_.Empty({model_.level(l).chunk, d}, model_.master_type());
+    if (l >= 2) {
+      state.pending[l - 1] = context_.Empty({model_.level(l).chunk, d}, model_.master_type());
+      if (feeds_back()) state.fed_back[l - 1] = context_.Empty({1, d}, model_.master_type());
+    }
   }
   state.top = copy_of_start(top);
   return state;
@@ -80,7 +100,9 @@ void PhotonDecoder::Prefill(DecodingState& state, absl::Span<const int32_t> prom
   DecodingState* const states[] = {&state};
   const int64_t slice = (kPrefillTokens + meta_context() - 1) / meta_context() * meta_context();
   for (int64_t begin = 0; begin < bulk; begin += slice) {
-    EncodeMetaContexts(states, prompt.subspan(begin, std::min(slice, bulk - begin)));
+    Step step(context_);
+    EncodeMetaContexts(step, states, prompt.subspan(begin, std::min(slice, bulk - begin)));
+    RunOnce(context_, step);
   }
 
   absl::Span<const int32_t> rest = prompt.subspan(bulk);
@@ -88,49 +110,73 @@ void PhotonDecoder::Prefill(DecodingState& state, absl::Span<const int32_t> prom
   for (size_t i = 0; i < rest.size(); ++i) {
     const bool whole_chunk = static_cast<int64_t>(rest.size() - i) >= chunk;
     // The level-1 window only matters to a chunk that the prompt leaves unfinished.
+    Step step(context_);
     if (!state.chunk.empty() || !whole_chunk) {
-      NextOutputs(1, states);
+      NextOutputs(step, 1, states);
+      RunOnce(context_, step);
       Accept(states, rest.subspan(i, 1));
       continue;
     }
-    NextSources(1, states);
+    NextSources(step, 1, states);
+    RunOnce(context_, step);
     for (int64_t j = 0; j < chunk; ++j) Accept(states, rest.subspan(i + j, 1));
     i += chunk - 1;
   }
 }
 
 Tensor PhotonDecoder::NextLogits(States states) const {
-  Tape tape(context_, Tape::Mode::kEvaluate);
-  return model_.Head(tape, Var(NextOutputs(1, states))).value;
+  Step step(context_);
+  const Step::Value logits = Head(step, NextOutputs(step, 1, states));
+  return steps().Run(std::move(step), logits);
 }
 
-Tensor PhotonDecoder::TopSources(States states) const {
-  std::vector<Tensor> rows;
-  for (const DecodingState* state : states) rows.push_back(state->top);
-  return JoinRows(context_, rows);
+Step::Value PhotonDecoder::Head(Step& step, Step::Value outputs) const {
+  return step.Do("head", [this, outputs](const Step::Values& values) {
+    Tape tape(context_, Tape::Mode::kEvaluate);
+    return model_.Head(tape, Var(values[outputs])).value;
+  });
 }
 
-void PhotonDecoder::SetTops(States states, const Tensor& x) const {
-  for (size_t i = 0; i < states.size(); ++i) ops::Cast(context_, x.Rows(i, i + 1), states[i]->top);
+Step::Value PhotonDecoder::Embed(Step& step, absl::Span<const int32_t> ids) const {
+  const Step::Value uploaded = step.Upload(ids);
+  return step.Do("embed", [this, uploaded](const Step::Values& values) {
+    Tape tape(context_, Tape::Mode::kEvaluate);
+    return model_.EmbedTokens(tape, values[uploaded]).value;
+  });
 }
+
+Step::Value PhotonDecoder::EmbedForEncoder(Step& step, absl::Span<const int32_t> ids) const {
+  const Step::Value uploaded = step.Upload(ids);
+  return step.Do("embed for encoder", [this, uploaded](const Step::Values& values) {
+    Tape tape(context_, Tape::Mode::kEvaluate);
+    return model_.EmbedForEncoder(tape, values[uploaded]).value;
+  });
+}
+
+Step::Value PhotonDecoder::Chunk(Step& step, int l, Step::Value parts) const {
+  return step.Do(absl::StrCat("chunk ", l), [this, l, parts](const Step::Values& values) {
+    Tape tape(context_, Tape::Mode::kEvaluate);
+    return model_.level(l).chunker.Forward(tape, Var(values[parts])).value;
+  });
+}
+
+Step::Value PhotonDecoder::TopSources(Step& step, States states) const { return step.Gather(Tops(states)); }
+
+void PhotonDecoder::SetTops(Step& step, States states, Step::Value x) const { step.Scatter(x, Tops(states)); }
 
 // S^l of each sequence's next level-l unit, [n, D].
-Tensor PhotonDecoder::NextSources(int l, States states) const {
-  if (l == model_.levels()) return TopSources(states);
-  const Tensor outputs = NextOutputs(l + 1, states);
+Step::Value PhotonDecoder::NextSources(Step& step, int l, States states) const {
+  if (l == model_.levels()) return TopSources(step, states);
+  const Step::Value outputs = NextOutputs(step, l + 1, states);
   if (!model_.shifts(l)) return outputs;
-  std::vector<Tensor> before;
-  for (size_t i = 0; i < states.size(); ++i) {
-    before.push_back(states[i]->shifted[l - 1]);
-    const Tensor own = context_.Empty(before.back().shape(), outputs.dtype());
-    ops::Cast(context_, outputs.Rows(i, i + 1), own);
-    states[i]->shifted[l - 1] = own;
-  }
-  return JoinRows(context_, before);
+  const std::vector<Tensor> rows = Shifted(l, states);
+  const Step::Value before = step.Gather(rows);
+  step.Scatter(outputs, rows);
+  return before;
 }
 
 // The output of each sequence's level-l window at its next slot: Xh^(l-1) of the next level-(l-1) unit, [n, D].
-Tensor PhotonDecoder::NextOutputs(int l, States states) const {
+Step::Value PhotonDecoder::NextOutputs(Step& step, int l, States states) const {
   std::vector<DecodingState*> fresh, running;
   std::vector<int32_t> from;  // per sequence its row among the fresh, or -1 - row among the running
   for (DecodingState* state : states) {
@@ -138,39 +184,42 @@ Tensor PhotonDecoder::NextOutputs(int l, States states) const {
     from.push_back(static_cast<int32_t>(first ? fresh.size() : -1 - static_cast<int64_t>(running.size())));
     (first ? fresh : running).push_back(state);
   }
-  Tensor begun, stepped;
+  Step::Value begun, stepped;
   if (!fresh.empty()) {
-    begun = BeginWindows(context_, model_, l, NextSources(l, fresh), WindowCaches(l, fresh));
+    const Step::Value sources = NextSources(step, l, fresh);
+    begun = BeginWindows(step, context_, model_, l, sources, WindowCaches(l, fresh));
   }
   if (!running.empty()) {
-    stepped = StepWindows(context_, model_, l, Contents(l, running), WindowCaches(l, running));
+    const Step::Value contents = Contents(step, l, running);
+    stepped = StepWindows(step, context_, model_, l, contents, WindowCaches(l, running));
   }
-  Tensor outputs = begun.defined() ? begun : stepped;
+  Step::Value outputs = begun.defined() ? begun : stepped;
   if (begun.defined() && stepped.defined()) {
-    outputs = context_.Empty({static_cast<int64_t>(states.size()), begun.dim(1)}, begun.dtype());
-    ops::SelectRows(context_, begun, stepped, UploadIds(context_, from), outputs);
+    const Step::Value rows = step.Upload(from);
+    outputs = step.Do("merge", [this, begun, stepped, rows](const Step::Values& values) {
+      const Tensor merged = context_.Empty({values[rows].dim(0), values[begun].dim(1)}, values[begun].dtype());
+      ops::SelectRows(context_, values[begun], values[stepped], values[rows], merged);
+      return merged;
+    });
   }
-  if (l >= 2 && model_.config().contents() == ModelConfig::RECONSTRUCTED) {
-    for (size_t i = 0; i < states.size(); ++i) states[i]->fed_back[l - 1] = outputs.Rows(i, i + 1);
-  }
+  if (l >= 2 && feeds_back()) step.Scatter(outputs, FedBack(l, states));
   return outputs;
 }
 
 // What level-l windows past their first slot are fed next, [n, D].
-Tensor PhotonDecoder::Contents(int l, States states) const {
-  Tape tape(context_, Tape::Mode::kEvaluate);
+Step::Value PhotonDecoder::Contents(Step& step, int l, States states) const {
   if (l == 1) {
     std::vector<int32_t> ids;
     for (const DecodingState* state : states) ids.push_back(state->chunk.back());
-    return model_.EmbedTokens(tape, UploadIds(context_, ids)).value;
+    return Embed(step, ids);
   }
-  const bool encoded = model_.config().contents() == ModelConfig::ENCODED;
+  if (feeds_back()) return step.Gather(FedBack(l, states));
   std::vector<Tensor> rows;
   for (const DecodingState* state : states) {
     const int64_t j = slot(*state, l);
-    rows.push_back(encoded ? state->pending[l - 1].Rows(j - 1, j) : state->fed_back[l - 1]);
+    rows.push_back(state->pending[l - 1].Rows(j - 1, j));
   }
-  return JoinRows(context_, rows);
+  return step.Gather(rows);
 }
 
 void PhotonDecoder::Accept(States states, absl::Span<const int32_t> tokens) const {
@@ -187,71 +236,82 @@ void PhotonDecoder::Accept(States states, absl::Span<const int32_t> tokens) cons
 
 // Level-1 units are complete: encodes them, and every unit above that they complete.
 void PhotonDecoder::CompleteChunks(States states) const {
-  Tape tape(context_, Tape::Mode::kEvaluate);
   std::vector<int32_t> ids;
   for (DecodingState* state : states) {
     ids.insert(ids.end(), state->chunk.begin(), state->chunk.end());
     state->chunk.clear();
   }
+  Step step(context_);
   std::vector<DecodingState*> complete(states.begin(), states.end());
-  Var parts = model_.EmbedForEncoder(tape, UploadIds(context_, ids));
-  for (int l = 1;; ++l) {
-    const Tensor x = StepEncoder(l, model_.level(l).chunker.Forward(tape, parts).value, complete);
-    if (l == model_.levels()) return SetTops(complete, x);
+  Step::Value parts = EmbedForEncoder(step, ids);
+  for (int l = 1; !complete.empty(); ++l) {
+    const Step::Value x = StepEncoder(step, l, Chunk(step, l, parts), complete);
+    if (l == model_.levels()) {
+      SetTops(step, complete, x);
+      break;
+    }
     std::vector<DecodingState*> above;
-    std::vector<Tensor> inputs;
+    std::vector<Tensor> written, inputs;
     const int64_t chunk = model_.level(l + 1).chunk;
-    for (size_t i = 0; i < complete.size(); ++i) {
-      DecodingState* state = complete[i];
+    for (DecodingState* state : complete) {
+      const Tensor& pending = state->pending[l];
       const int64_t next = slot(*state, l + 1), row = (next + chunk - 1) % chunk;
-      ops::Cast(context_, x.Rows(i, i + 1), state->pending[l].Rows(row, row + 1));
+      written.push_back(pending.Rows(row, row + 1));
       if (next != 0) continue;
       above.push_back(state);
-      inputs.push_back(state->pending[l]);
+      for (int64_t j = 0; j < chunk; ++j) inputs.push_back(pending.Rows(j, j + 1));
     }
-    if (above.empty()) return;
+    step.Scatter(x, written);
+    if (!above.empty()) parts = step.Gather(inputs);
     complete = above;
-    parts = Var(JoinRows(context_, inputs));
   }
+  steps().Run(std::move(step), {});
 }
 
-Tensor PhotonDecoder::StepEncoder(int l, const Tensor& chunks, States states) const {
+Step::Value PhotonDecoder::StepEncoder(Step& step, int l, Step::Value chunks, States states) const {
   if (grouped(l)) {
     // Cleared when the next group begins, not when its own ends.
     for (KvCache* cache : EncoderCaches(l, states)) {
       if (cache->length() == model_.level(l + 1).chunk) cache->Clear();
     }
   }
-  return EncodeOn(l, chunks, states);
+  return EncodeOn(step, l, chunks, /*added=*/1, states);
 }
 
-// New positions behind what the caches of encoder l hold, the same number for each sequence.
-Tensor PhotonDecoder::EncodeOn(int l, const Tensor& chunks, States states) const {
-  const std::vector<KvCache*> caches = EncoderCaches(l, states);
-  const int64_t added = chunks.dim(0) / static_cast<int64_t>(states.size());
-  return model_.level(l).encoder.Extend(context_, chunks, caches, model_.RopeTable(context_, Longest(caches) + added));
+// `added` new positions behind what the caches of encoder l hold, for each sequence.
+Step::Value PhotonDecoder::EncodeOn(Step& step, int l, Step::Value chunks, int64_t added, States states) const {
+  const Step::Caches caches = step.Append(EncoderCaches(l, states), added);
+  const Tensor rope = model_.RopeTable(context_, caches.longest);
+  return step.Do(absl::StrCat("encode ", l), [this, l, chunks, caches, rope](const Step::Values& values) {
+    return model_.level(l).encoder.Extend(context_, values[chunks], caches.Table(values), rope);
+  });
 }
 
 // Whole groups of encoder l side by side. Nobody will look back into them: no cache.
-Tensor PhotonDecoder::EncodeGroups(int l, const Tensor& chunks, States states) const {
+Step::Value PhotonDecoder::EncodeGroups(Step& step, int l, Step::Value chunks, int64_t added, States states) const {
   for (KvCache* cache : EncoderCaches(l, states)) cache->Clear();
-  const int64_t group = model_.level(l + 1).chunk;
-  const AttentionPlan plan = model_.plans().Causal(context_, chunks.dim(0) / group, group);
-  Tape tape(context_, Tape::Mode::kEvaluate);
+  const int64_t length = model_.level(l + 1).chunk;
+  const AttentionPlan plan =
+      model_.plans().Causal(context_, static_cast<int64_t>(states.size()) * added / length, length);
   const Tensor rope = model_.RopeTable(context_, plan.shape.length);
-  return model_.level(l).encoder.Forward(tape, Var(chunks), plan, rope, /*recompute=*/false).value;
+  return step.Do(absl::StrCat("encode groups ", l), [this, l, chunks, plan, rope](const Step::Values& values) {
+    Tape tape(context_, Tape::Mode::kEvaluate);
+    return model_.level(l).encoder.Forward(tape, Var(values[chunks]), plan, rope, /*recompute=*/false).value;
+  });
 }
 
-std::vector<Tensor> PhotonDecoder::EncodeMetaContexts(States states, absl::Span<const int32_t> tokens) const {
+std::vector<Step::Value> PhotonDecoder::EncodeMetaContexts(Step& step, States states,
+                                                           absl::Span<const int32_t> tokens) const {
   const int64_t each = static_cast<int64_t>(tokens.size() / states.size());
   PHOTON_CHECK(each > 0 && each % meta_context() == 0) << each << " tokens";
-  Tape tape(context_, Tape::Mode::kEvaluate);
-  Var below = model_.EmbedForEncoder(tape, UploadIds(context_, tokens));
-  std::vector<Tensor> encoded;
+  std::vector<Step::Value> encoded;
+  Step::Value below = EmbedForEncoder(step, tokens);
   for (int l = 1; l <= model_.levels(); ++l) {
-    const Tensor chunks = model_.level(l).chunker.Forward(tape, below).value;
-    encoded.push_back(grouped(l) ? EncodeGroups(l, chunks, states) : EncodeOn(l, chunks, states));
-    below = Var(encoded.back());
+    const Step::Value chunks = Chunk(step, l, below);
+    const int64_t added = each / tokens_per_unit_[l];
+    encoded.push_back(grouped(l) ? EncodeGroups(step, l, chunks, added, states)
+                                 : EncodeOn(step, l, chunks, added, states));
+    below = encoded.back();
   }
   std::vector<int32_t> last;
   for (size_t i = 0; i < states.size(); ++i) {
@@ -259,7 +319,7 @@ std::vector<Tensor> PhotonDecoder::EncodeMetaContexts(States states, absl::Span<
     states[i]->tokens += each;
     last.push_back(static_cast<int32_t>((i + 1) * each / meta_context() - 1));
   }
-  SetTops(states, PickRows(context_, encoded.back(), last));
+  SetTops(step, states, PickRows(step, context_, encoded.back(), last));
   return encoded;
 }
 

@@ -1,27 +1,16 @@
 #include "inference/rows.h"
 
-#include "core/ops/elementwise.h"
 #include "core/ops/rows.h"
 
 namespace photon {
 
-Tensor JoinRows(const Context& context, absl::Span<const Tensor> parts) {
-  if (parts.size() == 1) return parts[0];
-  int64_t rows = 0;
-  for (const Tensor& part : parts) rows += part.dim(0);
-  const Tensor joined = context.Empty({rows, parts[0].dim(1)}, parts[0].dtype());
-  int64_t row = 0;
-  for (const Tensor& part : parts) {
-    ops::Cast(context, part, joined.Rows(row, row + part.dim(0)));
-    row += part.dim(0);
-  }
-  return joined;
-}
-
-Tensor PickRows(const Context& context, const Tensor& x, const std::vector<int32_t>& index) {
-  const Tensor picked = context.Empty({static_cast<int64_t>(index.size()), x.dim(1)}, x.dtype());
-  ops::SelectRows(context, x, Tensor(), UploadIds(context, index), picked);
-  return picked;
+Step::Value PickRows(Step& step, const Context& context, Step::Value x, absl::Span<const int32_t> index) {
+  const Step::Value rows = step.Upload(index);
+  return step.Do("pick", [&context, x, rows](const Step::Values& values) {
+    const Tensor picked = context.Empty({values[rows].dim(0), values[x].dim(1)}, values[x].dtype());
+    ops::SelectRows(context, values[x], Tensor(), values[rows], picked);
+    return picked;
+  });
 }
 
 Tensor UploadIds(const Context& context, absl::Span<const int32_t> ids) {

@@ -50,7 +50,9 @@ class FlatSegmentScorer final : public SegmentScorer {
       : context_(context), model_(model), decoder_(context, model), states_(decoder_, sequences, expected_tokens) {}
 
   std::vector<double> Read(absl::Span<const int32_t> tokens, absl::Span<const int32_t> targets) override {
-    const Tensor hidden = decoder_.Read(states_.all(), tokens);
+    Step step(context_);
+    const Step::Value read = decoder_.Read(step, states_.all(), tokens);
+    const Tensor hidden = RunOnce(context_, step)[read];
     std::vector<double> log_probabilities;
     Tape tape(context_, Tape::Mode::kEvaluate);
     for (int64_t begin = 0; begin < hidden.dim(0); begin += kSliceTokens) {
@@ -102,15 +104,15 @@ class PhotonSegmentScorer final : public SegmentScorer {
 
 // S^1 of the segment's level-1 units, [M_1, D], as the training forward has it.
 Tensor PhotonSegmentScorer::ExactSources(absl::Span<const int32_t> tokens) const {
-  const Tensor before = decoder_.TopSources(states_.all());
-  const Tensor tops = context_.Empty(before.shape(), before.dtype());
-  ops::Cast(context_, before, tops);  // encoding overwrites what a single state lends
-  const std::vector<Tensor> encoded = decoder_.EncodeMetaContexts(states_.all(), tokens);
+  Step step(context_);
+  const Step::Value tops = decoder_.TopSources(step, states_.all());
+  const std::vector<Step::Value> encoded = decoder_.EncodeMetaContexts(step, states_.all(), tokens);
+  const Step::Values values = RunOnce(context_, step);
   Tape tape(context_, Tape::Mode::kEvaluate);
-  Tensor sources = ShiftOn(encoded.back(), tops);
+  Tensor sources = ShiftOn(values[encoded.back()], values[tops]);
   const bool given = model_.config().contents() == ModelConfig::ENCODED;
   for (int l = model_.levels(); l >= 2; --l) {
-    sources = model_.DecodeLevel(tape, l, Var(sources), given ? Var(encoded[l - 2]) : Var()).value;
+    sources = model_.DecodeLevel(tape, l, Var(sources), given ? Var(values[encoded[l - 2]]) : Var()).value;
     if (model_.shifts(l - 1)) sources = ShiftAt(l - 1, sources);
   }
   return sources;
@@ -131,14 +133,13 @@ Tensor PhotonSegmentScorer::ShiftOn(const Tensor& x, const Tensor& before) const
 // The same for Xh^l with shift ALL; the states remember the last rows.
 Tensor PhotonSegmentScorer::ShiftAt(int l, const Tensor& x) const {
   const int64_t each = x.dim(0) / sequences();
-  std::vector<Tensor> before;
-  for (int64_t i = 0; i < sequences(); ++i) {
-    Tensor& last = states_.all()[i]->shifted[l - 1];
-    before.push_back(last);
-    last = context_.Empty({1, x.dim(1)}, x.dtype());
-    ops::Cast(context_, x.Rows((i + 1) * each - 1, (i + 1) * each), last);
-  }
-  return ShiftOn(x, JoinRows(context_, before));
+  std::vector<Tensor> rows;
+  for (DecodingState* state : states_.all()) rows.push_back(state->shifted[l - 1]);
+  Step step(context_);
+  const Step::Value before = step.Gather(rows);
+  const Tensor shifted_in = RunOnce(context_, step)[before];
+  for (int64_t i = 0; i < sequences(); ++i) ops::Cast(context_, x.Rows((i + 1) * each - 1, (i + 1) * each), rows[i]);
+  return ShiftOn(x, shifted_in);
 }
 
 // S^1 of the segment's level-1 units by rec: meta-context after meta-context, which is all that rec needs in order.

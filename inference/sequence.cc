@@ -21,12 +21,22 @@ Sequence::Sequence(const GenerateOptions& options, std::shared_ptr<const Tokeniz
   for (const int32_t id : prompt) stream_.Push(id);
 }
 
+// Stop tokens can't be chosen yet.
+bool Sequence::HoldsBack(int64_t index) const {
+  return index < options_.stop.min_new_tokens && !options_.stop.tokens.empty();
+}
+
+bool Sequence::IsPlain(int64_t ahead) const {
+  return !HoldsBack(count() + ahead) && options_.sampling.logit_bias.empty() && !HasPenalties(options_.sampling) &&
+         options_.log_probabilities <= 0;
+}
+
 template <typename A>
 Choice Sequence::Choose(absl::Span<const A> logits, int64_t ahead, absl::Span<const int32_t> chunk,
                         ChoiceWorkspace<A>& workspace) const {
   const SamplingOptions& sampling = options_.sampling;
   const int64_t index = count() + ahead;
-  const bool holds_back = index < options_.stop.min_new_tokens && !options_.stop.tokens.empty();
+  const bool holds_back = HoldsBack(index);
   absl::Span<const A> changed = logits;
   if (holds_back || !sampling.logit_bias.empty() || HasPenalties(sampling)) {
     workspace.logits.assign(logits.begin(), logits.end());

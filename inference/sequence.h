@@ -59,6 +59,12 @@ class Sequence {
   Choice Choose(absl::Span<const A> logits, int64_t ahead, absl::Span<const int32_t> chunk,
                 ChoiceWorkspace<A>& workspace) const;
 
+  // True where that token follows from the logits, the settings that cut and the generator's number alone: nothing
+  // moves the logits before, and no others' log-probabilities were asked for.
+  bool IsPlain(int64_t ahead) const;
+  const GenerateOptions& options() const { return options_; }
+  uint64_t random_stream() const { return random_stream_; }
+
   // Takes the next tokens; what follows a stop or passes the limit is discarded and counts nowhere. Returns how many
   // tokens were taken; `text`: what may be shown now.
   int64_t Take(absl::Span<const Choice> choices, std::string* text);
@@ -66,6 +72,7 @@ class Sequence {
   const Continuation& result() const { return result_; }
 
  private:
+  bool HoldsBack(int64_t index) const;
   bool TakeOne(const Choice& choice, std::string* text);
   void End(Finish finish, std::string* text);
 

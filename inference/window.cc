@@ -1,34 +1,42 @@
 #include "inference/window.h"
 
+#include <vector>
+
+#include "absl/strings/str_cat.h"
 #include "inference/rows.h"
 
 namespace photon {
-namespace {
-
-int64_t WindowLength(const Level& level) { return level.prefix + level.chunk - 1; }
-
-}  // namespace
 
 KvCache NewWindow(const Context& context, const PhotonModel& model, int l) {
-  return model.level(l).decoder.NewCache(context, WindowLength(model.level(l)));
+  const Level& level = model.level(l);
+  return level.decoder.NewCache(context, level.prefix + level.chunk - 1);
 }
 
-Tensor BeginWindows(const Context& context, const PhotonModel& model, int l, const Tensor& sources, Windows windows) {
+Step::Value BeginWindows(Step& step, const Context& context, const PhotonModel& model, int l, Step::Value sources,
+                         Windows windows) {
   const Level& level = model.level(l);
   for (KvCache* window : windows) window->Clear();
-  Tape tape(context, Tape::Mode::kEvaluate);
-  const Tensor prefixes = level.converter.Forward(tape, Var(sources)).value;  // [M R, D]
-  const Tensor rope = model.RopeTable(context, WindowLength(level));
-  const Tensor out = level.decoder.Extend(context, prefixes, windows, rope);
+  const Step::Caches caches = step.Append(windows, level.prefix);
+  const Tensor rope = model.RopeTable(context, caches.longest);
+  const Step::Value out = step.Do(absl::StrCat("begin ", l), [=, &context, &level](const Step::Values& values) {
+    Tape tape(context, Tape::Mode::kEvaluate);
+    const Tensor prefixes = level.converter.Forward(tape, Var(values[sources])).value;  // [M R, D]
+    return level.decoder.Extend(context, prefixes, caches.Table(values), rope);
+  });
   if (level.prefix == 1) return out;
   std::vector<int32_t> last(windows.size());
   for (size_t i = 0; i < last.size(); ++i) last[i] = static_cast<int32_t>((i + 1) * level.prefix - 1);
-  return PickRows(context, out, last);
+  return PickRows(step, context, out, last);
 }
 
-Tensor StepWindows(const Context& context, const PhotonModel& model, int l, const Tensor& contents, Windows windows) {
+Step::Value StepWindows(Step& step, const Context& context, const PhotonModel& model, int l, Step::Value contents,
+                        Windows windows) {
   const Level& level = model.level(l);
-  return level.decoder.Extend(context, contents, windows, model.RopeTable(context, WindowLength(level)));
+  const Step::Caches caches = step.Append(windows, 1);
+  const Tensor rope = model.RopeTable(context, caches.longest);
+  return step.Do(absl::StrCat("step ", l), [=, &context, &level](const Step::Values& values) {
+    return level.decoder.Extend(context, values[contents], caches.Table(values), rope);
+  });
 }
 
 }  // namespace photon

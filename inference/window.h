@@ -3,6 +3,7 @@
 #pragma once
 
 #include "absl/types/span.h"
+#include "inference/step.h"
 #include "model/photon.h"
 
 namespace photon {
@@ -14,10 +15,12 @@ KvCache NewWindow(const Context& context, const PhotonModel& model, int l);
 
 // Begins a window per row of `sources` (S^l, [M, D]), forgetting what the caches held: the outputs at the first slot,
 // Xh^(l-1) of each unit's first part, [M, D].
-Tensor BeginWindows(const Context& context, const PhotonModel& model, int l, const Tensor& sources, Windows windows);
+Step::Value BeginWindows(Step& step, const Context& context, const PhotonModel& model, int l, Step::Value sources,
+                         Windows windows);
 
 // Feeds each window one content ([M, D]): the outputs at its next slot, [M, D]. Windows may be at different slots, each
 // begun before.
-Tensor StepWindows(const Context& context, const PhotonModel& model, int l, const Tensor& contents, Windows windows);
+Step::Value StepWindows(Step& step, const Context& context, const PhotonModel& model, int l, Step::Value contents,
+                        Windows windows);
 
 }  // namespace photon

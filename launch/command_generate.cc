@@ -44,14 +44,14 @@ absl::Status CheckUtf8(const std::string& prompt) {
 
 absl::Status PrintTokens(const LoadedModel& loaded, absl::Span<const int32_t> prompt, const GenerateOptions& options) {
   PHOTON_ASSIGN_OR_RETURN(const GenerateResult result,
-                          Generate(loaded.context(), loaded.model(), prompt, options, loaded.tokenizer()));
+                          Generate(loaded.decoder(), prompt, options, loaded.tokenizer()));
   for (const Continuation& continuation : result.continuations) std::cout << TokenJson(continuation.tokens) << "\n";
   return absl::OkStatus();
 }
 
 absl::Status PrintJson(const LoadedModel& loaded, absl::Span<const int32_t> prompt, const GenerateOptions& options) {
   PHOTON_ASSIGN_OR_RETURN(const GenerateResult result,
-                          Generate(loaded.context(), loaded.model(), prompt, options, loaded.tokenizer()));
+                          Generate(loaded.decoder(), prompt, options, loaded.tokenizer()));
   std::cout << Line(GenerationJson(result, static_cast<int64_t>(prompt.size()), options, loaded.tokenizer().get()))
             << "\n";
   return absl::OkStatus();
@@ -64,7 +64,7 @@ absl::Status PrintText(const LoadedModel& loaded, absl::Span<const int32_t> prom
     if (streams) std::cout << text << std::flush;
   };
   PHOTON_ASSIGN_OR_RETURN(const GenerateResult result,
-                          Generate(loaded.context(), loaded.model(), prompt, options, loaded.tokenizer(), sink));
+                          Generate(loaded.decoder(), prompt, options, loaded.tokenizer(), sink));
   for (size_t i = 0; !streams && i < result.continuations.size(); ++i) {
     std::cout << absl::StrCat("[", i + 1, "/", result.continuations.size(), "]\n", result.continuations[i].text, "\n");
   }

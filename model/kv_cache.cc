@@ -7,41 +7,48 @@
 namespace photon {
 
 KvCache::KvCache(const Context& context, int layers, int64_t width, DType dtype, int64_t capacity)
-    : context_(&context), width_(width), dtype_(dtype), keys_(layers), values_(layers) {
-  Reserve(std::max<int64_t>(capacity, 1));
-}
+    : context_(&context), block_(context.Empty({layers, 2, std::max<int64_t>(capacity, 1), width}, dtype)) {}
 
 KvCache KvCache::Copy() const {
-  KvCache copy(*context_, static_cast<int>(keys_.size()), width_, dtype_, capacity_);
-  for (size_t layer = 0; length_ > 0 && layer < keys_.size(); ++layer) {
-    ops::Cast(*context_, keys_[layer].Rows(0, length_), copy.keys_[layer].Rows(0, length_));
-    ops::Cast(*context_, values_[layer].Rows(0, length_), copy.values_[layer].Rows(0, length_));
-  }
+  KvCache copy(*context_, static_cast<int>(block_.dim(0)), block_.dim(3), block_.dtype(), capacity());
+  CopyPositionsTo(copy.block_);
   copy.length_ = length_;
   return copy;
 }
 
 int64_t KvCache::bytes() const {
-  return 2 * static_cast<int64_t>(keys_.size()) * length_ * width_ * static_cast<int64_t>(ByteSize(dtype_));
+  return 2 * block_.dim(0) * length_ * block_.dim(3) * static_cast<int64_t>(ByteSize(block_.dtype()));
 }
 
-void KvCache::Write(int layer, const Tensor& k, const Tensor& v) {
-  const int64_t end = length_ + k.dim(0);
-  if (end > capacity_) Reserve(std::max(end, 2 * capacity_));
-  ops::Cast(*context_, k, keys_[layer].Rows(length_, end));
-  ops::Cast(*context_, v, values_[layer].Rows(length_, end));
+void KvCache::Append(int64_t positions) {
+  const int64_t end = length_ + positions;
+  if (end > capacity()) Reserve(std::max(end, 2 * capacity()));
+  length_ = end;
 }
 
 void KvCache::Reserve(int64_t positions) {
-  for (std::vector<Tensor>* side : {&keys_, &values_}) {
-    for (Tensor& tensor : *side) {
-      Tensor larger = context_->Empty({positions, width_}, dtype_);
-      // All rows written so far, those of a step that is under way included.
-      if (tensor.defined()) ops::Cast(*context_, tensor, larger.Rows(0, capacity_));
-      tensor = std::move(larger);
-    }
+  const Tensor larger = context_->Empty({block_.dim(0), 2, positions, block_.dim(3)}, block_.dtype());
+  CopyPositionsTo(larger);
+  block_ = larger;
+}
+
+void KvCache::CopyPositionsTo(const Tensor& block) const {
+  const int64_t sides = 2 * block_.dim(0), width = block_.dim(3);
+  const Tensor from = block_.Reshape({sides, capacity() * width});
+  const Tensor to = block.Reshape({sides, block.dim(2) * width});
+  if (length_ > 0) ops::Cast(*context_, from.Columns(0, length_ * width), to.Columns(0, length_ * width));
+}
+
+CacheLists AppendToEach(absl::Span<KvCache* const> caches, int64_t positions) {
+  CacheLists lists;
+  for (KvCache* cache : caches) {
+    lists.lengths.push_back(static_cast<int32_t>(cache->length()));
+    cache->Append(positions);
+    lists.bases.push_back(reinterpret_cast<int64_t>(cache->block().raw()));
+    lists.capacities.push_back(cache->capacity());
+    lists.longest = std::max(lists.longest, cache->length());
   }
-  capacity_ = positions;
+  return lists;
 }
 
 }  // namespace photon

@@ -1,9 +1,13 @@
-// Keys and values that one stack has computed for one sequence (or one local window), layer by layer.
+// Keys and values that one stack has computed for one sequence (or one local window).
+//
+// All layers lie in one block, so that one address tells an operation where they are (core/ops/cached_attention.h). The
+// host knows how many positions are held, and the device is told by an upload: nothing is read back.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "core/context.h"
 
 namespace photon {
@@ -20,25 +24,31 @@ class KvCache {
   KvCache Copy() const;
 
   int64_t length() const { return length_; }  // positions held: also the next position's index, for RoPE
-  int64_t bytes() const;                      // of the positions held, K and V, all layers
-  // [capacity, width]
-  const Tensor& keys(int layer) const { return keys_[layer]; }
-  const Tensor& values(int layer) const { return values_[layer]; }
+  int64_t capacity() const { return block_.dim(2); }
+  int64_t bytes() const;                          // of the positions held, K and V, all layers
+  const Tensor& block() const { return block_; }  // [layers, 2 (keys, values), capacity, width]
 
-  // Writes rows k, v [n, width] of `layer` behind the positions held. Advance(n) once all layers have written.
-  void Write(int layer, const Tensor& k, const Tensor& v);
-  void Advance(int64_t positions) { length_ += positions; }
+  // Makes room for more positions and counts them as held. The caller has them written (ops::AppendToCaches) before
+  // they are read, and before this is called again, should it have to grow.
+  void Append(int64_t positions);
   void Clear() { length_ = 0; }  // forgets all positions, keeps the memory
 
  private:
   void Reserve(int64_t positions);
+  void CopyPositionsTo(const Tensor& block) const;
 
   const Context* context_;
-  int64_t width_;
-  int64_t capacity_ = 0;
   int64_t length_ = 0;
-  DType dtype_;
-  std::vector<Tensor> keys_, values_;
+  Tensor block_;
 };
+
+// What ops::CacheTable lists of caches that are given more positions.
+struct CacheLists {
+  std::vector<int64_t> bases, capacities;
+  std::vector<int32_t> lengths;  // before
+  int64_t longest = 0;           // after
+};
+// Appends `positions` to each of `caches`.
+CacheLists AppendToEach(absl::Span<KvCache* const> caches, int64_t positions);
 
 }  // namespace photon

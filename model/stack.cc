@@ -4,7 +4,6 @@
 #include "configs/model_config.h"
 #include "core/ops/matmul.h"
 #include "core/ops/rms_norm.h"
-#include "core/ops/rope.h"
 #include "core/ops/swiglu.h"
 #include "core/profiler.h"
 
@@ -109,33 +108,21 @@ Var Stack::Forward(Tape& tape, const Var& x, const AttentionPlan& plan, const Te
   return Normalize(tape, stream);
 }
 
-Tensor Stack::Extend(const Context& context, const Tensor& x, absl::Span<KvCache* const> caches,
+Tensor Stack::Extend(const Context& context, const Tensor& x, const ops::CacheTable& caches,
                      const Tensor& rope_table) const {
-  const int64_t rows = x.dim(0), n = rows / static_cast<int64_t>(caches.size());
-  std::vector<int32_t> positions(rows);
-  for (int64_t i = 0; i < rows; ++i) positions[i] = static_cast<int32_t>(caches[i / n]->length() + i % n);
-  const Tensor at = context.FromHost(positions.data(), {rows}, DType::kI32);
-  const int64_t q_width = heads_ * head_dim_, kv_width = kv_heads_ * head_dim_;
-
+  const Scope scope(context, name_);
   const Attend attend = [&](Tape& tape, int layer, const Var& qkv) {
-    const Tensor q = qkv.value.Columns(0, q_width);
-    const Tensor k = qkv.value.Columns(q_width, q_width + kv_width);
-    const Tensor v = qkv.value.Columns(q_width + kv_width, q_width + 2 * kv_width);
-    ops::Rope(context, qkv.value.Columns(0, q_width + kv_width), head_dim_, at, rope_table, /*inverse=*/false);
-    std::vector<ops::CacheView> views;
-    for (size_t i = 0; i < caches.size(); ++i) {
-      const int64_t row = static_cast<int64_t>(i) * n;
-      caches[i]->Write(layer, k.Rows(row, row + n), v.Rows(row, row + n));
-      views.push_back({row, n, caches[i]->length() + n, caches[i]->keys(layer), caches[i]->values(layer)});
-    }
-    const Tensor out = context.Empty({rows, q_width}, q.dtype());
-    ops::CachedAttention(context, q, views, Heads(), out);
+    ops::CacheTable own = caches;
+    own.layer = layer;
+    ops::AppendToCaches(context, qkv.value, own, Heads(), rope_table);
+    const Tensor q = qkv.value.Columns(0, heads_ * head_dim_);
+    const Tensor out = context.Empty(q.shape(), q.dtype());
+    ops::CachedAttention(context, q, own, Heads(), out);
     return Var(out);
   };
   Tape tape(context, Tape::Mode::kEvaluate);
   Stream stream = {Var(x), Var()};
   for (int i = 0; i < layers(); ++i) stream = ForwardLayer(tape, i, stream, attend);
-  for (KvCache* cache : caches) cache->Advance(n);
   return Normalize(tape, stream).value;
 }
 

@@ -5,9 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "absl/types/span.h"
 #include "configs/model.pb.h"
-#include "core/ops/attention.h"
+#include "core/ops/cached_attention.h"
 #include "core/parameter.h"
 #include "core/tape.h"
 #include "model/kv_cache.h"
@@ -29,10 +28,9 @@ class Stack {
   // `rope_table` covers all positions. With `recompute`, only the stream between layers is kept for the backward pass.
   Var Forward(Tape& tape, const Var& x, const AttentionPlan& plan, const Tensor& rope_table, bool recompute) const;
 
-  // The same for new positions behind what caches hold: x [caches * n, D], rows [i n, (i + 1) n) belonging to
-  // caches[i]. Appends to the caches. Values only.
-  Tensor Extend(const Context& context, const Tensor& x, absl::Span<KvCache* const> caches,
-                const Tensor& rope_table) const;
+  // The same for new positions of sequences whose caches are listed in `caches` (its layer is of no account), which are
+  // written to: x [sequences * rows, D]. Values only; queues the same operations whatever the caches hold.
+  Tensor Extend(const Context& context, const Tensor& x, const ops::CacheTable& caches, const Tensor& rope_table) const;
 
   KvCache NewCache(const Context& context, int64_t capacity) const;
   int layers() const { return static_cast<int>(layers_.size()); }

@@ -2,7 +2,9 @@
 //
 // The query heads that share a key/value head are computed together, so that keys and values are read once for all of
 // them, a block at a time. Sums are taken in the order of core/cpu/attention_stream.cc: the results are its bits.
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "core/cpu/attention.h"
 #include "core/cpu/attention_softmax.h"
@@ -100,38 +102,69 @@ int64_t CachedGrain(int64_t rows, int64_t keys, int64_t head_dim) {
   return (int64_t{1} << 18) / ((rows + 2) * keys * head_dim) + 1;
 }
 
+// One layer of one sequence's cache.
+struct CacheSides {
+  CacheSides(const ops::CacheTable& table, int64_t sequence, int64_t width, size_t element)
+      : row_bytes(width * element), length(table.lengths.data<int32_t>()[sequence]) {
+    const int64_t capacity = table.capacities.data<int64_t>()[sequence];
+    keys = reinterpret_cast<char*>(table.bases.data<int64_t>()[sequence]) + 2 * table.layer * capacity * row_bytes;
+    values = keys + capacity * row_bytes;
+  }
+  int64_t row_bytes, length;
+  char *keys, *values;
+};
+
 }  // namespace
 
-void CachedAttention(const Context& context, const Tensor& q, absl::Span<const ops::CacheView> views,
-                     const ops::AttentionShape& shape, const Tensor& out) {
-  int64_t most_rows = 1;
-  int64_t most_keys = 1;
-  for (const ops::CacheView& view : views) {
-    most_rows = std::max(most_rows, view.rows);
-    most_keys = std::max(most_keys, view.length);
+void AppendToCaches(const Context& context, const Tensor& qkv, const ops::CacheTable& table,
+                    const ops::AttentionShape& shape, const Tensor& rope_table) {
+  const int64_t keys_at = shape.heads * shape.head_dim, width = shape.kv_heads * shape.head_dim;
+  const Tensor positions = context.Empty({qkv.dim(0)}, DType::kI32);
+  for (int64_t row = 0; row < qkv.dim(0); ++row) {
+    positions.data<int32_t>()[row] =
+        table.lengths.data<int32_t>()[row / table.rows] + static_cast<int32_t>(row % table.rows);
   }
+  Rope(context, qkv.Columns(0, keys_at + width), shape.head_dim, positions, rope_table, /*inverse=*/false);
+  const size_t element = ByteSize(qkv.dtype());
+  ParallelFor(qkv.dim(0), RowGrain(2 * width), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const CacheSides cache(table, row / table.rows, width, element);
+      const int64_t at = (cache.length + row % table.rows) * cache.row_bytes;
+      const char* from = static_cast<const char*>(qkv.raw()) + (row * qkv.stride(0) + keys_at) * element;
+      std::memcpy(cache.keys + at, from, cache.row_bytes);
+      std::memcpy(cache.values + at, from + cache.row_bytes, cache.row_bytes);
+    }
+  });
+}
+
+void CachedAttention(const Context& context, const Tensor& q, const ops::CacheTable& table,
+                     const ops::AttentionShape& shape, const Tensor& out) {
+  const int64_t sequences = table.lengths.dim(0);
+  const int32_t* lengths = table.lengths.data<int32_t>();
+  const int64_t most_keys = *std::max_element(lengths, lengths + sequences) + table.rows;
   VisitFloat(q.dtype(), [&](auto tag) {
     using T = decltype(tag);
     using A = AccumulateType<T>;
-    const int64_t d = shape.head_dim;
+    const int64_t d = shape.head_dim, width = shape.kv_heads * d;
     const ThreadScratch<A> memory(context, CachedScratch<A>::Elements(d));
-    const int64_t items = static_cast<int64_t>(views.size()) * shape.kv_heads;
     const int64_t heads = (shape.heads + shape.kv_heads - 1) / shape.kv_heads;
-    ParallelFor(items, CachedGrain(most_rows * heads, most_keys, d), [&](int64_t begin, int64_t end) {
+    const int64_t grain = CachedGrain(table.rows * heads, most_keys, d);
+    ParallelFor(sequences * shape.kv_heads, grain, [&](int64_t begin, int64_t end) {
       const CachedScratch<A> scratch(memory.ThisThread(), d);
       for (int64_t item = begin; item < end; ++item) {
-        const ops::CacheView& view = views[item / shape.kv_heads];
+        const int64_t sequence = item / shape.kv_heads;
+        const CacheSides cache(table, sequence, width, sizeof(T));
         const int g = static_cast<int>(item % shape.kv_heads);
         const int first = FirstQueryHead(g, shape.heads, shape.kv_heads);
         const int64_t own = FirstQueryHead(g + 1, shape.heads, shape.kv_heads) - first;
-        const Group<T> group = {.q = RowsOf<const T>(q, view.row, first * d),
-                                .k = RowsOf<const T>(view.keys, 0, g * d),
-                                .v = RowsOf<const T>(view.values, 0, g * d),
-                                .out = RowsOf<T>(out, view.row, first * d),
+        const Group<T> group = {.q = RowsOf<const T>(q, sequence * table.rows, first * d),
+                                .k = {reinterpret_cast<const T*>(cache.keys) + g * d, width},
+                                .v = {reinterpret_cast<const T*>(cache.values) + g * d, width},
+                                .out = RowsOf<T>(out, sequence * table.rows, first * d),
                                 .heads = own,
-                                .rows = view.rows * own,
+                                .rows = table.rows * own,
                                 .head_dim = d,
-                                .offset = view.length - view.rows};
+                                .offset = cache.length};
         for (int64_t row = 0; row < group.rows; row += kBlock) {
           AttendRows(group, scratch, row, static_cast<int>(std::min<int64_t>(kBlock, group.rows - row)));
         }

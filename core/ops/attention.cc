@@ -1,25 +1,11 @@
 #include "core/ops/attention.h"
 
-#include "absl/strings/str_cat.h"
 #include "core/backend.h"
-#include "core/ops/checks.h"
+#include "core/ops/attention_checks.h"
 #include "core/ops/rope.h"
 
 namespace photon::ops {
 namespace {
-
-bool IsRows(const Tensor& t, int64_t rows, int64_t columns, DType dtype) {
-  return t.defined() && t.shape() == Shape{rows, columns} && t.stride(1) == 1 && t.dtype() == dtype;
-}
-
-bool IsPossible(const AttentionShape& s) {
-  return s.heads >= 1 && s.kv_heads >= 1 && s.kv_heads <= s.heads && s.head_dim >= 1;
-}
-
-std::string Describe(const AttentionShape& s) {
-  return absl::StrCat("batch ", s.batch, ", length ", s.length, ", heads ", s.heads, ", kv_heads ", s.kv_heads,
-                      ", head_dim ", s.head_dim, s.first_key.defined() ? ", first_key " + s.first_key.ToString() : "");
-}
 
 DType LseType(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
 
@@ -68,26 +54,6 @@ void AttentionBackward(const Context& context, const Tensor& dout, const Tensor&
       << v.ToString() << ", out " << out.ToString() << ", lse " << lse.ToString() << ", dq " << dq.ToString() << ", dk "
       << dk.ToString() << ", dv " << dv.ToString() << "; " << Describe(shape);
   if (q.dim(0) > 0) context.backend().attention_backward(context, dout, q, k, v, out, lse, shape, dq, dk, dv);
-}
-
-void CachedAttention(const Context& context, const Tensor& q, absl::Span<const CacheView> views,
-                     const AttentionShape& shape, const Tensor& out) {
-  PHOTON_CHECK(IsPossible(shape) && q.rank() == 2 && IsFloating(q) &&
-               IsRows(q, q.dim(0), shape.heads * shape.head_dim, q.dtype()) &&
-               IsRows(out, q.dim(0), q.dim(1), q.dtype()))
-      << "[cached_attention] q " << q.ToString() << ", out " << out.ToString() << "; " << Describe(shape);
-  const int64_t columns = shape.kv_heads * shape.head_dim;
-  for (const CacheView& view : views) {
-    const auto fits = [&](const Tensor& t) {
-      return t.rank() == 2 && IsRows(t, t.dim(0), columns, q.dtype()) && view.length <= t.dim(0);
-    };
-    PHOTON_CHECK(fits(view.keys) && fits(view.values) && view.rows >= 1 && view.rows <= view.length && view.row >= 0 &&
-                 view.row + view.rows <= q.dim(0))
-        << "[cached_attention] rows " << view.row << " + " << view.rows << " of q " << q.ToString() << " against "
-        << view.length << " keys of " << view.keys.ToString() << ", values " << view.values.ToString() << "; "
-        << Describe(shape);
-  }
-  if (!views.empty()) context.backend().cached_attention(context, q, views, shape, out);
 }
 
 Var RotaryAttention(Tape& tape, const Var& qkv, const AttentionShape& shape, const Tensor& positions,

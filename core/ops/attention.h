@@ -1,7 +1,7 @@
-// Causal softmax attention: over long coarse streams, over batches of short windows, and against caches.
+// Causal softmax attention: over long coarse streams and over batches of short windows. Against caches:
+// core/ops/cached_attention.h.
 #pragma once
 
-#include "absl/types/span.h"
 #include "core/context.h"
 #include "core/tape.h"
 
@@ -29,21 +29,8 @@ using AttentionBackwardFn = void(const Context& context, const Tensor& dout, con
                                  const Tensor& v, const Tensor& out, const Tensor& lse, const AttentionShape& shape,
                                  const Tensor& dq, const Tensor& dk, const Tensor& dv);
 
-// One sequence of a decoding batch: its new rows are rows [row, row + rows) of q, the last `rows` of its `length` keys.
-struct CacheView {
-  int64_t row = 0;
-  int64_t rows = 1;
-  int64_t length = 1;
-  Tensor keys;  // [capacity, kv_heads * d], the type of q
-  Tensor values;
-};
-// out rows of every view: causal attention of its new rows over its cache (new keys and values already in it).
-// `shape` gives heads, kv_heads and head_dim; its batch, length and first_key are not used.
-using CachedAttentionFn = void(const Context& context, const Tensor& q, absl::Span<const CacheView> views,
-                               const AttentionShape& shape, const Tensor& out);
 AttentionForwardFn AttentionForward;
 AttentionBackwardFn AttentionBackward;
-CachedAttentionFn CachedAttention;
 
 // Var-level, with the rotation of q and k inside (one node, no copies): qkv [N, (heads + 2 kv_heads) d] is *rotated in
 // place* (its producer, a linear layer, does not need its output again); returns [N, heads * d].

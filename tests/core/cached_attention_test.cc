@@ -1,0 +1,177 @@
+#include "core/ops/cached_attention.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "core/ops/elementwise.h"
+#include "core/ops/rope.h"
+#include "tests/core/attention_reference.h"
+#include "tests/support/tensors.h"
+
+namespace photon::testing {
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+// A cache of two layers, as rows [4 * capacity, width]; all of it is garbage at first. Tests use layer 1.
+struct Block {
+  Block(const Context& context, int64_t capacity, int64_t width, DType dtype)
+      : capacity(capacity), rows(context.Empty({4 * capacity, width}, dtype)) {
+    FillRows(context, rows, 0, 4 * capacity, kNan);
+  }
+  Tensor Keys(int64_t begin, int64_t end) const { return rows.Rows(2 * capacity + begin, 2 * capacity + end); }
+  Tensor Values(int64_t begin, int64_t end) const { return rows.Rows(3 * capacity + begin, 3 * capacity + end); }
+  int64_t capacity;
+  Tensor rows;
+};
+
+ops::CacheTable TableOf(const Context& context, const std::vector<const Block*>& blocks, std::vector<int32_t> lengths,
+                        int64_t rows, int64_t longest) {
+  std::vector<int64_t> bases, capacities;
+  for (const Block* block : blocks) {
+    bases.push_back(reinterpret_cast<int64_t>(block->rows.raw()));
+    capacities.push_back(block->capacity);
+  }
+  const int64_t n = static_cast<int64_t>(blocks.size());
+  return {.bases = context.FromHost(bases.data(), {n}, DType::kI64),
+          .capacities = context.FromHost(capacities.data(), {n}, DType::kI64),
+          .lengths = IntTensor(context, std::move(lengths)),
+          .layer = 1,
+          .rows = rows,
+          .longest = longest};
+}
+
+class CachedAttention : public ::testing::TestWithParam<DType> {
+ protected:
+  // The attention of rows [begin, end) of `a` over the cache, as one sequence's new rows.
+  Tensor Slice(const Attention& a, const Block& block, int64_t begin, int64_t end, int64_t longest) {
+    const Tensor out = context_.get().Empty({end - begin, a.c.q_columns()}, GetParam());
+    const auto table = TableOf(context_, {&block}, {static_cast<int32_t>(begin)}, end - begin, longest);
+    ops::CachedAttention(context_, a.Q(a.qkv).Rows(begin, end), table, a.shape, out);
+    return out;
+  }
+  std::string BytesOf(const Tensor& t) { return Bytes(context_, t, 0, t.dim(0)); }
+
+  TestContext context_;
+};
+INSTANTIATE_TEST_SUITE_P(AllTypes, CachedAttention, ::testing::Values(DType::kF64, DType::kF32, DType::kBF16),
+                         [](const auto& info) { return std::string(Name(info.param)); });
+
+// Around the borders of blocks of keys (16 to 128 of them, by width), every width of vectors, shared heads.
+TEST_P(CachedAttention, IsItsDefinitionAndTheSameInStepsAndSlices) {
+  for (const AttentionCase& c :
+       {AttentionCase{1, 150, 4, 2, 52}, AttentionCase{1, 5, 2, 2, 64}, AttentionCase{1, 90, 5, 2, 12},
+        AttentionCase{1, 33, 7, 1, 16}, AttentionCase{1, 131, 1, 1, 64}, AttentionCase{1, 66, 2, 2, 56},
+        AttentionCase{1, 40, 3, 3, 60}, AttentionCase{1, 70, 2, 1, 128}, AttentionCase{1, 20, 2, 1, 10},
+        AttentionCase{1, 9, 1, 1, 130}}) {
+    SCOPED_TRACE(c.Name());
+    if (GetParam() == DType::kF64 && c.length > 70) continue;  // whose blocks of keys are small: the emulator's time
+    const Attention a(context_, c, GetParam());
+    const Block block(context_, c.length + 3, c.kv_columns(), GetParam());
+    ops::Cast(context_, a.K(a.qkv), block.Keys(0, c.length));
+    ops::Cast(context_, a.V(a.qkv), block.Values(0, c.length));
+    constexpr int64_t kSteps = 3;
+    // One prompt is read whole: more rows than a launch takes.
+    const int64_t cut = c.length - kSteps, first = c.heads == 1 ? 0 : std::max<int64_t>(0, cut - 7);
+    const Tensor slice = Slice(a, block, cut, c.length, c.length);
+    const Tensor prompt = Slice(a, block, first, cut, c.length);
+    const Reference r = Define(a);
+    Doubles got = ToDoubles(context_, prompt);
+    for (const double x : ToDoubles(context_, slice)) got.push_back(x);
+    Expected want(0);
+    want.value.assign(r.out.value.begin() + first * c.q_columns(), r.out.value.end());
+    want.bound.assign(r.out.bound.begin() + first * c.q_columns(), r.out.bound.end());
+    ExpectWithin(got, want, "out");
+    EXPECT_EQ(BytesOf(Slice(a, block, cut, c.length, 1024)), BytesOf(slice)) << "depends on the bound";
+
+    // Single steps, all in one call, the last first.
+    std::vector<int32_t> lengths;
+    const Tensor q = context_.get().Empty({kSteps, c.q_columns()}, GetParam()),
+                 out = context_.get().Empty(q.shape(), GetParam());
+    for (int64_t i = 0; i < kSteps; ++i) {
+      lengths.push_back(static_cast<int32_t>(c.length - 1 - i));
+      ops::Cast(context_, a.Q(a.qkv).Rows(c.length - 1 - i, c.length - i), q.Rows(i, i + 1));
+    }
+    const std::vector<const Block*> blocks(kSteps, &block);
+    ops::CachedAttention(context_, q, TableOf(context_, blocks, lengths, 1, c.length), a.shape, out);
+    for (int64_t i = 0; i < kSteps; ++i) {
+      EXPECT_EQ(Bytes(context_, out, i, i + 1), Bytes(context_, slice, kSteps - 1 - i, kSteps - i)) << "step " << i;
+    }
+    if (context_.get().device().type != DeviceType::kCpu || c.length <= 16) continue;
+    Attention full(context_, c, GetParam());
+    full.Forward();
+    EXPECT_EQ(Bytes(context_, full.out, first, cut), BytesOf(prompt)) << "cached differs from full";
+    EXPECT_EQ(Bytes(context_, full.out, cut, c.length), BytesOf(slice)) << "cached differs from full";
+  }
+}
+
+// Each sequence with several new rows, beside others and alone.
+TEST_P(CachedAttention, SequencesDoNotMix) {
+  const AttentionCase c = {3, 45, 4, 2, 64};
+  const Attention a(context_, c, GetParam());
+  constexpr int64_t kRows = 3;
+  const std::vector<int32_t> lengths = {0, 42, 17};
+  std::vector<Block> blocks;
+  for (int64_t s = 0; s < 3; ++s) {
+    blocks.emplace_back(context_, 45 + s, c.kv_columns(), GetParam());
+    ops::Cast(context_, a.K(a.qkv).Rows(s * 45, (s + 1) * 45), blocks[s].Keys(0, 45));
+    ops::Cast(context_, a.V(a.qkv).Rows(s * 45, (s + 1) * 45), blocks[s].Values(0, 45));
+  }
+  const Tensor q = a.Q(a.qkv).Rows(0, 3 * kRows), out = context_.get().Empty({3 * kRows, c.q_columns()}, GetParam());
+  ops::CachedAttention(context_, q, TableOf(context_, {&blocks[0], &blocks[1], &blocks[2]}, lengths, kRows, 64),
+                       a.shape, out);
+  for (int64_t s = 0; s < 3; ++s) {
+    const Tensor alone = context_.get().Empty({kRows, c.q_columns()}, GetParam());
+    ops::CachedAttention(context_, q.Rows(s * kRows, (s + 1) * kRows),
+                         TableOf(context_, {&blocks[s]}, {lengths[s]}, kRows, lengths[s] + kRows), a.shape, alone);
+    EXPECT_EQ(BytesOf(alone), Bytes(context_, out, s * kRows, (s + 1) * kRows)) << s;
+  }
+}
+
+// Keys rotated by their own positions, values as they are, in their places and nowhere else; queries rotated.
+TEST_P(CachedAttention, AppendRotatesAndWrites) {
+  constexpr int64_t kRows = 2;
+  for (const int64_t d : {64, 10, 52}) {
+    const ops::AttentionShape shape = {.heads = 4, .kv_heads = 2, .head_dim = d, .first_key = {}};
+    const std::vector<int32_t> lengths = {3, 0, 6};
+    std::vector<Block> blocks;
+    for (int64_t s = 0; s < 3; ++s) blocks.emplace_back(context_, 8 + s, 2 * d, GetParam());
+    const Tensor wide = RandomTensor(context_, {3 * kRows, 8 * d + 3}, GetParam(), 5);
+    const Tensor qkv = wide.Columns(0, 8 * d), v = qkv.Columns(6 * d, 8 * d);
+    const Tensor want =
+        FromDoubles(context_, ToDoubles(context_, qkv.Columns(0, 6 * d)), {3 * kRows, 6 * d}, GetParam());
+    const Tensor table = ops::RopeTable(context_, 16, d, 100, GetParam() == DType::kF64 ? DType::kF64 : DType::kF32);
+    ops::Rope(context_, want, d, IntTensor(context_, {3, 4, 0, 1, 6, 7}), table, /*inverse=*/false);
+    ops::AppendToCaches(context_, qkv, TableOf(context_, {&blocks[0], &blocks[1], &blocks[2]}, lengths, kRows, 16),
+                        shape, table);
+    // Two products of at most 5 and their sum, each rounded once, here and there, in whatever order; then stored.
+    const double bound = 2 * (3 * 2 * 5 * UnitRoundoff(GetParam() == DType::kF64 ? DType::kF64 : DType::kF32)) +
+                         (GetParam() == DType::kBF16 ? 2 * 7 * UnitRoundoff(DType::kBF16) : 0);
+    ExpectNear(ToDoubles(context_, qkv.Columns(0, 4 * d)), ToDoubles(context_, want.Columns(0, 4 * d)), bound, "q");
+    for (int64_t s = 0; s < 3; ++s) {
+      const int64_t at = lengths[s], row = s * kRows;
+      ExpectNear(ToDoubles(context_, blocks[s].Keys(at, at + kRows)),
+                 ToDoubles(context_, want.Columns(4 * d, 6 * d).Rows(row, row + kRows)), bound, "k");
+      EXPECT_EQ(ToDoubles(context_, blocks[s].Values(at, at + kRows)), ToDoubles(context_, v.Rows(row, row + kRows)));
+      int64_t written = 0;
+      for (const double x : ToDoubles(context_, blocks[s].rows)) written += !std::isnan(x);
+      EXPECT_EQ(written, 2 * kRows * 2 * d) << "elements of sequence " << s;
+    }
+  }
+}
+
+TEST(CachedAttentionDeathTest, NamesTheOperands) {
+  const TestContext context;
+  const Block block(context, 4, 16, DType::kF32);
+  const ops::AttentionShape shape = {.heads = 2, .kv_heads = 2, .head_dim = 8, .first_key = {}};
+  const Tensor q = RandomTensor(context, {3, 16}, DType::kF32, 1);
+  const ops::CacheTable table = TableOf(context, {&block}, {1}, 2, 4);
+  EXPECT_EXIT(ops::CachedAttention(context, q, table, shape, q), ::testing::ExitedWithCode(1),
+              "\\[cached_attention\\] q f32\\[3, 16\\].*rows 2");
+  EXPECT_EXIT(ops::AppendToCaches(context, q, table, shape, q), ::testing::ExitedWithCode(1),
+              "\\[append_to_caches\\] qkv f32\\[3, 16\\]");
+}
+
+}  // namespace
+}  // namespace photon::testing
