@@ -1,5 +1,6 @@
 #include "parallel/staged.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -18,7 +19,7 @@ class Staged {
       host_ = tensor;
       return;
     }
-    bytes_.resize(tensor.bytes());
+    bytes_.resize(std::max<size_t>(tensor.bytes(), 1));  // an empty tensor is one all the same
     host_ = Tensor::Wrap(bytes_.data(), tensor.shape(), tensor.dtype());
     if (content == Content::kKept) context.ToHost(tensor, bytes_.data());
   }

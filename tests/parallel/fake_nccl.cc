@@ -76,7 +76,7 @@ std::shared_ptr<Meeting> MeetingOf(const NcclUniqueId& id, int ranks) {
 }  // namespace
 }  // namespace photon::testing
 
-struct ncclComm {
+struct photon::cuda::ncclComm {
   std::shared_ptr<photon::testing::Meeting> meeting;
   int rank, ranks;
 };
