@@ -156,11 +156,11 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   if (!Known(stream)) return cudaErrorInvalidResourceHandle;
   RunAll(stream);
-  {
-    std::lock_guard lock(Living().mutex);
-    Living().all.erase(stream);
-  }
-  delete stream;
+  // Kept: a thread that waits for the whole device may be looking at it.
+  static auto* const destroyed = new std::vector<cudaStream_t>;
+  std::lock_guard lock(Living().mutex);
+  Living().all.erase(stream);
+  destroyed->push_back(stream);
   return cudaSuccess;
 }
 
