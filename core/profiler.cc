@@ -31,18 +31,23 @@ Profiler::ScopeId Profiler::Child(ScopeId parent, absl::string_view name) {
   return id;
 }
 
+double Profiler::Time() const {
+  if (wait_) wait_();
+  return Now();
+}
+
 void Profiler::Enter(absl::string_view name) {
   const ScopeId scope = Child(current(), name);
   const bool backward = !open_.empty() && open_.back().backward;  // a span that is run again for its gradients
-  open_.push_back({scope, backward, Now(), 0});
+  open_.push_back({scope, backward, Time(), 0});
 }
 
-void Profiler::EnterBackward(ScopeId scope) { open_.push_back({scope, /*backward=*/true, Now(), 0}); }
+void Profiler::EnterBackward(ScopeId scope) { open_.push_back({scope, /*backward=*/true, Time(), 0}); }
 
 void Profiler::Leave() {
   PHOTON_CHECK(!open_.empty()) << "[profiler] left a scope that was not entered";
   const Open ended = open_.back();
-  const double now = Now();
+  const double now = Time();
   open_.pop_back();
   ScopeTotals& totals = scopes_[ended.scope];
   (ended.backward ? totals.backward_s : totals.forward_s) += now - ended.began - ended.inside_s;

@@ -9,7 +9,9 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -49,6 +51,10 @@ class Profiler {
     double begin, end;
   };
 
+  // Called before the clock is read, where operations are only queued: it waits for them, so that a scope has the time
+  // of what was queued in it.
+  void SetWait(std::function<void()> wait) { wait_ = std::move(wait); }
+
   // Off at first.
   bool active() const { return active_; }
   // Outside all scopes only. Totals and spans gather until Clear().
@@ -80,7 +86,9 @@ class Profiler {
     double inside_s;  // in scopes within
   };
   ScopeId Child(ScopeId parent, absl::string_view name);
+  double Time() const;
 
+  std::function<void()> wait_;
   bool active_ = false;
   std::vector<Open> open_;
   std::deque<ScopeTotals> scopes_ = std::deque<ScopeTotals>(1);

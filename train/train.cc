@@ -26,6 +26,7 @@ absl::Status Train(const RunConfig& written, const TrainOptions& options, Opened
   if (mesh.gradients() != nullptr) watched.push_back(mesh.gradients());
   const Watchdog watchdog(watched, config.parallel().collective_timeout_s());
   PHOTON_ASSIGN_OR_RETURN(OpenedData data, OpenRunData(*world, config, options.resume, options.init_from));
+  device.TimeProducts(!config.training().deterministic());
   TrainingRun run(config, ForAnyLayout(requested, config), mesh, std::move(data), device);
   return run.Run(options);
 }

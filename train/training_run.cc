@@ -61,6 +61,9 @@ absl::Status TrainingRun::ChooseBeginning(const TrainOptions& options) {
 }
 
 absl::Status TrainingRun::Start(const TrainOptions& options) {
+  if (profile_.profiler() != nullptr && context_.device().type != DeviceType::kCpu) {
+    profile_.profiler()->SetWait([this] { context_.Synchronize(); });
+  }
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "data", PrepareData()));
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "run folder", LockRun()));
   PHOTON_RETURN_IF_ERROR(ChooseBeginning(options));

@@ -73,7 +73,9 @@ TEST(Cli, TrainRefusesBadConfigs) {
   EXPECT_THAT(TrainRefusal(good), HasSubstr("/no/text"));
   EXPECT_THAT(Refusal("train --config /no/such.textproto"), HasSubstr("/no/such.textproto: No such file"));
   EXPECT_THAT(Refusal("train"), HasSubstr("--config is required"));
-  EXPECT_EQ(RunPhoton("train --config x --device cuda").exit_code, 4);
+  const Outcome nonsense = RunPhoton("train --config x --device nonsense");
+  EXPECT_EQ(nonsense.exit_code, 2);
+  EXPECT_THAT(nonsense.err, HasSubstr("\"nonsense\" is no device; use cpu, cuda, cuda:N or auto"));
 }
 
 TEST(Cli, PrepareRefusesBadInput) {
