@@ -140,12 +140,12 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
   const TileRange tiles = RowTiles(block_key, Shape::kOwn, kOther, a.length, first_key);
   const int first_head = FirstHeadOf(block.head, a.heads, a.kv_heads);
   const int heads = FirstHeadOf(block.head + 1, a.heads, a.kv_heads) - first_head;
-  const int steps = heads * (tiles.end - tiles.begin);
+  const int steps_of_head = tiles.end - tiles.begin, steps = heads * steps_of_head;
 
-  int copied_head = first_head, copied_tile = tiles.begin;  // of the next copy
   const auto copy = [&](int step) {
     Bits* const stage = stages + (step & 1) * 2 * Shape::kOtherElements;
-    const int row = copied_tile * kOther, rows = a.length - row;
+    const int copied_head = first_head + step / steps_of_head;
+    const int row = (tiles.begin + step % steps_of_head) * kOther, rows = a.length - row;
     const int64_t at = begin + row, query_column = int64_t{copied_head} * a.head_dim;
     CopyTile<kWidth, kOther>(stage, a.q.At(at, query_column), rows, a.head_dim, a.piece);
     CopyTile<kWidth, kOther>(stage + Shape::kOtherElements, a.dout.At(at, query_column), rows, a.head_dim, a.piece);
@@ -158,10 +158,6 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
       if (first_key != nullptr) CopyAsync<4>(&n.first_key[i], first_key + row + r, i < rows);
     }
     CopyAsyncCommit();
-    if (++copied_tile == tiles.end) {
-      copied_tile = tiles.begin;
-      ++copied_head;
-    }
   };
   CopyTile<kWidth, Shape::kOwn>(keys, a.k.At(begin + block_key, column), a.length - block_key, a.head_dim, a.piece);
   CopyTile<kWidth, Shape::kOwn>(values, a.v.At(begin + block_key, column), a.length - block_key, a.head_dim, a.piece);
@@ -179,14 +175,12 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
   }
   const float scale = a.scale * kLog2E;
 
-  int tile = tiles.begin;
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
     CopyAsyncWait<0>();
     __syncthreads();
     if (step + 1 < steps) copy(step + 1);
-    const int tile_query = tile * kOther;
-    tile = tile + 1 == tiles.end ? tiles.begin : tile + 1;
+    const int tile_query = (tiles.begin + step % steps_of_head) * kOther;
     if (key >= a.length) continue;
     const Bits* const queries = stages + (step & 1) * 2 * Shape::kOtherElements;
     const Bits* const douts = queries + Shape::kOtherElements;

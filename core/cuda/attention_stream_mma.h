@@ -82,7 +82,7 @@ __device__ __forceinline__ void CopyPieces(Bits* tile, StreamRows from, int rows
             column = static_cast<int>(threadIdx.x) % kPieces * kElements;
   if (column >= head_dim) rows = 0;
   const Bits* source = from.data + first * from.stride + column;
-#pragma unroll
+#pragma unroll 1
   for (int row = 0; row < kRows; row += kStep) {
     const bool real = first + row < rows;
     CopyAsync<kPiece>(tile + TileElement<kWidth>(first + row, column), real ? source : from.data, real);
