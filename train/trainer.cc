@@ -127,7 +127,7 @@ absl::StatusOr<StepMetrics> Trainer::Step(std::vector<TokenBatch> microbatches) 
   }
   Accumulate(microbatches, counts.Scales(training.objective()), reducer_.Begin());
   const double computed = Now();
-  {
+  if (mesh_.axis(MeshAxis::kDp).size() > 1) {
     const Scope scope(context_, "reduction");
     PHOTON_RETURN_IF_ERROR(mesh_.axis(MeshAxis::kDp).AllReduce("loss", loss_sums_, Reduction::kSum));
     PHOTON_RETURN_IF_ERROR(reducer_.Finish());

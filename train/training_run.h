@@ -35,7 +35,7 @@ class TrainingRun {
         device_(device.Description()),
         arena_(device.allocator().main()),
         context_(device.MakeContext(profile_.profiler())),
-        trainer_(config_, mesh_, context_, arena_),
+        trainer_(config_, mesh_, context_, arena_, &device),
         checkpoints_(context_, mesh_, saved_config_, trainer_.model().parameters(), trainer_.optimizer(),
                      data_.tokenizer == nullptr ? "" : data_.tokenizer->bytes()),
         dp_(mesh_.axis(MeshAxis::kDp)),
