@@ -8,6 +8,7 @@
 
 #include "bench/counting_backend.h"
 #include "bench/device_bandwidth.h"
+#include "bench/report.h"
 #include "configs/config.h"
 #include "core/device.h"
 #include "inference/batch_generation.h"
@@ -17,7 +18,7 @@ namespace photon {
 namespace {
 
 struct Options {
-  std::string device = "cpu", dtype = "bf16", configs = "configs", size = "600m";
+  std::string device = "cpu", dtype = "bf16", configs = "configs", size = "600m", json;
   int64_t prompt = 128, tokens = 2048, batch = 0, most = 4096;
   double scale = 1;
 };
@@ -31,7 +32,7 @@ ModelConfig Scaled(ModelConfig model, double scale) {
   const auto heads = [&](int n) { return std::max(4, static_cast<int>(n * scale) / 4 * 4); };
   model.set_ffn(std::max(64, static_cast<int>(model.ffn() * scale) / 64 * 64));
   model.set_heads(heads(model.heads()));
-  model.set_kv_heads(0);
+  model.clear_kv_heads();
   model.set_width(model.heads() * head_dim);
   return model;
 }
@@ -59,17 +60,16 @@ class Bench {
     for (const GenerationMode mode : modes) Measure(name, *model, mode);
   }
 
-  void PrintJson() const {
-    std::printf("%s\n", nlohmann::json({{"bench", "decode_heavy"},
-                                        {"device", device_.Description()},
-                                        {"prompt", options_.prompt},
-                                        {"tokens", options_.tokens},
-                                        {"dtype", options_.dtype},
-                                        {"scale", options_.scale},
-                                        {"read_bytes_per_s", bandwidth_},
-                                        {"results", results_}})
-                            .dump()
-                            .c_str());
+  bool Write() const {
+    return WriteReport({{"bench", "decode_heavy"},
+                        {"device", device_.Description()},
+                        {"prompt", options_.prompt},
+                        {"tokens", options_.tokens},
+                        {"dtype", options_.dtype},
+                        {"scale", options_.scale},
+                        {"read_bytes_per_s", bandwidth_},
+                        {"results", results_}},
+                       options_.json);
   }
 
  private:
@@ -193,12 +193,15 @@ int main(int argc, char** argv) {
   app.add_option("--tokens", options.tokens, "Tokens out")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--batch", options.batch, "Sequences; 0: as many as memory holds")->capture_default_str();
   app.add_option("--most", options.most, "At most so many")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--json", options.json, "File for the figures");
   CLI11_PARSE(app, argc, argv);
   const auto device = photon::OpenedDevice::Open(options.device);
-  PHOTON_CHECK(device.ok()) << device.status().message();
+  if (!device.ok()) {
+    std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
+    return 4;
+  }
   photon::Bench bench(options, **device);
   bench.Run("vanilla", {photon::GenerationMode::kHier});
   bench.Run("photon", {photon::GenerationMode::kHier, photon::GenerationMode::kRec});
-  bench.PrintJson();
-  return 0;
+  return bench.Write() ? 0 : 1;
 }
