@@ -11,6 +11,7 @@
 #include "core/ops/cosine.h"
 #include "core/ops/cross_entropy.h"
 #include "core/ops/elementwise.h"
+#include "core/ops/finite.h"
 #include "core/ops/matmul.h"
 #include "core/ops/memory.h"
 #include "core/ops/reduce.h"
@@ -60,6 +61,8 @@ struct Backend {
   ops::AccumulateSumFn* accumulate_sum;
   ops::ClipFn* clip;
   ops::AdamWFn* adamw;
+  // checks
+  ops::CountNonFiniteFn* count_non_finite;
 };
 
 // The CPU's table; always there.

@@ -32,6 +32,7 @@ const Backend& CpuBackend() {
       .accumulate_sum = cpu::AccumulateSum,
       .clip = cpu::Clip,
       .adamw = cpu::AdamW,
+      .count_non_finite = cpu::CountNonFinite,
   };
   return kBackend;
 }

@@ -33,6 +33,7 @@ ops::SumSquaresFn SumSquares;
 ops::AccumulateSumFn AccumulateSum;
 ops::ClipFn Clip;
 ops::AdamWFn AdamW;
+ops::CountNonFiniteFn CountNonFinite;
 
 // For operands that may be left out.
 template <typename T>

@@ -34,6 +34,7 @@ const Backend& CudaBackend() {
       .accumulate_sum = AccumulateSum,
       .clip = Clip,
       .adamw = AdamW,
+      .count_non_finite = CountNonFinite,
   };
   return kBackend;
 }

@@ -33,5 +33,6 @@ ops::SumSquaresFn SumSquares;
 ops::AccumulateSumFn AccumulateSum;
 ops::ClipFn Clip;
 ops::AdamWFn AdamW;
+ops::CountNonFiniteFn CountNonFinite;
 
 }  // namespace photon::cuda
