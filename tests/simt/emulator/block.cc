@@ -1,6 +1,7 @@
 #include "tests/simt/emulator/block.h"
 
 #include <array>
+#include <bit>
 #include <boost/context/fiber.hpp>
 #include <boost/context/protected_fixedsize_stack.hpp>
 #include <memory>
@@ -72,6 +73,11 @@ struct Rendezvous {
   void* operands[kWarpLanes] = {};
 };
 
+struct Warp {
+  unsigned alive = 0;  // lanes whose threads have not ended
+  std::vector<Rendezvous> open;
+};
+
 class Block {
  public:
   Block(const Grid& grid, const std::function<void()>& body, ThreadOrder order);
@@ -88,7 +94,6 @@ class Block {
   void WaitHere(Wait wait);
   void Ended(int i);
   bool Complete(int warp, Rendezvous& rendezvous);
-  unsigned LanesAlive(int warp) const;
   [[noreturn]] void FailStuck();
 
   const Grid& grid_;
@@ -100,7 +105,7 @@ class Block {
   int at_barrier_ = 0, predicates_ = 0;
   Barrier last_barrier_;
   Wait barrier_;
-  std::vector<std::vector<Rendezvous>> warps_;
+  std::vector<Warp> warps_;
 };
 
 thread_local ThreadOrder thread_order;
@@ -130,6 +135,7 @@ void Block::Run(uint3 index) {
   ended_ = 0;
   for (int i = 0; i < n; ++i) {
     threads_[i].ended = false;
+    warps_[i / kWarpLanes].alive |= 1u << i % kWarpLanes;
     ready_.Add(i);
   }
   while (ended_ < n) {
@@ -159,7 +165,8 @@ void Block::Ended(int i) {
   idle.emplace_back(std::exchange(thread.worker, nullptr));
   DropCopies(i);
   const int warp = i / kWarpLanes;
-  std::vector<Rendezvous>& open = warps_[warp];
+  warps_[warp].alive &= ~(1u << i % kWarpLanes);
+  std::vector<Rendezvous>& open = warps_[warp].open;
   for (size_t k = 0; k < open.size();) {  // those that waited for this thread alone
     if (Complete(warp, open[k])) {
       open.erase(open.begin() + k);
@@ -167,15 +174,6 @@ void Block::Ended(int i) {
       ++k;
     }
   }
-}
-
-unsigned Block::LanesAlive(int warp) const {
-  unsigned alive = 0;
-  for (int lane = 0; lane < kWarpLanes; ++lane) {
-    const size_t i = warp * kWarpLanes + lane;
-    if (i < threads_.size() && !threads_[i].ended) alive |= 1u << lane;
-  }
-  return alive;
 }
 
 Barrier Block::AtBarrier(bool predicate, const std::source_location& where) {
@@ -197,10 +195,10 @@ Barrier Block::AtBarrier(bool predicate, const std::source_location& where) {
 }
 
 bool Block::Complete(int warp, Rendezvous& rendezvous) {
-  if ((rendezvous.mask & LanesAlive(warp)) != rendezvous.arrived) return false;
+  if ((rendezvous.mask & warps_[warp].alive) != rendezvous.arrived) return false;
   rendezvous.combine(rendezvous.operands);
-  for (int lane = 0; lane < kWarpLanes; ++lane) {
-    if (rendezvous.arrived >> lane & 1) ready_.Add(warp * kWarpLanes + lane);
+  for (unsigned left = rendezvous.arrived; left != 0; left &= left - 1) {
+    ready_.Add(warp * kWarpLanes + std::countr_zero(left));
   }
   return true;
 }
@@ -211,7 +209,7 @@ void Block::AtRendezvous(unsigned mask, const char* operation, void* operand, Co
   if (!(mask >> lane & 1)) {
     Fail(absl::StrFormat("%s at %s: lane %d is not in its own mask %08x", operation, Text(where), lane, mask));
   }
-  std::vector<Rendezvous>& open = warps_[warp];
+  std::vector<Rendezvous>& open = warps_[warp].open;
   size_t k = 0;
   while (k < open.size() && open[k].mask != mask) ++k;
   if (k == open.size()) open.push_back({mask, 0, {operation, where, mask}, combine, {}});
