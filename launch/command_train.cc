@@ -1,12 +1,13 @@
 // photon train
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "configs/config.h"
 #include "launch/commands.h"
 #include "launch/model_options.h"
-#include "parallel/communicator.h"
+#include "parallel/job_world.h"
 #include "train/train.h"
 
 namespace photon {
@@ -22,13 +23,13 @@ struct TrainArguments {
 
 absl::Status RunTrain(const TrainArguments& arguments) {
   // Ranks read the file for themselves; one that can't must not leave the others waiting.
-  PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> world, MpiWorld());
+  PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> world, JobWorld());
   absl::StatusOr<RunConfig> config = LoadRunConfig(arguments.config, arguments.overrides);
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the config", config.status()));
   if (arguments.profile && config->training().profile_steps() == 0) config->mutable_training()->set_profile_steps(10);
   absl::StatusOr<std::unique_ptr<OpenedDevice>> device = OpenDevice(arguments.device);
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the device", device.status()));
-  return Train(*config, arguments.options, **device);
+  return Train(*config, arguments.options, **device, std::move(world));
 }
 
 }  // namespace

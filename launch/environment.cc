@@ -42,7 +42,8 @@ Environment ProcessEnvironment() {
 }
 
 int LauncherRank(const Environment& environment) {
-  return FirstInteger(environment, {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}, 0, 0);
+  return FirstInteger(environment, {"PHOTON_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}, 0,
+                      0);
 }
 
 int LocalRank(const Environment& environment) {

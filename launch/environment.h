@@ -1,4 +1,4 @@
-// What the launcher (mpirun, srun) says about this process before MPI is up.
+// What the launcher (mpirun, srun, PHOTON_RANK) says about this process before the ranks are connected.
 #pragma once
 
 #include <functional>

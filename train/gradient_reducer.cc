@@ -1,6 +1,7 @@
 #include "train/gradient_reducer.h"
 
 #include "absl/strings/str_cat.h"
+#include "core/device.h"
 #include "core/time.h"
 
 namespace photon {
@@ -83,6 +84,15 @@ absl::Status GradientReducer::CheckOrder() {
       "does without an order");
 }
 
+// A device that fails throws, and no exception may leave the thread.
+absl::Status GradientReducer::Reduce(int bucket) {
+  try {
+    return background_->AllReduce(absl::StrCat("gradient bucket ", bucket), buckets_[bucket].gradient, Reduction::kSum);
+  } catch (const DeviceError& error) {
+    return absl::UnavailableError(error.what());
+  }
+}
+
 void GradientReducer::Loop() {
   const auto wanted = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stop_ || !queue_.empty(); };
   absl::MutexLock lock(&mutex_);
@@ -94,8 +104,7 @@ void GradientReducer::Loop() {
     if (status_.ok()) {
       mutex_.Unlock();
       const double begin = Now();
-      const absl::Status status =
-          background_->AllReduce(absl::StrCat("gradient bucket ", bucket), buckets_[bucket].gradient, Reduction::kSum);
+      const absl::Status status = Reduce(bucket);
       busy_.push_back({begin, Now()});
       mutex_.Lock();
       status_ = status;

@@ -54,6 +54,7 @@ class GradientReducer {
   void Complete(const Parameter& parameter);
   void Submit(int bucket);
   absl::Status CheckOrder();
+  absl::Status Reduce(int bucket);
   void Loop();
 
   Communicator& comm_;

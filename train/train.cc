@@ -7,17 +7,20 @@
 #include <vector>
 
 #include "configs/config.h"
+#include "parallel/device_group.h"
 #include "parallel/watchdog.h"
 #include "train/run_inputs.h"
 #include "train/training_run.h"
 
 namespace photon {
 
-absl::Status Train(const RunConfig& written, const TrainOptions& options, OpenedDevice& device) {
-  PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> world, MpiWorld());
-  PHOTON_ASSIGN_OR_RETURN(const RunConfig requested, WithModelOf(options.init_from, *world, written));
+absl::Status Train(const RunConfig& written, const TrainOptions& options, OpenedDevice& device,
+                   std::unique_ptr<Communicator> job) {
   spdlog::set_pattern("%H:%M:%S %v");
-  if (world->rank() != 0) spdlog::set_level(spdlog::level::warn);
+  if (job->rank() != 0) spdlog::set_level(spdlog::level::warn);
+  PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> world,
+                          DeviceGroup(std::move(job), device, device.MakeContext(nullptr)));
+  PHOTON_ASSIGN_OR_RETURN(const RunConfig requested, WithModelOf(options.init_from, *world, written));
   PHOTON_RETURN_IF_ERROR(ValidateRun(requested, world->size()));
   const RunConfig config = Resolved(requested, world->size());
   PHOTON_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(*world, config.parallel()));

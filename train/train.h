@@ -1,11 +1,13 @@
 // Training a model: `photon train`.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "configs/run.pb.h"
 #include "core/device.h"
 #include "core/status.h"
+#include "parallel/communicator.h"
 
 namespace photon {
 
@@ -16,12 +18,12 @@ struct TrainOptions {
   std::string init_from;
 };
 
-// Trains as `config` says, on all ranks of MPI's world (one where there is no launcher), each on its device; every rank
-// calls it. Writes
-// run_dir/{config.textproto, metrics.jsonl, loss.png, checkpoints/}. SIGTERM, SIGUSR2 and SIGINT save and return OK
-// early; SIGUSR1 saves. Errors: kInvalidArgument / kNotFound for bad input; kAlreadyExists where run_dir holds
-// checkpoints and resume is off, or another process trains in it; kAborted where training stopped itself; all ranks
-// return the same.
-absl::Status Train(const RunConfig& config, const TrainOptions& options, OpenedDevice& device);
+// Trains as `config` says, on all ranks of `world` (JobWorld()'s; it need reach host memory only), each on its device;
+// every rank calls it. Writes run_dir/{config.textproto, metrics.jsonl, loss.png, checkpoints/}. SIGTERM, SIGUSR2 and
+// SIGINT save and return OK early; SIGUSR1 saves. Errors: kInvalidArgument / kNotFound for bad input; kAlreadyExists
+// where run_dir holds checkpoints and resume is off, or another process trains in it; kAborted where training stopped
+// itself; all ranks return the same.
+absl::Status Train(const RunConfig& config, const TrainOptions& options, OpenedDevice& device,
+                   std::unique_ptr<Communicator> world);
 
 }  // namespace photon

@@ -36,6 +36,8 @@ TEST(Environment, OpenMpi) {
   EXPECT_EQ(ThreadsForRank(2, env), 1);
 }
 
+TEST(Environment, ARankOfAFolderKnowsItself) { EXPECT_EQ(LauncherRank(Table({{"PHOTON_RANK", "2"}})), 2); }
+
 TEST(Environment, BoundRanksKeepTheirCores) {
   EXPECT_EQ(ThreadsForRank(8, Table({{"OMPI_COMM_WORLD_RANK", "0"},
                                      {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
