@@ -115,6 +115,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
     return 4;
   }
+  (*device)->TimeProducts(true);  // the product that shares are given of
   const bool on_cpu = (*device)->device().type == photon::DeviceType::kCpu;
   if (options.tokens == 0) options.tokens = on_cpu ? 2048 : 32768;
   photon::Bench bench(**device, options);

@@ -1,5 +1,6 @@
 // Tokens per second of every generation mode, the bytes they read and the state they hold: PHOTON and the flat model of
-// that size, at 25 M parameters and at 120 M, or the model of a checkpoint. A table for people, then one JSON line.
+// that size, at 25 M parameters and at 120 M; or, token by token alone, the model of a checkpoint or of a config. A
+// table for people, then one JSON line.
 #include <omp.h>
 
 #include <CLI/CLI.hpp>
@@ -9,6 +10,8 @@
 
 #include "bench/counting_backend.h"
 #include "bench/device_bandwidth.h"
+#include "bench/report.h"
+#include "configs/config.h"
 #include "core/device.h"
 #include "inference/generate.h"
 #include "inference/loaded_model.h"
@@ -49,7 +52,10 @@ struct Options {
   int64_t tokens = 256;
   int rounds = 3;
   std::string device = "cpu";
+  std::string json;
   std::string checkpoint;
+  std::string config;
+  std::vector<std::string> overrides;
   std::string size = "small";
   std::vector<std::string> dtypes = {"f32", "bf16"};
 };
@@ -83,16 +89,15 @@ class Bench {
     Measure("checkpoint", (*loaded)->model(), dtype, GenerationMode::kHier);
   }
 
-  void PrintJson() const {
-    std::printf("%s\n", nlohmann::json({{"bench", "decode"},
-                                        {"prompt", options_.prompt},
-                                        {"tokens", options_.tokens},
-                                        {"device", device_.Description()},
-                                        {"threads", omp_get_max_threads()},
-                                        {"read_bytes_per_s", bandwidth_},
-                                        {"results", results_}})
-                            .dump()
-                            .c_str());
+  bool Write() const {
+    return WriteReport({{"bench", "decode"},
+                        {"prompt", options_.prompt},
+                        {"tokens", options_.tokens},
+                        {"device", device_.Description()},
+                        {"threads", omp_get_max_threads()},
+                        {"read_bytes_per_s", bandwidth_},
+                        {"results", results_}},
+                       options_.json);
   }
 
  private:
@@ -174,25 +179,43 @@ int main(int argc, char** argv) {
   CLI::Option* size = app.add_option("--size", options.size, "small (25 M parameters), large (120 M) or all")
                           ->check(CLI::IsMember({"small", "large", "all"}))
                           ->capture_default_str();
-  app.add_option("--checkpoint", options.checkpoint, "Measure this checkpoint's model instead")->excludes(size);
+  CLI::Option* checkpoint =
+      app.add_option("--checkpoint", options.checkpoint, "Measure this checkpoint's model instead")->excludes(size);
+  app.add_option("--config", options.config, "Measure this config's model, with random weights, instead")
+      ->excludes(size, checkpoint);
+  app.add_option("--set", options.overrides, "FIELD=VALUE: overrides one field of the config")->allow_extra_args(false);
+  app.add_option("--json", options.json, "File for the figures");
   app.add_option("--dtype", options.dtypes, "Compute types")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
   app.add_option("--device", options.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   const auto device = photon::OpenedDevice::Open(options.device);
-  PHOTON_CHECK(device.ok()) << device.status().message();
+  if (!device.ok()) {
+    std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
+    return 4;
+  }
+  photon::RunConfig config;
+  if (!options.config.empty()) {
+    auto loaded = photon::LoadRunConfig(options.config, options.overrides);
+    if (!loaded.ok()) {
+      std::fprintf(stderr, "%s\n", std::string(loaded.status().message()).c_str());
+      return 2;
+    }
+    config = *std::move(loaded);
+  }
   photon::Bench bench(options, **device);
   bench.Header();
   for (const std::string& name : options.dtypes) {
     const photon::DType dtype = name == "f32" ? photon::DType::kF32 : photon::DType::kBF16;
     if (!options.checkpoint.empty()) {
       bench.RunCheckpoint(dtype);
-      continue;
+    } else if (!options.config.empty()) {
+      bench.RunShape("config", config.model(), dtype, {photon::GenerationMode::kHier});
+    } else {
+      if (options.size != "large") photon::RunSize(bench, photon::kSmall, dtype);
+      if (options.size != "small") photon::RunSize(bench, photon::kLarge, dtype);
     }
-    if (options.size != "large") photon::RunSize(bench, photon::kSmall, dtype);
-    if (options.size != "small") photon::RunSize(bench, photon::kLarge, dtype);
   }
-  bench.PrintJson();
-  return 0;
+  return bench.Write() ? 0 : 1;
 }

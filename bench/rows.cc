@@ -31,7 +31,7 @@ class Bench {
                 bytes / 1e6, copy_ / 1e9, "", "us", "GB/s", "share");
   }
 
-  void Run() {
+  void Run(bool sampling) {
     for (const int64_t width : {512, 2048}) {
       Embedding(width, DType::kF32);
       Windows(width, DType::kBF16);
@@ -41,6 +41,7 @@ class Bench {
       for (const DType dtype : {DType::kBF16, DType::kF32}) CrossEntropy(vocabulary, dtype);
     }
     for (const int64_t vocabulary : {50'257, 128'256}) {
+      if (!sampling) break;
       for (const int64_t rows : {1, 64, 1024}) Sampling(rows, vocabulary);
     }
   }
@@ -183,9 +184,11 @@ int main(int argc, char** argv) {
   std::string name = "cpu", json;
   double budget = 0.3;
   int64_t megabytes = 0;
+  bool no_sampling = false;
   app.add_option("--device", name, "cpu, cuda, cuda:N or auto")->capture_default_str();
   app.add_option("--seconds", budget, "for each measurement")->capture_default_str();
   app.add_option("--megabytes", megabytes, "of the largest operand; 0: 64, or 512 on a GPU: many times its caches");
+  app.add_flag("--no-sampling", no_sampling, "leave out sampling, which is bound by more than memory");
   app.add_option("--json", json, "file for the figures");
   CLI11_PARSE(app, argc, argv);
   const auto device = photon::OpenedDevice::Open(name);
@@ -195,6 +198,6 @@ int main(int argc, char** argv) {
   }
   if (megabytes == 0) megabytes = (*device)->device().type == photon::DeviceType::kCpu ? 64 : 512;
   photon::Bench bench(**device, budget, megabytes << 20);
-  bench.Run();
+  bench.Run(!no_sampling);
   return bench.Write(json) ? 0 : 1;
 }

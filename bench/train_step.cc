@@ -1,17 +1,21 @@
-// A training step of a 37 M PHOTON on random tokens (or of a Block Transformer or flat model of as many layers): time,
-// share of the measured matrix peak, where the time goes by operation and by module, and what depth-first slices do to
-// its memory.
+// A training step of a 37 M PHOTON (or of a Block Transformer or flat model of as many layers, or of a config's model)
+// on random tokens, on any device: time, share of the measured matrix peak and memory; on a CPU also where the time
+// goes, by operation and by module; and what depth-first slices do to memory.
 //   train_step [--model photon|block|flat] [--dtype f32|bf16] [--length T] [--sequences N] [--slice TOKENS] [--steps N]
 //              [--trace FILE]
+//   train_step --config FILE [--set FIELD=VALUE ..] [--device cuda] [--sequences N] [--steps N]
 //   train_step --memory [--dtype f32|bf16]
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <vector>
 
+#include "bench/report.h"
 #include "bench/timed_backend.h"
 #include "bench/train_model.h"
+#include "core/device.h"
 #include "core/file.h"
 #include "core/matrix_peak.h"
 #include "model/flops.h"
@@ -22,60 +26,44 @@
 namespace photon::bench {
 namespace {
 
-// Seconds of each step after the first; `peak` gets the bytes of activations and temporaries at the worst moment, and
-// `profiler` (may be null) the time by module.
-std::vector<double> RunSteps(const RunConfig& config, int steps, const Backend& backend, Profiler* profiler,
-                             size_t* peak, int64_t* grown) {
+struct Steps {
+  std::vector<double> seconds;  // of each step after the first
+  size_t activations = 0;       // bytes of activations and temporaries at the worst moment
+  double memory = 0;            // bytes of all tensors at the worst moment
+  int64_t grown = 0;            // how often the arena grew after the first step
+};
+
+// `context`: of `device`, with `profiler` where that is not null.
+Steps RunSteps(OpenedDevice& device, const Context& context, const RunConfig& config, int steps, Profiler* profiler) {
   const std::unique_ptr<Communicator> self = SelfCommunicator();
   absl::StatusOr<Mesh> mesh = Mesh::Create(*self, config.parallel());
   PHOTON_CHECK(mesh.ok()) << mesh.status().message();
-  Arena arena;
-  const Context context(Device{}, backend, arena, /*stream=*/nullptr, profiler);
-  Trainer trainer(config, *mesh, context, arena);
+  Arena& arena = device.allocator().main();
+  const size_t before = arena.in_use();
+  Trainer trainer(config, *mesh, context, arena, &device);
+  arena.ResetPeak();
   const size_t standing = arena.in_use();
   const TokenBatch batch = RandomBatch(config, config.training().batch_sequences());
-  std::vector<double> seconds;
+  Steps run;
   for (int i = 0; i <= steps; ++i) {
     if (i == 1) {  // the first step warms up: arena, kernels made for these shapes
       TimedBackend::times().clear();
       if (profiler != nullptr) profiler->SetActive(true);
-      *grown = arena.grown();
+      run.grown = arena.grown();
     }
     const absl::StatusOr<StepMetrics> metrics = trainer.Step({batch});
     PHOTON_CHECK(metrics.ok()) << metrics.status().message();
-    if (i > 0) seconds.push_back(metrics->step_s);
+    if (i > 0) run.seconds.push_back(metrics->step_s);
+    run.memory = std::max(run.memory, metrics->memory_bytes - static_cast<double>(before));
   }
-  *grown = arena.grown() - *grown;
-  *peak = arena.peak() - standing;
-  return seconds;
+  run.grown = arena.grown() - run.grown;
+  run.activations = arena.peak() - standing;
+  return run;
 }
 
-void Speed(const RunConfig& config, int steps, const std::string& trace) {
-  Arena arena;
-  DType dtype;
-  PHOTON_CHECK(ParseDType(config.training().dtype(), &dtype));
-  const double peak = MeasureMatrixPeak(Context(Device{}, CpuBackend(), arena), dtype);
-  const std::unique_ptr<LanguageModel> model = LanguageModel::Create(config.model());
-  const double flops =
-      TrainingFlops(config.model(), config.data().sequence_length()) * config.training().batch_sequences();
-  size_t bytes = 0;
-  int64_t grown = 0;
-  Profiler profiler;
-  std::vector<double> seconds = RunSteps(config, steps, TimedBackend::Table(), &profiler, &bytes, &grown);
-  std::sort(seconds.begin(), seconds.end());
-  const double median = seconds[seconds.size() / 2];
-  const double total = [&] {
-    double sum = 0;
-    for (double s : seconds) sum += s;
-    return sum;
-  }();
-  const double tokens = static_cast<double>(config.training().batch_sequences()) * config.data().sequence_length();
-  std::printf("%.1f M parameters, %s, T %d, %.0f tokens a step, %.1f MFLOP a token\n",
-              model->parameters().count() / 1e6, config.training().dtype().c_str(), config.data().sequence_length(),
-              tokens, flops / tokens / 1e6);
-  std::printf("step: median %.3f s (%.3f to %.3f), %.0f tokens/s, %.0f GFLOP/s of %.0f measured: %.1f %%\n", median,
-              seconds.front(), seconds.back(), tokens / median, flops / median / 1e9, peak / 1e9,
-              100 * flops / median / peak);
+// The operations' time and the modules': known where operations are done when they return.
+void PrintWhere(const Steps& run, const Profiler& profiler, double total) {
+  const auto steps = static_cast<double>(run.seconds.size());
   double accounted = 0;
   std::vector<std::pair<double, std::string>> parts;
   for (const auto& [name, time] : TimedBackend::times()) {
@@ -87,39 +75,74 @@ void Speed(const RunConfig& config, int steps, const std::string& trace) {
   for (const auto& [time, name] : parts) {
     std::printf("  %-24s %8.2f ms a step  %5.1f %%\n", name.c_str(), 1e3 * time / steps, 100 * time / total);
   }
-  const ProfiledSteps profiled = {.steps = steps, .seconds = total, .arena_grown = grown};
+  const ProfiledSteps profiled = {
+      .steps = static_cast<int>(run.seconds.size()), .seconds = total, .arena_grown = run.grown};
   std::printf("\n%s\n", ProfileTable(profiler, profiled).c_str());
+}
+
+// Whether the figures could be written.
+bool Speed(OpenedDevice& device, const RunConfig& config, int steps, const std::string& trace,
+           const std::string& json) {
+  const bool on_cpu = device.device().type == DeviceType::kCpu;
+  device.TimeProducts(true);
+  DType dtype;
+  PHOTON_CHECK(ParseDType(config.training().dtype(), &dtype));
+  const double peak = MeasureMatrixPeak(device.MakeContext(nullptr), dtype);
+  const std::unique_ptr<LanguageModel> model = LanguageModel::Create(config.model());
+  const double flops =
+      TrainingFlops(config.model(), config.data().sequence_length()) * config.training().batch_sequences();
+  Profiler profiler;
+  Context context = on_cpu ? Context(Device{}, TimedBackend::Table(), device.allocator(), /*stream=*/nullptr, &profiler)
+                           : device.MakeContext(nullptr);
+  const Steps run = RunSteps(device, context, config, steps, on_cpu ? &profiler : nullptr);
+  std::vector<double> seconds = run.seconds;
+  std::sort(seconds.begin(), seconds.end());
+  const double median = seconds[seconds.size() / 2];
+  const double total = std::accumulate(seconds.begin(), seconds.end(), 0.0);
+  const double tokens = static_cast<double>(config.training().batch_sequences()) * config.data().sequence_length();
+  std::printf("%s: %.1f M parameters, %s, T %d, %.0f tokens a step, %.1f MFLOP a token\n", device.Description().c_str(),
+              model->parameters().count() / 1e6, config.training().dtype().c_str(), config.data().sequence_length(),
+              tokens, flops / tokens / 1e6);
+  std::printf("step: median %.3f s (%.3f to %.3f), %.0f tokens/s, %.0f GFLOP/s of %.0f measured: %.1f %%; %.2f GiB\n",
+              median, seconds.front(), seconds.back(), tokens / median, flops / median / 1e9, peak / 1e9,
+              100 * flops / median / peak, run.memory / (1 << 30));
+  nlohmann::json report = {{"benchmark", "train_step"},
+                           {"device", device.Description()},
+                           {"dtype", config.training().dtype()},
+                           {"parameters", model->parameters().count()},
+                           {"tokens", tokens},
+                           {"flops", flops},
+                           {"peak_flops_per_s", peak},
+                           {"step_s", median},
+                           {"tokens_per_s", tokens / median},
+                           {"share_of_peak", flops / median / peak},
+                           {"activation_bytes", run.activations},
+                           {"memory_bytes", run.memory}};
+  if (on_cpu) {
+    PrintWhere(run, profiler, total);
+    const ProfiledSteps profiled = {.steps = steps, .seconds = total, .arena_grown = run.grown};
+    report["profile"] = nlohmann::json::parse(ProfileJson(profiler, profiled));
+  }
   if (!trace.empty()) {
     const absl::Status written = WriteFile(trace, TraceJson(profiler, /*rank=*/0));
     PHOTON_CHECK(written.ok()) << written.message();
   }
-  std::printf("%s\n", nlohmann::json({{"benchmark", "train_step"},
-                                      {"dtype", config.training().dtype()},
-                                      {"parameters", model->parameters().count()},
-                                      {"tokens", tokens},
-                                      {"flops", flops},
-                                      {"peak_flops_per_s", peak},
-                                      {"step_s", median},
-                                      {"tokens_per_s", tokens / median},
-                                      {"share_of_peak", flops / median / peak},
-                                      {"activation_bytes", bytes},
-                                      {"profile", nlohmann::json::parse(ProfileJson(profiler, profiled))}})
-                          .dump()
-                          .c_str());
+  return WriteReport(report, json);
 }
 
-void Memory(const std::string& dtype, int slice) {
+void Memory(OpenedDevice& device, const std::string& dtype, int slice) {
+  const Context context = device.MakeContext(nullptr);
   std::printf("peak bytes of activations and temporaries, one sequence, %s\n%8s %14s %14s\n", dtype.c_str(), "T",
               "no slices", "slices");
   std::vector<std::pair<double, double>> rows;
   const std::vector<int64_t> lengths = {4096, 8192, 16384};
   for (int64_t length : lengths) {
-    size_t without = 0, with = 0;
-    int64_t grown = 0;
-    RunSteps(Config("photon", dtype, length, 1, 0), 0, CpuBackend(), nullptr, &without, &grown);
-    RunSteps(Config("photon", dtype, length, 1, slice), 0, CpuBackend(), nullptr, &with, &grown);
-    std::printf("%8ld %11.1f MiB %11.1f MiB\n", length, without / 1048576.0, with / 1048576.0);
-    rows.emplace_back(without, with);
+    const auto peak = [&](int slice_tokens) {
+      return static_cast<double>(
+          RunSteps(device, context, Config("photon", dtype, length, 1, slice_tokens), 0, nullptr).activations);
+    };
+    rows.emplace_back(peak(0), peak(slice));
+    std::printf("%8ld %11.1f MiB %11.1f MiB\n", length, rows.back().first / 1048576.0, rows.back().second / 1048576.0);
   }
   const double ratio = (rows.back().second - rows.front().second) / (rows.back().first - rows.front().first);
   std::printf("growth with T: slices have %.2f of the rate without\n", ratio);
@@ -131,22 +154,45 @@ void Memory(const std::string& dtype, int slice) {
 
 int main(int argc, char** argv) {
   CLI::App app("Training step benchmark");
-  std::string model = "photon", dtype = "bf16", trace;
+  std::string model = "photon", dtype = "bf16", trace, device_name = "cpu", config_file, json;
+  std::vector<std::string> overrides;
   int64_t length = 1024;
   int sequences = 8, slice = 4096, steps = 5;
   bool memory = false;
-  app.add_option("--model", model)->check(CLI::IsMember({"photon", "block", "flat"}));
+  CLI::Option* kind = app.add_option("--model", model)->check(CLI::IsMember({"photon", "block", "flat"}));
+  app.add_option("--config", config_file, "a run's config instead: its model, length, type and slices")->excludes(kind);
+  app.add_option("--set", overrides, "FIELD=VALUE: overrides one field of the config")->allow_extra_args(false);
+  app.add_option("--device", device_name, "cpu, cuda, cuda:N or auto")->capture_default_str();
   app.add_option("--dtype", dtype)->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option("--length", length);
   app.add_option("--sequences", sequences);
   app.add_option("--slice", slice);
   app.add_option("--steps", steps);
-  app.add_option("--trace", trace, "file for a trace that Perfetto opens");
+  app.add_option("--trace", trace, "file for a trace that Perfetto opens (on a CPU)");
+  app.add_option("--json", json, "file for the figures");
   app.add_flag("--memory", memory);
   CLI11_PARSE(app, argc, argv);
-  if (memory) {
-    photon::bench::Memory(dtype, 1024);
-  } else {
-    photon::bench::Speed(photon::bench::Config(model, dtype, length, sequences, slice), steps, trace);
+  const auto device = photon::OpenedDevice::Open(device_name);
+  if (!device.ok()) {
+    std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
+    return 4;
   }
+  if (memory) {
+    photon::bench::Memory(**device, dtype, 1024);
+    return 0;
+  }
+  photon::RunConfig config;
+  if (config_file.empty()) {
+    config = photon::bench::Config(model, dtype, length, sequences, slice);
+  } else {
+    auto loaded = photon::LoadRunConfig(config_file, overrides);
+    if (!loaded.ok()) {
+      std::fprintf(stderr, "%s\n", std::string(loaded.status().message()).c_str());
+      return 2;
+    }
+    loaded->mutable_training()->set_batch_sequences(sequences);
+    loaded->mutable_training()->set_micro_batch_sequences(sequences);
+    config = photon::Resolved(*loaded, 1);
+  }
+  return photon::bench::Speed(**device, config, steps, trace, json) ? 0 : 1;
 }
