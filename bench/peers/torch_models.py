@@ -26,15 +26,15 @@ class Rope(nn.Module):
         self.inverse = theta ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
         self.tables = {}
 
-    def table(self, length, dtype):
+    def table(self, length, dtype, device):
         """cos and sin, [length, 1, dim / 2], kept: shapes in training don't change."""
         if (length, dtype) not in self.tables:
             angle = torch.outer(torch.arange(length, dtype=torch.float64), self.inverse)
-            self.tables[length, dtype] = (angle.cos().to(dtype)[:, None], angle.sin().to(dtype)[:, None])
+            self.tables[length, dtype] = tuple(t.to(device, dtype)[:, None] for t in (angle.cos(), angle.sin()))
         return self.tables[length, dtype]
 
     def forward(self, x):  # [B, N, heads, dim]
-        cos, sin = self.table(x.shape[1], x.dtype)
+        cos, sin = self.table(x.shape[1], x.dtype, x.device)
         a, b = x.chunk(2, -1)
         return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
 
@@ -273,11 +273,11 @@ def read_safetensors(path):
 
 def cross_entropy(model, hidden, tokens, scored=None, fused=False):
     """Mean -log p over the tokens that `scored` [B, T] (None: all that the model can predict) marks. `fused`: head and
-    loss in chunks of rows, never all logits at once."""
+    loss in chunks of rows, never all logits at once, where this torch (2.15 and later) has that."""
     targets = tokens if scored is None else torch.where(scored, tokens, -100)
     if model.target_offset:
         targets = torch.cat((targets[:, 1:], torch.full_like(targets[:, :1], -100)), 1)
-    if fused:
+    if fused and hasattr(F, "linear_cross_entropy"):
         return F.linear_cross_entropy(hidden.flatten(0, 1), model.lm_head.weight, targets.flatten())
     return F.cross_entropy(model.lm_head(hidden).flatten(0, 1).float(), targets.flatten())
 
