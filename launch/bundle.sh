@@ -3,7 +3,7 @@
 # MPI, HDF5 or other packages of ours there. cuBLASLt and NCCL (half a gigabyte) are taken from that machine.
 #   launch/bundle.sh [--build DIR] [--tests] [OUT]     OUT: the folder to make, photon-bundle unless given
 #     --build DIR   pack what is built there; else a build for any x86-64-v3 processor is made in build-bundle
-#     --tests       the tests and benchmarks of the GPU too (OUT/gpu.sh runs them)
+#     --tests       the tests and benchmarks of the GPU too (OUT/bench/gpu.sh runs them)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -23,44 +23,60 @@ if [[ -e $out ]]; then
   exit 2
 fi
 
-programs=(photon)
-[[ $tests == ON ]] && programs+=(tests/core_test bench/{attention,decode,decode_heavy,elementwise,matmul,rows,train_step})
+checks=()
+[[ $tests == ON ]] && checks+=(tests/{core,inference,train}_test bench/{attention_streams,attention_windows,ceilings}
+                               bench/{decode,decode_heavy,elementwise,rows,train_step})
 modules=(photon_sentencepiece.so libphoton_cuda.so)
 if [[ -z $build ]]; then
   build=build-bundle
   launch/install_dependencies.sh test
   cmake -S . -B $build -G Ninja -DPHOTON_ARCH=x86-64-v3 -DPHOTON_CUDA=ON -DPHOTON_TESTS=$tests >$build.log 2>&1 ||
     { cat $build.log >&2; exit 1; }
-  targets=("${programs[@]/#bench\//bench_}")
-  ninja -C $build "${targets[@]/#tests\//}" photon_cuda photon_sentencepiece
+  targets=("${checks[@]/#bench\//bench_}")
+  ninja -C $build photon photon_cuda photon_sentencepiece "${targets[@]/#tests\//}"
 fi
 
-mkdir -p "$out/programs"
+mkdir -p "$out/build"
 unpacked=$(mktemp -d)
 trap 'rm -rf "$unpacked"' EXIT
-for file in "${programs[@]}" "${modules[@]}"; do
-  install -m 755 --strip "$build/$file" "$out/programs/"
+mkdir "$unpacked"/{all,all/programs,checks,checks/programs}
+for file in photon "${modules[@]}"; do
+  install -m 755 --strip "$build/$file" "$unpacked/all/programs/"
+done
+for file in "${checks[@]}"; do
+  install -m 755 --strip "$build/$file" "$unpacked/checks/programs/"
+done
+# Scripts start programs where a build has them.
+for file in photon "${checks[@]}"; do
+  mkdir -p "$(dirname "$out/build/$file")"
+  printf '#!/bin/bash\nPHOTON_PROGRAM=%s exec "$(dirname "${BASH_SOURCE[0]}")/%s/photon" "$@"\n' "${file##*/}" \
+         "$([[ $file == */* ]] && echo ../.. || echo ..)" >"$out/build/$file"
+  chmod 755 "$out/build/$file"
 done
 
 # Every library that these ask for, but those that belong to the system and to the GPU.
 leave='^(linux-vdso|ld-linux|libc|libm|libpthread|libdl|librt|libresolv|libcublasLt|libcublas|libnccl|libcuda)[.-]'
-for file in "$out"/programs/*; do ldd "$file"; done | awk '$3 ~ "^/" { print $1, $3 }' | sort -u |
+for file in "$unpacked"/*/programs/*; do ldd "$file"; done | awk '$3 ~ "^/" { print $1, $3 }' | sort -u |
   while read -r name path; do
-    [[ $name =~ $leave ]] || install -m 644 "$path" "$unpacked/$name"
+    [[ $name =~ $leave ]] || install -m 644 "$path" "$unpacked/all/$name"
   done
 # What Open MPI loads by itself.
-mkdir "$unpacked/openmpi"
-cp "$(dirname "$(find /usr/lib -name mca_ess_singleton.so | head -n 1)")"/*.so "$unpacked/openmpi/"
+mkdir "$unpacked/all/openmpi"
+cp "$(dirname "$(find /usr/lib -name mca_ess_singleton.so | head -n 1)")"/*.so "$unpacked/all/openmpi/"
 # Compressed, it is half the size; the first start unpacks it.
-tar -C "$unpacked" -czf "$out/libraries.tar.gz" .
+tar -C "$unpacked/all" -c . | gzip -9 >"$out/programs.tar.gz"
+# Tests and benchmarks hold much of the same code, which xz finds; Python, which runs them, unpacks it anywhere.
+[[ $tests == OFF ]] || tar -C "$unpacked/checks" -c . | xz -9 -T1 >"$out/checks.tar.xz"
 
 install -m 755 launch/bundle/run.sh "$out/photon"
 install -m 644 launch/bundle/README.md "$out/"
 cp -r configs "$out/configs" && rm -f "$out"/configs/*.{cc,h,proto,txt}
 cp LICENSE THIRD_PARTY.md "$out/"
 if [[ $tests == ON ]]; then
-  install -m 755 bench/gpu.sh "$out/gpu.sh"
-  cp -r bench/peers "$out/peers"
+  mkdir -p "$out/bench/gpu" "$out/bench/peers"
+  install -m 755 bench/gpu.sh "$out/bench/"
+  install -m 644 bench/gpu/*.py "$out/bench/gpu/"
+  install -m 644 bench/peers/*.py "$out/bench/peers/"
 fi
 git describe --always --dirty >"$out/commit" 2>/dev/null || true
 du -sm "$out" | awk '{ print $2 ": " $1 " MB" }'

@@ -1,18 +1,19 @@
 #!/bin/bash
-# Starts a program of this bundle (its name; "photon" unless it is one of programs/) with the libraries that lie beside it
-# and this machine's CUDA libraries.
+# Starts a program of this bundle ("photon" unless PHOTON_PROGRAM names another) with the libraries that lie beside it and
+# this machine's CUDA libraries.
 #   ./photon train ..      PHOTON_PROGRAM=core_test ./photon ..
 set -euo pipefail
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 
 # The first start unpacks; where the folder can't be written, into the user's cache.
-libraries=$here/libraries
+libraries=$here/unpacked
 if [[ ! -d $libraries ]]; then
-  [[ -w $here ]] || libraries=${XDG_CACHE_HOME:-$HOME/.cache}/photon/$(cksum <"$here/libraries.tar.gz" | tr -d ' ')
+  [[ -w $here ]] || libraries=${XDG_CACHE_HOME:-$HOME/.cache}/photon/$(cksum <"$here/programs.tar.gz" | tr -d ' ')
   if [[ ! -d $libraries ]]; then
     mkdir -p "$(dirname "$libraries")"
     half=$(mktemp -d "$libraries.XXXXXX")
-    tar -xzf "$here/libraries.tar.gz" -C "$half"
+    tar -xzf "$here/programs.tar.gz" -C "$half"
+    if [[ -f $here/checks.tar.xz ]]; then python3 -m tarfile -e "$here/checks.tar.xz" "$half" 2>/dev/null || true; fi
     mv -T "$half" "$libraries" 2>/dev/null || rm -rf "$half"  # another process was faster
   fi
 fi
@@ -34,4 +35,4 @@ export OMPI_MCA_mca_base_component_path=$libraries/openmpi OMPI_MCA_ess_singleto
 export OMPI_MCA_mca_base_component_show_load_errors=0  # some are for networks whose libraries this machine may lack
 export OMPI_MCA_pml=${OMPI_MCA_pml:-ob1} OMPI_MCA_btl=${OMPI_MCA_btl:-self}
 export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-10000}
-exec "$here/programs/${PHOTON_PROGRAM:-photon}" "$@"
+exec "$libraries/programs/${PHOTON_PROGRAM:-photon}" "$@"
