@@ -21,7 +21,7 @@ namespace {
 
 struct GenerateArguments {
   std::string checkpoint, prompt, prompt_tokens, mode, output, dtype, device;
-  bool has_prompt = false;
+  bool has_prompt = false, check = false;
   SamplingFlags flags;
 };
 
@@ -43,15 +43,13 @@ absl::Status CheckUtf8(const std::string& prompt) {
 }
 
 absl::Status PrintTokens(const LoadedModel& loaded, absl::Span<const int32_t> prompt, const GenerateOptions& options) {
-  PHOTON_ASSIGN_OR_RETURN(const GenerateResult result,
-                          Generate(loaded.decoder(), prompt, options, loaded.tokenizer()));
+  PHOTON_ASSIGN_OR_RETURN(const GenerateResult result, Generate(loaded.decoder(), prompt, options, loaded.tokenizer()));
   for (const Continuation& continuation : result.continuations) std::cout << TokenJson(continuation.tokens) << "\n";
   return absl::OkStatus();
 }
 
 absl::Status PrintJson(const LoadedModel& loaded, absl::Span<const int32_t> prompt, const GenerateOptions& options) {
-  PHOTON_ASSIGN_OR_RETURN(const GenerateResult result,
-                          Generate(loaded.decoder(), prompt, options, loaded.tokenizer()));
+  PHOTON_ASSIGN_OR_RETURN(const GenerateResult result, Generate(loaded.decoder(), prompt, options, loaded.tokenizer()));
   std::cout << Line(GenerationJson(result, static_cast<int64_t>(prompt.size()), options, loaded.tokenizer().get()))
             << "\n";
   return absl::OkStatus();
@@ -93,7 +91,7 @@ absl::Status RunGenerate(const GenerateArguments& arguments) {
   if (!arguments.has_prompt) {
     PHOTON_ASSIGN_OR_RETURN(prompt, ReadTokenJson(arguments.prompt_tokens));
   }
-  PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device));
+  PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, arguments.check));
   PHOTON_ASSIGN_OR_RETURN(const auto loaded,
                           LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
   PHOTON_RETURN_IF_ERROR(RequireTokenizer(*loaded, arguments));
@@ -128,6 +126,7 @@ void AddGenerateCommand(CLI::App& app, Run* chosen) {
       ->check(CLI::IsMember({"text", "tokens", "json"}));
   AddDtypeOption(command, &a->dtype);
   AddDeviceOption(command, &a->device);
+  AddCheckOption(command, &a->check);
 }
 
 }  // namespace photon

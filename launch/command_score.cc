@@ -19,6 +19,7 @@ namespace {
 
 struct ScoreArguments {
   std::string checkpoint, tokens, mode, on_error, dtype, device;
+  bool check = false;
   ScoreLinesOptions lines;
 };
 
@@ -42,7 +43,7 @@ absl::Status RunScore(ScoreArguments arguments) {
   if (!arguments.tokens.empty()) {
     PHOTON_ASSIGN_OR_RETURN(tokens, ReadTokenJson(arguments.tokens));
   }
-  PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device));
+  PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, arguments.check));
   PHOTON_ASSIGN_OR_RETURN(const auto loaded,
                           LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
   const absl::Status valid = ValidateScoring(lines.score, loaded->model().config());
@@ -82,6 +83,7 @@ void AddScoreCommand(CLI::App& app, Run* chosen) {
       ->capture_default_str();
   AddDtypeOption(command, &a->dtype);
   AddDeviceOption(command, &a->device);
+  AddCheckOption(command, &a->check);
 }
 
 }  // namespace photon

@@ -18,7 +18,7 @@ struct TrainArguments {
   std::vector<std::string> overrides;
   std::string device;
   TrainOptions options;
-  bool profile = false;
+  bool profile = false, check = false;
 };
 
 absl::Status RunTrain(const TrainArguments& arguments) {
@@ -27,7 +27,8 @@ absl::Status RunTrain(const TrainArguments& arguments) {
   absl::StatusOr<RunConfig> config = LoadRunConfig(arguments.config, arguments.overrides);
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the config", config.status()));
   if (arguments.profile && config->training().profile_steps() == 0) config->mutable_training()->set_profile_steps(10);
-  absl::StatusOr<std::unique_ptr<OpenedDevice>> device = OpenDevice(arguments.device);
+  if (arguments.check) config->mutable_training()->set_check(true);
+  absl::StatusOr<std::unique_ptr<OpenedDevice>> device = OpenDevice(arguments.device, config->training().check());
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the device", device.status()));
   return Train(*config, arguments.options, **device, std::move(world));
 }
@@ -50,6 +51,7 @@ void AddTrainCommand(CLI::App& app, Run* chosen) {
   command->add_flag("--profile", arguments->profile,
                     "Print and write where the time of steps 3 to 12 goes (training.profile_steps: of how many)");
   AddDeviceOption(*command, &arguments->device);
+  AddCheckOption(*command, &arguments->check);
 }
 
 }  // namespace photon

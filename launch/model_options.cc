@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
+#include "core/checked_device.h"
 #include "launch/environment.h"
 
 namespace photon {
@@ -36,7 +37,12 @@ void AddDeviceOption(CLI::App& command, std::string* device) {
       ->check(CLI::Validator(check, ""));
 }
 
-absl::StatusOr<std::unique_ptr<OpenedDevice>> OpenDevice(const std::string& device) {
+void AddCheckOption(CLI::App& command, bool* check) {
+  command.add_flag("--check", *check,
+                   "Look at the results of every operation, and stop at the first NaN or infinity, naming it; slow");
+}
+
+absl::StatusOr<std::unique_ptr<OpenedDevice>> OpenDevice(const std::string& device, bool check) {
   const Environment environment = ProcessEnvironment();
   std::string why_cpu;
   auto opened = OpenedDevice::Open(device, LocalRank(environment), &why_cpu);
@@ -44,6 +50,7 @@ absl::StatusOr<std::unique_ptr<OpenedDevice>> OpenDevice(const std::string& devi
   if (!why_cpu.empty() && std::filesystem::exists("/proc/driver/nvidia") && LauncherRank(environment) == 0) {
     std::cerr << absl::StrCat("--device auto takes the CPU: ", why_cpu, "\n");
   }
+  if (opened.ok() && check) return CheckedDevice(*std::move(opened));
   return opened;
 }
 

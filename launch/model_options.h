@@ -17,8 +17,9 @@ void AddDtypeOption(CLI::App& command, std::string* dtype);  // --dtype f32|bf16
 DType ComputeType(const std::string& dtype);                 // of what that option let through
 
 void AddDeviceOption(CLI::App& command, std::string* device);  // --device cpu|cuda|cuda:N|auto
-// What that option names: kUnavailable (exit code 4) where it can't be used. Where "auto" must pass a GPU over for the
-// CPU, it says so on stderr.
-absl::StatusOr<std::unique_ptr<OpenedDevice>> OpenDevice(const std::string& device);
+void AddCheckOption(CLI::App& command, bool* check);           // --check
+// What those options name: kUnavailable (exit code 4) where it can't be used. Where "auto" must pass a GPU over for the
+// CPU, it says so on stderr. `check`: its operations throw NotFinite (core/checked_backend.h).
+absl::StatusOr<std::unique_ptr<OpenedDevice>> OpenDevice(const std::string& device, bool check);
 
 }  // namespace photon

@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "configs/nearest.h"
 #include "core/allocator.h"
+#include "core/checked_backend.h"
 #include "core/device.h"
 #include "launch/commands.h"
 #include "launch/environment.h"
@@ -99,6 +100,8 @@ absl::Status RunGuarded(const Run& run, bool* thrown) {
     return status;
   } catch (const DeviceError& error) {
     return absl::UnavailableError(error.what());
+  } catch (const NotFinite& error) {
+    return absl::AbortedError(error.what());
   } catch (const OutOfMemory& error) {
     return absl::ResourceExhaustedError(error.what());
   } catch (const std::bad_alloc&) {

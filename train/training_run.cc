@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "configs/config.h"
+#include "core/checked_backend.h"
 #include "core/file.h"
 #include "core/folder.h"
 #include "core/matrix_peak.h"
@@ -18,7 +19,12 @@ namespace photon {
 
 absl::Status TrainingRun::Run(const TrainOptions& options) {
   PHOTON_RETURN_IF_ERROR(Start(options));
-  absl::Status status = Loop();
+  absl::Status status;
+  try {
+    status = Loop();
+  } catch (const NotFinite& found) {  // of training.check; other ranks may be in the midst of a step
+    throw NotFinite(absl::StrCat("after step ", step(), ", ", found.what()));
+  }
   // Where training stopped itself, all ranks are here, and a save under way is still good.
   if (absl::IsAborted(status) && saver_.under_way()) (void)saver_.Finish();
   if (leads()) {
