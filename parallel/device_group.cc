@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "core/cuda_module.h"
 #include "parallel/staged.h"
 
@@ -55,6 +57,20 @@ absl::StatusOr<std::unique_ptr<Communicator>> DeviceGroup(std::unique_ptr<Commun
     spdlog::warn("GPUs exchange tensors by way of the host, which is slow: {}", reason);
   }
   return StagedCommunicator(std::move(host), context);
+}
+
+absl::Status CheckSumOrder(const Communicator& group, const char* nccl_algo) {
+  if (group.name() != "nccl" || group.size() <= 2) return absl::OkStatus();
+  const std::string chosen = nccl_algo == nullptr ? "" : absl::AsciiStrToLower(nccl_algo);
+  bool fixed = true;
+  for (const absl::string_view algorithm : absl::StrSplit(chosen, ',')) {
+    fixed = fixed && (algorithm == "ring" || algorithm == "tree");
+  }
+  if (fixed) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "training.deterministic: with NCCL_ALGO ", chosen.empty() ? "not set" : absl::StrCat("= \"", nccl_algo, "\""),
+      ", NCCL may let the network's switches add up, in an order that nobody promises; set NCCL_ALGO=Ring or "
+      "NCCL_ALGO=Tree on all ranks"));
 }
 
 }  // namespace photon

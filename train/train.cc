@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <cstdlib>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -30,6 +31,9 @@ absl::Status Train(const RunConfig& written, const TrainOptions& options, Opened
   const Watchdog watchdog(watched, config.parallel().collective_timeout_s());
   PHOTON_ASSIGN_OR_RETURN(OpenedData data, OpenRunData(*world, config, options.resume, options.init_from));
   device.TimeProducts(!config.training().deterministic());
+  if (config.training().deterministic()) {
+    PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the order of sums", CheckSumOrder(*world, std::getenv("NCCL_ALGO"))));
+  }
   TrainingRun run(config, ForAnyLayout(requested, config), mesh, std::move(data), device);
   return run.Run(options);
 }

@@ -2,7 +2,7 @@
 //
 // The first product of a shape asks the library for its candidates and times them on the operands; the fastest is kept,
 // also in a file (core/cuda/algorithm_cache.h), so that later runs take the same one: another one sums in another
-// order. With Queue::deterministic nothing is timed and no file is read: the library's first candidate is taken, which
+// order. Without Queue::times_products nothing is timed and no file is read: the library's first candidate is taken, which
 // is the same in every run on such a device. Used by one thread.
 #pragma once
 

@@ -240,6 +240,21 @@ TEST(NcclCommunicator, AnErrorThatComesLateEndsTheJobWithItsName) {
   });
 }
 
+// training.deterministic: of three and more summands, switches of the network may take any first.
+TEST(DeviceGroup, ASumsOrderIsKnownOrRefused) {
+  OnGpus(Kind::kNccl, 3, [](const Rank& rank) {
+    for (const char* good : {"Ring", "tree", "RING,Tree"}) EXPECT_EQ(CheckSumOrder(rank.comm, good), absl::OkStatus());
+    for (const char* bad : {"", "NVLS", "Ring,NVLSTree", "^Ring", "CollnetDirect"}) {
+      const absl::Status status = CheckSumOrder(rank.comm, bad);
+      EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << bad;
+      EXPECT_THAT(std::string(status.message()), HasSubstr("set NCCL_ALGO=Ring")) << bad;
+    }
+    EXPECT_FALSE(CheckSumOrder(rank.comm, nullptr).ok());
+  });
+  OnGpus(Kind::kNccl, 2, [](const Rank& rank) { EXPECT_EQ(CheckSumOrder(rank.comm, nullptr), absl::OkStatus()); });
+  OnGpus(Kind::kStaged, 3, [](const Rank& rank) { EXPECT_EQ(CheckSumOrder(rank.comm, nullptr), absl::OkStatus()); });
+}
+
 TEST(DeviceGroup, TakesTheWayByTheHostWhereRanksShareAGpuOrThereIsNoNccl) {
   for (bool shared : {true, false}) {
     simt::SetDeviceCount(8);
