@@ -23,6 +23,7 @@ class Checked : public OpenedDevice {
     const Context context = device_->MakeContext(profiler);
     return Context(context.device(), backend_, context.allocator(), context.stream(), profiler);
   }
+  RangeMarker* marker() override { return device_->marker(); }
   void TimeProducts(bool on) override { device_->TimeProducts(on); }
   std::unique_ptr<DeviceGraph> Record(const Context&, const std::function<void()>&) override {
     PHOTON_CHECK(false) << "[record] operations that are checked can't be recorded";

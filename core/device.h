@@ -35,6 +35,8 @@ struct DeviceMemory {
 // kInvalidArgument where `name` is none that Open() takes.
 absl::Status CheckDeviceName(absl::string_view name);
 
+class RangeMarker;  // core/profiler.h
+
 // One device, ready for use by one thread. It outlives all contexts, tensors and graphs made with it.
 class OpenedDevice {
  public:
@@ -56,6 +58,9 @@ class OpenedDevice {
   virtual ZonedAllocator& allocator() = 0;
   // `profiler` as in Context; may be null.
   virtual Context MakeContext(Profiler* profiler) = 0;
+
+  // Shows ranges of the program to a tool that looks at the device; null where none does.
+  virtual RangeMarker* marker() { return nullptr; }
 
   // Whether the fastest algorithm for a shape is looked for by timing several and remembered, from run to run where a
   // folder for that is (core/cuda/algorithm_cache.h). Off at first: what is chosen by timing may differ from machine to

@@ -1,5 +1,6 @@
 #include "core/profiler.h"
 
+#include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "core/time.h"
 
@@ -8,6 +9,11 @@ namespace photon {
 absl::string_view Name(Traffic traffic) {
   constexpr absl::string_view kNames[kTraffics] = {"converted", "copied", "added", "zeroed", "uploaded", "downloaded"};
   return kNames[static_cast<int>(traffic)];
+}
+
+void Profiler::SetMarker(RangeMarker* marker) {
+  PHOTON_CHECK(open_.empty()) << "[profiler] marker set inside scope " << scopes_[current()].name;
+  marker_ = marker;
 }
 
 void Profiler::SetActive(bool active) {
@@ -31,7 +37,13 @@ Profiler::ScopeId Profiler::Child(ScopeId parent, absl::string_view name) {
   return id;
 }
 
+std::string Profiler::Path(ScopeId scope) const {
+  const ScopeTotals& totals = scopes_[scope];
+  return totals.parent == 0 ? totals.name : absl::StrCat(Path(totals.parent), "/", totals.name);
+}
+
 double Profiler::Time() const {
+  if (!active_) return 0;
   if (wait_) wait_();
   return Now();
 }
@@ -40,15 +52,21 @@ void Profiler::Enter(absl::string_view name) {
   const ScopeId scope = Child(current(), name);
   const bool backward = !open_.empty() && open_.back().backward;  // a span that is run again for its gradients
   open_.push_back({scope, backward, Time(), 0});
+  if (marker_ != nullptr) marker_->Push(std::string(name));
 }
 
-void Profiler::EnterBackward(ScopeId scope) { open_.push_back({scope, /*backward=*/true, Time(), 0}); }
+void Profiler::EnterBackward(ScopeId scope) {
+  open_.push_back({scope, /*backward=*/true, Time(), 0});
+  if (marker_ != nullptr) marker_->Push(absl::StrCat("backward ", Path(scope)));
+}
 
 void Profiler::Leave() {
   PHOTON_CHECK(!open_.empty()) << "[profiler] left a scope that was not entered";
   const Open ended = open_.back();
   const double now = Time();
   open_.pop_back();
+  if (marker_ != nullptr) marker_->Pop();
+  if (!active_) return;
   ScopeTotals& totals = scopes_[ended.scope];
   (ended.backward ? totals.backward_s : totals.forward_s) += now - ended.began - ended.inside_s;
   if (!open_.empty()) open_.back().inside_s += now - ended.began;

@@ -1,9 +1,9 @@
 // Where time goes: nested scopes, named like the model's modules, and the bytes that were moved beside the arithmetic.
 //
 // A Context may point to a profiler. With none, or while it is off, a Scope costs a comparison. Times are exclusive: a
-// scope has what no scope inside it has, so that over all scopes they add up to the time measured. Scopes are entered
-// and left in Enter() and Leave() alone, where a device's own tool can mark the same ranges. One thread enters scopes;
-// what other threads did is added afterwards with AddSpan().
+// scope has what no scope inside it has, so that over all scopes they add up to the time measured. A device's own tool
+// can be shown the same ranges (RangeMarker), with the profiler on or off. One thread enters scopes; what other threads
+// did is added afterwards with AddSpan().
 #pragma once
 
 #include <array>
@@ -31,6 +31,14 @@ enum class Traffic : uint8_t {
 inline constexpr int kTraffics = 6;
 absl::string_view Name(Traffic traffic);  // "converted"
 
+// A tool that shows ranges beside what the device did (OpenedDevice::marker()).
+class RangeMarker {
+ public:
+  virtual ~RangeMarker() = default;
+  virtual void Push(const std::string& name) = 0;
+  virtual void Pop() = 0;
+};
+
 class Profiler {
  public:
   using ScopeId = int;  // 0: outside all scopes
@@ -55,7 +63,12 @@ class Profiler {
   // of what was queued in it.
   void SetWait(std::function<void()> wait) { wait_ = std::move(wait); }
 
-  // Off at first.
+  // Shows all scopes to `marker` from now on; null: to nobody. Outside all scopes only.
+  void SetMarker(RangeMarker* marker);
+  // Whether scopes are entered at all: to be timed, or to be shown.
+  bool listens() const { return active_ || marker_ != nullptr; }
+
+  // Whether times and traffic are taken. Off at first.
   bool active() const { return active_; }
   // Outside all scopes only. Totals and spans gather until Clear().
   void SetActive(bool active);
@@ -86,19 +99,21 @@ class Profiler {
     double inside_s;  // in scopes within
   };
   ScopeId Child(ScopeId parent, absl::string_view name);
-  double Time() const;
+  std::string Path(ScopeId scope) const;  // "level.1.decoder/layers.0/attention"
+  double Time() const;                    // 0 while off
 
   std::function<void()> wait_;
+  RangeMarker* marker_ = nullptr;
   bool active_ = false;
   std::vector<Open> open_;
   std::deque<ScopeTotals> scopes_ = std::deque<ScopeTotals>(1);
   std::vector<Span> spans_;
 };
 
-// The context's profiler while it is on; else null.
+// The context's profiler while it wants scopes; else null.
 inline Profiler* ActiveProfiler(const Context& context) {
   Profiler* profiler = context.profiler();
-  return profiler != nullptr && profiler->active() ? profiler : nullptr;
+  return profiler != nullptr && profiler->listens() ? profiler : nullptr;
 }
 
 inline void CountTraffic(const Context& context, Traffic traffic, size_t bytes) {

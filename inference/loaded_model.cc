@@ -35,7 +35,9 @@ absl::Status CheckTensors(const CheckpointReader& reader, const ParameterSet& pa
 
 }  // namespace
 
-LoadedModel::LoadedModel(OpenedDevice& device) : context_(device.MakeContext(/*profiler=*/nullptr)) {}
+LoadedModel::LoadedModel(OpenedDevice& device) : context_(device.MakeContext(&profiler_)) {
+  profiler_.SetMarker(device.marker());
+}
 
 absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(const std::string& path, DType compute,
                                                                OpenedDevice& device) {

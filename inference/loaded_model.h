@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "checkpoint/store.h"
 #include "core/device.h"
+#include "core/profiler.h"
 #include "data/tokenizer.h"
 #include "inference/decoder.h"
 #include "model/language_model.h"
@@ -41,6 +42,7 @@ class LoadedModel {
   absl::Status ReadParameters(const CheckpointReader& reader, DType compute);
   absl::Status ReadTokenizer(const CheckpointReader& reader);
 
+  Profiler profiler_;  // shows scopes to the device's marker
   Context context_;
   Manifest manifest_;
   std::unique_ptr<LanguageModel> model_;

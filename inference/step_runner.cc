@@ -4,6 +4,7 @@
 
 #include "core/ops/elementwise.h"
 #include "core/ops/memory.h"
+#include "core/profiler.h"
 
 namespace photon {
 namespace {
@@ -24,6 +25,7 @@ struct StepRunner::Recorded {
 
 StepRunner::StepRunner(const Context& context, OpenedDevice* device)
     : context_(context), device_(device != nullptr && device->records() ? device : nullptr) {
+  if (ActiveProfiler(context) != nullptr) device_ = nullptr;  // it wants to see each operation in its scope
   if (device_ != nullptr) zone_ = device_->allocator().NewZone();
 }
 

@@ -13,11 +13,11 @@ namespace photon {
 
 class StepProfile {
  public:
-  // Looks at `steps` steps (0: none), after two that warm up.
-  explicit StepProfile(int64_t steps) : steps_(steps) {}
+  // Looks at `steps` steps (0: none), after two that warm up. `marker` is shown the scopes of all steps; may be null.
+  explicit StepProfile(int64_t steps, RangeMarker* marker = nullptr) : steps_(steps) { profiler_.SetMarker(marker); }
 
   // For the context that the run computes in; null where nothing is looked at.
-  Profiler* profiler() { return steps_ > 0 ? &profiler_ : nullptr; }
+  Profiler* profiler() { return steps_ > 0 || profiler_.listens() ? &profiler_ : nullptr; }
 
   void BeginStep(const Arena& arena);
   // True after the last step looked at.

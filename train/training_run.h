@@ -31,7 +31,7 @@ class TrainingRun {
         saved_config_(saved),
         mesh_(mesh),
         data_(std::move(data)),
-        profile_(config_.training().profile_steps()),
+        profile_(config_.training().profile_steps(), device.marker()),
         device_(device.Description()),
         arena_(device.allocator().main()),
         context_(device.MakeContext(profile_.profiler())),

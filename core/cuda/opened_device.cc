@@ -11,6 +11,7 @@
 #include "core/cuda/backend.h"
 #include "core/cuda/error.h"
 #include "core/cuda/matrix_products.h"
+#include "core/cuda/nvtx_marker.h"
 #include "core/cuda/queue.h"
 #include "core/cuda/staging_ring.h"
 #include "core/human.h"
@@ -89,6 +90,7 @@ class OpenedCudaDevice : public OpenedDevice {
   Context MakeContext(Profiler* profiler) override {
     return Context(device(), CudaBackend(), allocator_, &queue_, profiler);
   }
+  RangeMarker* marker() override { return marker_.get(); }
   void TimeProducts(bool on) override { queue_.times_products = on; }
   bool records() const override { return true; }
   std::unique_ptr<DeviceGraph> Record(const Context& context, const std::function<void()>& body) override;
@@ -102,6 +104,7 @@ class OpenedCudaDevice : public OpenedDevice {
   StagingRing staging_;
   ZonedAllocator allocator_;
   MatrixProducts products_;
+  const std::unique_ptr<RangeMarker> marker_ = NvtxMarker();
   Queue queue_;
 };
 

@@ -186,5 +186,32 @@ TEST_F(ProfilerTest, SwitchingInsideAScopeIsABug) {
   EXPECT_DEATH(profiler_.Clear(), "inside scope open");
 }
 
+// A tool sees all scopes, timed or not; the backward pass under the names of the forward pass.
+TEST_F(ProfilerTest, ShowsScopesToAMarker) {
+  struct Marker : RangeMarker {
+    void Push(const std::string& name) override { text += "(" + name; }
+    void Pop() override { text += ")"; }
+    std::string text;
+  };
+  Marker marker;
+  profiler_.SetActive(false);
+  profiler_.SetMarker(&marker);
+  Profiler::ScopeId inside = 0;
+  {
+    const Scope a(context_, "a");
+    const Scope b(context_, "b");
+    inside = CurrentScope(context_);
+  }
+  {
+    const Scope again(context_, inside);
+    const Scope c(context_, "c");
+  }
+  EXPECT_EQ(marker.text, "(a(b))(backward a/b(c))");
+  EXPECT_THAT(profiler_.spans(), IsEmpty());
+  profiler_.SetMarker(nullptr);
+  const Scope nobody(context_, "d");
+  EXPECT_EQ(profiler_.current(), 0);
+}
+
 }  // namespace
 }  // namespace photon
