@@ -129,8 +129,9 @@ absl::StatusOr<StepMetrics> Trainer::Step(std::vector<TokenBatch> microbatches) 
   const double computed = Now();
   if (mesh_.axis(MeshAxis::kDp).size() > 1) {
     const Scope scope(context_, "reduction");
-    PHOTON_RETURN_IF_ERROR(mesh_.axis(MeshAxis::kDp).AllReduce("loss", loss_sums_, Reduction::kSum));
     PHOTON_RETURN_IF_ERROR(reducer_.Finish());
+    // Not beside the reducer's: two groups of NCCL at once may wait for each other.
+    PHOTON_RETURN_IF_ERROR(mesh_.axis(MeshAxis::kDp).AllReduce("loss", loss_sums_, Reduction::kSum));
   }
   const double reduced = Now();
 

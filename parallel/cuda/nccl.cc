@@ -3,6 +3,8 @@
 #include <time.h>
 
 #include <deque>
+#include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -27,7 +29,6 @@ class NcclRank : public Communicator {
   ~NcclRank() override {
     cudaStreamSynchronize(stream_);
     nccl_.CommDestroy(comm_);
-    for (const Call& call : calls_) Destroy(call);
     cudaEventDestroy(ready_);
     cudaStreamDestroy(stream_);
   }
@@ -60,10 +61,10 @@ class NcclRank : public Communicator {
 
   double SecondsInCall() const override {
     absl::MutexLock lock(&mutex_);
-    while (!calls_.empty() && cudaEventQuery(calls_.front().end) == cudaSuccess) Retire();
+    while (!calls_.empty() && cudaEventQuery(calls_.front().end.get()) == cudaSuccess) calls_.pop_front();
     if (calls_.empty()) return Communicator::SecondsInCall();
     Call& oldest = calls_.front();
-    if (oldest.began < 0 && cudaEventQuery(oldest.begin) == cudaSuccess) oldest.began = Now();
+    if (oldest.began < 0 && cudaEventQuery(oldest.begin.get()) == cudaSuccess) oldest.began = Now();
     return oldest.began < 0 ? 0 : Now() - oldest.began;
   }
 
@@ -111,9 +112,12 @@ class NcclRank : public Communicator {
  private:
   static constexpr absl::string_view kWhat = "beside NCCL";
 
+  // The watchdog's thread may drop a call that is done while the thread that made it still waits for its end.
+  using Event = std::shared_ptr<std::remove_pointer_t<cudaEvent_t>>;
+
   struct Call {
     std::string description;
-    cudaEvent_t begin, end;
+    Event begin, end;
     double began = -1;  // when the GPU was first seen to have reached it
   };
 
@@ -159,18 +163,18 @@ class NcclRank : public Communicator {
     const cudaStream_t compute = QueueOf(context_).stream;
     Check(cudaEventRecord(ready_, compute), context_, "NCCL");
     Check(cudaStreamWaitEvent(stream_, ready_, 0), context_, "NCCL");
-    Check(cudaEventRecord(call.begin, stream_), context_, "NCCL");
+    Check(cudaEventRecord(call.begin.get(), stream_), context_, "NCCL");
     const absl::Status status = ToStatus(collective(), call.description);
-    Check(cudaEventRecord(call.end, stream_), context_, "NCCL");
-    const cudaEvent_t end = call.end;
-    if (!background_) Check(cudaStreamWaitEvent(compute, end, 0), context_, "NCCL");
+    Check(cudaEventRecord(call.end.get(), stream_), context_, "NCCL");
+    const Event end = call.end;
+    if (!background_) Check(cudaStreamWaitEvent(compute, end.get(), 0), context_, "NCCL");
     {
       absl::MutexLock lock(&mutex_);
       calls_.push_back(std::move(call));
-      while (calls_.size() > 1 && cudaEventQuery(calls_.front().end) == cudaSuccess) Retire();
+      while (calls_.size() > 1 && cudaEventQuery(calls_.front().end.get()) == cudaSuccess) calls_.pop_front();
     }
     if (!status.ok() || !background_) return status;
-    return WaitFor(end);
+    return WaitFor(end.get());
   }
 
   // Sleeping: the core is the computation's.
@@ -185,18 +189,10 @@ class NcclRank : public Communicator {
     }
   }
 
-  cudaEvent_t NewEvent() const {
+  Event NewEvent() const {
     cudaEvent_t event;
     Check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), context_, "an event for NCCL");
-    return event;
-  }
-  static void Destroy(const Call& call) {
-    cudaEventDestroy(call.begin);
-    cudaEventDestroy(call.end);
-  }
-  void Retire() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    Destroy(calls_.front());
-    calls_.pop_front();
+    return Event(event, [](cudaEvent_t made) { cudaEventDestroy(made); });
   }
 
   const NcclApi& nccl_;
