@@ -261,20 +261,6 @@ __global__ void __launch_bounds__(kThreads<A>) PlainKeyGradientKernel(const Plai
   }
 }
 
-// A warp a row and head, neighbours in memory side by side.
-template <typename T, typename A = AccumulateType<T>>
-__global__ void OutputDotsKernel(Rows<T> dout, Rows<T> out, Rows<A> dots, int64_t rows, int heads, int head_dim) {
-  const int64_t item = blockIdx.x * int64_t{blockDim.x / kWarp} + threadIdx.x / kWarp;
-  if (item >= rows * heads) return;
-  const int64_t row = item / heads, h = item % heads;
-  const Rows<T> x = dout.At(row, h * head_dim), y = out.At(row, h * head_dim);
-  A sum = 0;
-  for (int c = threadIdx.x % kWarp; c < head_dim; c += kWarp)
-    sum += static_cast<A>(x.data[c]) * static_cast<A>(y.data[c]);
-  sum = WarpSum(sum);
-  if (threadIdx.x % kWarp == 0) *dots.At(h, row).data = sum;
-}
-
 template <typename A>
 dim3 Grid(const ops::AttentionShape& shape, int heads) {
   return dim3(static_cast<unsigned>(shape.batch * heads * TilesOf(shape.length, kTile<A>)));
@@ -314,19 +300,6 @@ void StreamBackwardPlain(const Context& context, const Tensor& dout, const Tenso
            SharedBytes<A>(6, shape.head_dim), a);
     Launch(context, "attention_backward", PlainQueryGradientKernel<T>, Grid<A>(shape, shape.heads), dim3(kThreads<A>),
            SharedBytes<A>(5, shape.head_dim), a);
-  });
-}
-
-void OutputDots(const Context& context, const Tensor& dout, const Tensor& out, const ops::AttentionShape& shape,
-                const Tensor& dots) {
-  VisitFloat(out.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    using A = AccumulateType<T>;
-    constexpr int kWarps = 8;
-    const int64_t rows = out.dim(0);
-    Launch(context, "attention_backward", OutputDotsKernel<T>,
-           dim3(static_cast<unsigned>(CeilDiv(rows * shape.heads, kWarps))), dim3(kWarps * kWarp), 0, RowsOf<T>(dout),
-           RowsOf<T>(out), RowsOf<A>(dots), rows, shape.heads, static_cast<int>(shape.head_dim));
   });
 }
 

@@ -144,14 +144,16 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, BlocksWanted(kColumns, fals
     const WeightTile weights(scores);
     StoreSums<kColumns>(memory(out_rows, head), 1 / softmax.total[0], 1 / softmax.total[1],
                         [&](int r, float(&sum)[4]) { AddWeightedRows(weights, v, r, sum); });
-    if (task.lse == nullptr || threadIdx.x % 4 != 0) continue;
+    if (task.lse != nullptr && threadIdx.x % 4 == 0) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      if (TileRow(half) < unit.rows) {
-        task.lse[head * task.lse_stride + unit.first_row + TileRow(half)] =
-            softmax.largest[half] * task.scale + logf(softmax.total[half]);
+      for (int half = 0; half < 2; ++half) {
+        if (TileRow(half) < unit.rows) {
+          task.lse[head * task.lse_stride + unit.first_row + TileRow(half)] =
+              softmax.largest[half] * task.scale + logf(softmax.total[half]);
+        }
       }
     }
+    __syncwarp();  // the next head's products need the warp together
   }
 }
 

@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(Warps* kWarp) CachedBlocks(CachedCall<T> call)
       most = WarpMax(most);
       A sum = 0;
       for (int i = lane; i < kKeys; i += kWarp) {
-        const A p = scores[r][i] > kNone ? Exp(scores[r][i] - most) : A(0);
+        const A p = scores[r][i] == kNone ? A(0) : Exp(scores[r][i] - most);  // NaN stays NaN
         scores[r][i] = p;
         sum += p;
       }

@@ -9,7 +9,10 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kBlocksPerMultiprocessor = 4;  // all resident: a second wave would end unevenly
-constexpr int kUnroll = 2;                   // pairs of vectors that a thread has in flight
+
+// Pairs of vectors that a thread has in flight: more where they are short, as of heads of 52 or 60.
+template <typename T, int N>
+constexpr int kUnroll = sizeof(T) * N < kAccess ? 4 : 2;
 
 // An item is N dimensions of a head's first half and their partners of the second; `per_row` items a row, `per_head` a
 // head.
@@ -19,14 +22,15 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
                const int32_t* __restrict__ positions, const AccumulateType<T>* __restrict__ table,
                AccumulateType<T> sign) {
   using A = AccumulateType<T>;
+  constexpr int kPairs = kUnroll<T, N>;
   const unsigned half = per_head * N;
   RowWalk walk = ThreadsWalk(per_row);
   while (walk.row() < rows) {
-    Raw<T, N> first[kUnroll], second[kUnroll];
-    T* at[kUnroll];
-    const A* angles[kUnroll];
+    Raw<T, N> first[kPairs], second[kPairs];
+    T* at[kPairs];
+    const A* angles[kPairs];
 #pragma unroll
-    for (int k = 0; k < kUnroll; ++k, walk.Advance()) {
+    for (int k = 0; k < kPairs; ++k, walk.Advance()) {
       at[k] = nullptr;
       if (walk.row() >= rows) continue;
       const unsigned item = static_cast<unsigned>(walk.item()), head = item / per_head;
@@ -37,7 +41,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
       angles[k] = table + int64_t{positions[walk.row()]} * (2 * half) + dimension;
     }
 #pragma unroll
-    for (int k = 0; k < kUnroll; ++k) {
+    for (int k = 0; k < kPairs; ++k) {
       if (at[k] == nullptr) continue;
       Raw<A, N> cosines, sines;
       cosines.LoadShared(angles[k]);
@@ -79,7 +83,7 @@ void LaunchRope(const Arguments& a) {
     if (a.head_dim / 2 % N != 0 || !AllVectorizable(N, a.x, a.table)) return LaunchRope<T, N / 2>(a);
   }
   const int64_t per_head = a.head_dim / 2 / N, per_row = a.x.dim(1) / a.head_dim * per_head;
-  const unsigned grid = StrideGrid(a.context, a.x.dim(0) * per_row, kThreads * kUnroll, kBlocksPerMultiprocessor);
+  const unsigned grid = StrideGrid(a.context, a.x.dim(0) * per_row, kThreads * kUnroll<T, N>, kBlocksPerMultiprocessor);
   Launch(a.context, "rope", RopeKernel<T, N>, grid, kThreads, 0, a.x.data<T>(), a.x.stride(0), a.x.dim(0),
          static_cast<unsigned>(per_row), static_cast<unsigned>(per_head), a.positions.data<int32_t>(),
          a.table.data<A>(), A(a.inverse ? -1 : 1));
