@@ -69,7 +69,7 @@ struct Arena::State {
   void Grow(size_t bytes) {
     const size_t slab = RoundUp(std::max(bytes, kMinimumSlab), 2ull << 20);
     void* data = source.take(slab);
-    if (data == nullptr && GiveBackFreeSlabs()) data = source.take(slab);
+    if (data == nullptr && !source.keeps_slabs && GiveBackFreeSlabs()) data = source.take(slab);
     if (data == nullptr) {
       const std::string state = source.state ? absl::StrCat("; ", source.state()) : "";
       throw OutOfMemory(absl::StrCat("out of memory: ", slab, " bytes wanted, ", in_use, " in use, ", reserved,

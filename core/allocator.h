@@ -66,6 +66,8 @@ class Arena : public Allocator {
     std::function<void(void* data, size_t bytes)> give_back;
     // For the message where memory runs out: "cuda:0 has 1.2 GB of 150.1 GB free". May be empty.
     std::function<std::string()> state = {};
+    // Slabs of which nothing is in use stay, where memory runs out: recorded operations may still work on them.
+    bool keeps_slabs = false;
   };
 
   explicit Arena(SlabSource source = HostSlabs());
@@ -87,16 +89,20 @@ class Arena : public Allocator {
   std::shared_ptr<State> state_;
 };
 
-// Arenas of one device side by side. Allocations come from the main one; while a Scope lives, from its zone. Memory that
-// recorded operations (DeviceGraph) use stands in a zone: nobody else gets it between two launches.
+// Arenas of one device side by side. Allocations come from the main one; while a Scope lives, from its zone. Memory
+// that recorded operations (DeviceGraph) use stands in a zone: nobody else gets it between two launches.
 class ZonedAllocator : public Allocator {
  public:
   explicit ZonedAllocator(Arena::SlabSource source) : source_(source), main_(source) {}
 
   std::shared_ptr<Storage> Allocate(size_t bytes) override { return current_->Allocate(bytes); }
   Arena& main() { return main_; }
-  // An empty arena over the same device.
-  std::unique_ptr<Arena> NewZone() const { return std::make_unique<Arena>(source_); }
+  // An empty arena over the same device. It keeps all memory that it ever had.
+  std::unique_ptr<Arena> NewZone() const {
+    Arena::SlabSource source = source_;
+    source.keeps_slabs = true;
+    return std::make_unique<Arena>(std::move(source));
+  }
 
   class Scope {
    public:

@@ -15,10 +15,19 @@ Shape ContiguousStrides(const Shape& shape) {
   return strides;
 }
 
+// Where there is no memory, the message says for what.
+std::shared_ptr<Storage> Allocate(Allocator& allocator, const Shape& shape, DType dtype) {
+  try {
+    return allocator.Allocate(shape.elements() * ByteSize(dtype));
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(absl::StrCat(error.what(), " (for a tensor ", Name(dtype), shape.ToString(), ")"));
+  }
+}
+
 }  // namespace
 
 Tensor::Tensor(Allocator& allocator, Device device, Shape shape, DType dtype)
-    : storage_(allocator.Allocate(shape.elements() * ByteSize(dtype))),
+    : storage_(Allocate(allocator, shape, dtype)),
       data_(storage_->data()),
       shape_(std::move(shape)),
       strides_(ContiguousStrides(shape_)),

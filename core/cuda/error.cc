@@ -46,4 +46,12 @@ void Check(cudaError_t error, int device, const char* what) {
 
 void Check(cudaError_t error, const Context& context, const char* what) { Check(error, context.device().index, what); }
 
+void LaunchFailed(cudaError_t error, const Context& context, const char* operation, dim3 grid, dim3 block,
+                  size_t shared) {
+  const auto text = [](const dim3& size) { return absl::StrCat(size.x, "x", size.y, "x", size.z); };
+  throw DeviceError(ErrorText(error, context.device().index,
+                              absl::StrCat(operation, " in ", text(grid), " blocks of ", text(block), " threads with ",
+                                           shared, " bytes of shared memory")));
+}
+
 }  // namespace photon::cuda

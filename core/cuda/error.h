@@ -16,5 +16,8 @@ std::string ErrorText(cudaError_t error, int device, absl::string_view what);
 // Throw DeviceError (core/device.h) where `error` is one; `what` names the call or operation.
 void Check(cudaError_t error, int device, const char* what);
 void Check(cudaError_t error, const Context& context, const char* what);
+// Throws it for a kernel, and says how that was launched.
+[[noreturn]] void LaunchFailed(cudaError_t error, const Context& context, const char* operation, dim3 grid, dim3 block,
+                               size_t shared);
 
 }  // namespace photon::cuda

@@ -36,7 +36,8 @@ void Launch(const Context& context, const char* operation, void (*kernel)(Parame
   config.blockDim = block;
   config.dynamicSmemBytes = shared;
   config.stream = QueueOf(context).stream;
-  Check(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...), context, operation);
+  const cudaError_t error = cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...);
+  if (error != cudaSuccess) LaunchFailed(error, context, operation, grid, block, shared);
 }
 
 }  // namespace photon::cuda

@@ -9,6 +9,7 @@ namespace photon::cuda {
 namespace {
 
 constexpr size_t kAlignment = 256;
+constexpr size_t kMostPieces = 1024;  // small ones would be a quarter of a million, each with its event
 
 }  // namespace
 
@@ -39,7 +40,7 @@ void* StagingRing::Take(size_t bytes) {
   const size_t end = begin + rounded;
   // Oldest first: what stood at the ring's end is older than what begins it.
   const auto overlaps = [&](const Piece& piece) { return piece.begin < end && begin < piece.end; };
-  while (std::any_of(under_way_.begin(), under_way_.end(), overlaps)) Retire();
+  while (under_way_.size() >= kMostPieces || std::any_of(under_way_.begin(), under_way_.end(), overlaps)) Retire();
   taken_begin_ = begin;
   head_ = end;
   return memory_ + begin;

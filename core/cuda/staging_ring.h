@@ -23,11 +23,12 @@ class StagingRing {
   StagingRing(const StagingRing&) = delete;
   StagingRing& operator=(const StagingRing&) = delete;
 
-  // `bytes` (up to kPiece) of pinned memory, aligned to 256. Waits only where the device still uses all of the ring.
+  // `bytes` (up to kPiece) of pinned memory, aligned to 256. Waits only where the device still uses all of the
+  // ring, or very many pieces of it.
   // Its contents stay until kBytes - kPiece more were taken, even where the device was done with them.
   void* Take(size_t bytes);
-  // The piece taken last is used by what was queued on `stream` up to now. The event lives until the piece's memory is
-  // taken again.
+  // The piece taken last is used by what was queued on `stream` up to now. The event says so for as long as this piece
+  // is among the 16 taken last.
   cudaEvent_t Used(cudaStream_t stream);
 
  private:

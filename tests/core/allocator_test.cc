@@ -86,6 +86,23 @@ TEST(Arena, NeverMergesAcrossSlabs) {
   }
 }
 
+TEST(ZonedAllocator, ZonesKeepWhatRecordedOperationsMayStillWorkOn) {
+  size_t left = 100 * kMegabyte;
+  Source source;
+  Arena::SlabSource limited = source.slabs();
+  limited.take = [&left, take = limited.take](size_t n) { return n > left ? nullptr : (left -= n, take(n)); };
+  limited.give_back = [&left, give_back = limited.give_back](void* data, size_t n) { left += n, give_back(data, n); };
+  ZonedAllocator allocator(limited);
+  {
+    const std::unique_ptr<Arena> zone = allocator.NewZone();
+    zone->Allocate(60 * kMegabyte).reset();
+    EXPECT_THROW(zone->Allocate(80 * kMegabyte), OutOfMemory);
+    EXPECT_EQ(source.given_back, 0);
+  }
+  allocator.Allocate(60 * kMegabyte).reset();
+  EXPECT_NO_THROW(allocator.Allocate(80 * kMegabyte)) << "others give back";
+}
+
 TEST(Arena, CountsWhatIsInUse) {
   Arena arena;
   EXPECT_EQ(arena.in_use(), 0u);
