@@ -43,9 +43,11 @@ Tensor StepRunner::Run(Step step, Step::Value result) {
     return ResultOf(RunOnce(context_, step), result);
   }
   if (found->second == nullptr) {
-    found->second =
+    auto recorded =
         std::make_unique<Recorded>(Recorded{.step = Step(context_), .uploads = {}, .result = {}, .graph = {}});
-    return RunAndRecord(std::move(step), result, *found->second);
+    const Tensor first = RunAndRecord(std::move(step), result, *recorded);
+    found->second = std::move(recorded);  // only what is whole: memory may run out in between
+    return first;
   }
   ops::CopyFromHost(context_, step.uploads().data(), found->second->uploads);
   found->second->graph->Launch();

@@ -1,7 +1,8 @@
 #include "train/gradient_reducer.h"
 
+#include <exception>
+
 #include "absl/strings/str_cat.h"
-#include "core/device.h"
 #include "core/time.h"
 
 namespace photon {
@@ -84,11 +85,11 @@ absl::Status GradientReducer::CheckOrder() {
       "does without an order");
 }
 
-// A device that fails throws, and no exception may leave the thread.
+// A device that fails throws, and so does a lack of memory; no exception may leave the thread.
 absl::Status GradientReducer::Reduce(int bucket) {
   try {
     return background_->AllReduce(absl::StrCat("gradient bucket ", bucket), buckets_[bucket].gradient, Reduction::kSum);
-  } catch (const DeviceError& error) {
+  } catch (const std::exception& error) {
     return absl::UnavailableError(error.what());
   }
 }
