@@ -51,7 +51,8 @@ __device__ __forceinline__ double Exp(double x) { return exp(x); }
 // The query rows of one key/value head: row r is new row r / heads of query head first + r % heads.
 struct Group {
   __device__ Group(int g, int all_heads, int kv_heads)
-      : first(ops::FirstQueryHead(g, all_heads, kv_heads)), heads(ops::FirstQueryHead(g + 1, all_heads, kv_heads) - first) {}
+      : first(ops::FirstQueryHead(g, all_heads, kv_heads)),
+        heads(ops::FirstQueryHead(g + 1, all_heads, kv_heads) - first) {}
   __device__ int position(int r) const { return r / heads; }
   __device__ int head(int r) const { return first + r % heads; }
   int first, heads;
