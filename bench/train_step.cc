@@ -1,9 +1,11 @@
 // A training step of a 37 M PHOTON (or of a Block Transformer or flat model of as many layers, or of a config's model)
-// on random tokens, on any device: time, share of the measured matrix peak and memory; on a CPU also where the time
-// goes, by operation and by module; and what depth-first slices do to memory.
+// on random tokens from a token file, with optimizer and log as in training, on any device: time, share of the measured
+// matrix peak and memory; on a CPU also where the time goes, by operation and by module; and what depth-first slices do
+// to memory. Figures are medians: the step waits for its device at its end.
 //   train_step [--model photon|block|flat] [--dtype f32|bf16] [--length T] [--sequences N] [--slice TOKENS] [--steps N]
 //              [--trace FILE]
-//   train_step --config FILE [--set FIELD=VALUE ..] [--device cuda] [--sequences N] [--steps N]
+//   train_step --config FILE [--set FIELD=VALUE ..] [--device cuda] [--sequences N | --tokens N] [--micro_batch N]
+//              [--steps N] [--eager] [--nominal_tflops X]
 //   train_step --memory [--dtype f32|bf16]
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -13,47 +15,66 @@
 #include <vector>
 
 #include "bench/report.h"
+#include "bench/synthetic_data.h"
 #include "bench/timed_backend.h"
 #include "bench/train_model.h"
 #include "core/device.h"
 #include "core/file.h"
 #include "core/matrix_peak.h"
+#include "core/time.h"
 #include "model/flops.h"
 #include "parallel/mesh.h"
+#include "train/metrics.h"
 #include "train/profile_report.h"
 #include "train/trainer.h"
 
 namespace photon::bench {
 namespace {
 
+struct Options {
+  int steps = 5;
+  bool eager = false;         // queue every operation anew, on devices that record too
+  double nominal_tflops = 0;  // a maker's figure to compare with; 0: none
+  std::string trace = "", json = "";
+};
+
 struct Steps {
-  std::vector<double> seconds;  // of each step after the first
+  std::vector<double> seconds;  // of each step after the warm-up
   size_t activations = 0;       // bytes of activations and temporaries at the worst moment
   double memory = 0;            // bytes of all tensors at the worst moment
-  int64_t grown = 0;            // how often the arena grew after the first step
+  int64_t grown = 0;            // how often the arena grew after the warm-up
 };
 
 // `context`: of `device`, with `profiler` where that is not null.
-Steps RunSteps(OpenedDevice& device, const Context& context, const RunConfig& config, int steps, Profiler* profiler) {
+Steps RunSteps(OpenedDevice& device, const Context& context, const RunConfig& config, const Options& options,
+               Profiler* profiler) {
   const std::unique_ptr<Communicator> self = SelfCommunicator();
   absl::StatusOr<Mesh> mesh = Mesh::Create(*self, config.parallel());
   PHOTON_CHECK(mesh.ok()) << mesh.status().message();
   Arena& arena = device.allocator().main();
   const size_t before = arena.in_use();
-  Trainer trainer(config, *mesh, context, arena, &device);
+  Trainer trainer(config, *mesh, context, arena, options.eager ? nullptr : &device);
   arena.ResetPeak();
   const size_t standing = arena.in_use();
-  const TokenBatch batch = RandomBatch(config, config.training().batch_sequences());
+  SyntheticData data(config);
+  absl::StatusOr<MetricsLog> log = MetricsLog::Open(data.folder(), /*resumed_step=*/0);
+  PHOTON_CHECK(log.ok()) << log.status().message();
+  // What the first steps do alone: the arena grows, kernels are made for these shapes; the second records.
+  const int warm_up = device.records() && !options.eager ? 3 : 1;
   Steps run;
-  for (int i = 0; i <= steps; ++i) {
-    if (i == 1) {  // the first step warms up: arena, kernels made for these shapes
+  for (int i = 0; i < warm_up + options.steps; ++i) {
+    if (i == warm_up) {
       TimedBackend::times().clear();
       if (profiler != nullptr) profiler->SetActive(true);
       run.grown = arena.grown();
     }
-    const absl::StatusOr<StepMetrics> metrics = trainer.Step({batch});
+    const double started = Now();
+    absl::StatusOr<StepData> batch = data.loader().Next();
+    PHOTON_CHECK(batch.ok()) << batch.status().message();
+    const absl::StatusOr<StepMetrics> metrics = trainer.Step(std::move(batch->microbatches));
     PHOTON_CHECK(metrics.ok()) << metrics.status().message();
-    if (i > 0) run.seconds.push_back(metrics->step_s);
+    log->WriteStep(*metrics);
+    if (i >= warm_up) run.seconds.push_back(Now() - started);
     run.memory = std::max(run.memory, metrics->memory_bytes - static_cast<double>(before));
   }
   run.grown = arena.grown() - run.grown;
@@ -81,8 +102,7 @@ void PrintWhere(const Steps& run, const Profiler& profiler, double total) {
 }
 
 // Whether the figures could be written.
-bool Speed(OpenedDevice& device, const RunConfig& config, int steps, const std::string& trace,
-           const std::string& json) {
+bool Speed(OpenedDevice& device, const RunConfig& config, const Options& options) {
   const bool on_cpu = device.device().type == DeviceType::kCpu;
   device.TimeProducts(true);
   DType dtype;
@@ -94,7 +114,7 @@ bool Speed(OpenedDevice& device, const RunConfig& config, int steps, const std::
   Profiler profiler;
   Context context = on_cpu ? Context(Device{}, TimedBackend::Table(), device.allocator(), /*stream=*/nullptr, &profiler)
                            : device.MakeContext(nullptr);
-  const Steps run = RunSteps(device, context, config, steps, on_cpu ? &profiler : nullptr);
+  const Steps run = RunSteps(device, context, config, options, on_cpu ? &profiler : nullptr);
   std::vector<double> seconds = run.seconds;
   std::sort(seconds.begin(), seconds.end());
   const double median = seconds[seconds.size() / 2];
@@ -106,6 +126,10 @@ bool Speed(OpenedDevice& device, const RunConfig& config, int steps, const std::
   std::printf("step: median %.3f s (%.3f to %.3f), %.0f tokens/s, %.0f GFLOP/s of %.0f measured: %.1f %%; %.2f GiB\n",
               median, seconds.front(), seconds.back(), tokens / median, flops / median / 1e9, peak / 1e9,
               100 * flops / median / peak, run.memory / (1 << 30));
+  if (options.nominal_tflops > 0) {
+    std::printf("of %.0f TFLOP/s nominal: %.1f %%\n", options.nominal_tflops,
+                100e-12 * flops / median / options.nominal_tflops);
+  }
   nlohmann::json report = {{"benchmark", "train_step"},
                            {"device", device.Description()},
                            {"dtype", config.training().dtype()},
@@ -116,18 +140,20 @@ bool Speed(OpenedDevice& device, const RunConfig& config, int steps, const std::
                            {"step_s", median},
                            {"tokens_per_s", tokens / median},
                            {"share_of_peak", flops / median / peak},
+                           {"recorded", device.records() && !options.eager},
                            {"activation_bytes", run.activations},
                            {"memory_bytes", run.memory}};
+  if (options.nominal_tflops > 0) report["share_of_nominal"] = 1e-12 * flops / median / options.nominal_tflops;
   if (on_cpu) {
     PrintWhere(run, profiler, total);
-    const ProfiledSteps profiled = {.steps = steps, .seconds = total, .arena_grown = run.grown};
+    const ProfiledSteps profiled = {.steps = options.steps, .seconds = total, .arena_grown = run.grown};
     report["profile"] = nlohmann::json::parse(ProfileJson(profiler, profiled));
   }
-  if (!trace.empty()) {
-    const absl::Status written = WriteFile(trace, TraceJson(profiler, /*rank=*/0));
+  if (!options.trace.empty()) {
+    const absl::Status written = WriteFile(options.trace, TraceJson(profiler, /*rank=*/0));
     PHOTON_CHECK(written.ok()) << written.message();
   }
-  return WriteReport(report, json);
+  return WriteReport(report, options.json);
 }
 
 void Memory(OpenedDevice& device, const std::string& dtype, int slice) {
@@ -139,7 +165,8 @@ void Memory(OpenedDevice& device, const std::string& dtype, int slice) {
   for (int64_t length : lengths) {
     const auto peak = [&](int slice_tokens) {
       return static_cast<double>(
-          RunSteps(device, context, Config("photon", dtype, length, 1, slice_tokens), 0, nullptr).activations);
+          RunSteps(device, context, Config("photon", dtype, length, 1, slice_tokens), {.steps = 0}, nullptr)
+              .activations);
     };
     rows.emplace_back(peak(0), peak(slice));
     std::printf("%8ld %11.1f MiB %11.1f MiB\n", length, rows.back().first / 1048576.0, rows.back().second / 1048576.0);
@@ -154,10 +181,11 @@ void Memory(OpenedDevice& device, const std::string& dtype, int slice) {
 
 int main(int argc, char** argv) {
   CLI::App app("Training step benchmark");
-  std::string model = "photon", dtype = "bf16", trace, device_name = "cpu", config_file, json;
+  std::string model = "photon", dtype = "bf16", device_name = "cpu", config_file;
+  photon::bench::Options options;
   std::vector<std::string> overrides;
-  int64_t length = 1024;
-  int sequences = 8, slice = 4096, steps = 5;
+  int64_t length = 1024, tokens = 0;
+  int sequences = 8, micro_batch = 0, slice = 4096;
   bool memory = false;
   CLI::Option* kind = app.add_option("--model", model)->check(CLI::IsMember({"photon", "block", "flat"}));
   app.add_option("--config", config_file, "a run's config instead: its model, length, type and slices")->excludes(kind);
@@ -165,11 +193,15 @@ int main(int argc, char** argv) {
   app.add_option("--device", device_name, "cpu, cuda, cuda:N or auto")->capture_default_str();
   app.add_option("--dtype", dtype)->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option("--length", length);
-  app.add_option("--sequences", sequences);
+  CLI::Option* per_step = app.add_option("--sequences", sequences, "of a step")->capture_default_str();
+  app.add_option("--tokens", tokens, "of a step, rounded up to whole sequences")->excludes(per_step);
+  app.add_option("--micro_batch", micro_batch, "sequences of a microbatch; default: all of a step");
   app.add_option("--slice", slice);
-  app.add_option("--steps", steps);
-  app.add_option("--trace", trace, "file for a trace that Perfetto opens (on a CPU)");
-  app.add_option("--json", json, "file for the figures");
+  app.add_option("--steps", options.steps)->capture_default_str();
+  app.add_flag("--eager", options.eager, "queue every operation anew where the device could replay recorded steps");
+  app.add_option("--nominal_tflops", options.nominal_tflops, "a maker's figure, to give the share of it too");
+  app.add_option("--trace", options.trace, "file for a trace that Perfetto opens (on a CPU)");
+  app.add_option("--json", options.json, "file for the figures");
   app.add_flag("--memory", memory);
   CLI11_PARSE(app, argc, argv);
   const auto device = photon::OpenedDevice::Open(device_name);
@@ -190,9 +222,12 @@ int main(int argc, char** argv) {
       std::fprintf(stderr, "%s\n", std::string(loaded.status().message()).c_str());
       return 2;
     }
-    loaded->mutable_training()->set_batch_sequences(sequences);
-    loaded->mutable_training()->set_micro_batch_sequences(sequences);
-    config = photon::Resolved(*loaded, 1);
+    config = *std::move(loaded);
   }
-  return photon::bench::Speed(**device, config, steps, trace, json) ? 0 : 1;
+  if (tokens > 0)
+    sequences = static_cast<int>((tokens + config.data().sequence_length() - 1) / config.data().sequence_length());
+  config.mutable_training()->set_batch_sequences(sequences);
+  config.mutable_training()->set_micro_batch_sequences(micro_batch > 0 ? micro_batch : sequences);
+  config = photon::Resolved(config, 1);
+  return photon::bench::Speed(**device, config, options) ? 0 : 1;
 }
