@@ -135,7 +135,7 @@ std::vector<TinyModel> Models() {
   return all;
 }
 
-class Modes : public ::testing::TestWithParam<TinyModel> {
+class MetaContext : public ::testing::TestWithParam<TinyModel> {
  protected:
   void SetUp() override {
     model_ = MakeModel(context_, GetParam(), DType::kF64, DType::kF64);
@@ -147,18 +147,19 @@ class Modes : public ::testing::TestWithParam<TinyModel> {
   std::unique_ptr<LanguageModel> model_;
   int64_t meta_ = 0;
 };
-INSTANTIATE_TEST_SUITE_P(AllModels, Modes, ::testing::ValuesIn(Models()),
+INSTANTIATE_TEST_SUITE_P(AllModels, MetaContext, ::testing::ValuesIn(Models()),
                          [](const auto& info) { return "n" + std::to_string(info.index); });
 
-TEST_P(Modes, GenerateWhatTheirDefinitionsSay) {
+TEST_P(MetaContext, GenerateWhatTheirDefinitionsSay) {
   SCOPED_TRACE(Describe(GetParam()));
+  const auto decoder = Decoder::Create(context_, *model_, context_.device());  // its steps recorded, on a GPU
   for (Feedback feedback : {Feedback::kTokens, Feedback::kReconstruction}) {
     GenerateOptions options;
     options.mode = feedback == Feedback::kTokens ? GenerationMode::kHierParallel : GenerationMode::kRec;
     options.max_new_tokens = 2 * meta_ + 1;
     for (int64_t length : std::vector<int64_t>{0, 1, meta_ - 1, meta_, 2 * meta_ + 1}) {
       const std::vector<int32_t> prompt = RandomTokens(length, GetParam().vocab, 50 + length);
-      const auto got = Generate(context_, *model_, prompt, options);
+      const auto got = Generate(*decoder, prompt, options);
       ASSERT_TRUE(got.ok()) << got.status();
       Definition slow(context_, photon(), feedback);
       EXPECT_EQ(got->continuations[0].tokens, slow.Continue(prompt, options.max_new_tokens))
@@ -168,9 +169,9 @@ TEST_P(Modes, GenerateWhatTheirDefinitionsSay) {
 }
 
 // Logits, two sequences of different lengths at once.
-TEST_P(Modes, LogitsOfABatchAreTheirDefinitions) {
+TEST_P(MetaContext, LogitsOfABatchAreTheirDefinitions) {
   SCOPED_TRACE(Describe(GetParam()));
-  const PhotonDecoder decoder(context_, photon());
+  const PhotonDecoder decoder(context_, photon(), context_.device());
   for (Feedback feedback : {Feedback::kTokens, Feedback::kReconstruction}) {
     std::vector<DecodingState> states;
     std::vector<Definition> slow;
@@ -203,7 +204,7 @@ TEST_P(Modes, LogitsOfABatchAreTheirDefinitions) {
 }
 
 // rec keeps n_L T / C_<=L positions, hier-parallel those of hier; windows: one for every unit of a meta-context.
-TEST_P(Modes, StateBytesAreTheFormulas) {
+TEST_P(MetaContext, StateBytesAreTheFormulas) {
   SCOPED_TRACE(Describe(GetParam()));
   const TinyModel& tiny = GetParam();
   const int levels = static_cast<int>(tiny.chunks.size());
@@ -236,7 +237,7 @@ TEST_P(Modes, StateBytesAreTheFormulas) {
 }
 
 // The known property of rec: what it samples never reaches later meta-contexts; in hier-parallel it does.
-TEST_P(Modes, OnlyRecForgetsItsTokens) {
+TEST_P(MetaContext, OnlyRecForgetsItsTokens) {
   SCOPED_TRACE(Describe(GetParam()));
   const PhotonDecoder decoder(context_, photon());
   const std::vector<int32_t> prompt = RandomTokens(meta_, GetParam().vocab, 81);
