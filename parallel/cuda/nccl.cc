@@ -46,6 +46,7 @@ class NcclRank : public Communicator {
 
   // NCCL's only way out of a collective that others never join.
   void Abort(int exit_code) override {
+    UseDevice();
     nccl_.CommAbort(comm_);
     host_->Abort(exit_code);
   }
@@ -60,6 +61,7 @@ class NcclRank : public Communicator {
   }
 
   double SecondsInCall() const override {
+    UseDevice();
     absl::MutexLock lock(&mutex_);
     while (!calls_.empty() && cudaEventQuery(calls_.front().end.get()) == cudaSuccess) calls_.pop_front();
     if (calls_.empty()) return Communicator::SecondsInCall();
@@ -69,6 +71,7 @@ class NcclRank : public Communicator {
   }
 
   absl::Status LateError() const override {
+    UseDevice();
     NcclResult error = kNcclSuccess;
     const NcclResult asked = nccl_.CommGetAsyncError(comm_, &error);
     if (asked != kNcclSuccess) error = asked;
@@ -121,6 +124,10 @@ class NcclRank : public Communicator {
     double began = -1;  // when the GPU was first seen to have reached it
   };
 
+  // Of the calling thread, the watchdog's say: one that has none yet would take device 0 and half a GB of its memory.
+  // An error comes again from what is called next.
+  void UseDevice() const { (void)cudaSetDevice(context_.device().index); }
+
   static bool OnHost(const Tensor& tensor) { return tensor.device().type == DeviceType::kCpu; }
 
   static absl::StatusOr<NcclType> SumType(DType dtype) {
@@ -158,7 +165,7 @@ class NcclRank : public Communicator {
 
   template <typename F>
   absl::Status Queue(absl::string_view name, const Tensor& tensor, F&& collective) {
-    Check(cudaSetDevice(context_.device().index), context_, "NCCL");  // of this thread
+    UseDevice();
     Call call{absl::StrCat(name, " ", Name(tensor.dtype()), tensor.shape().ToString()), NewEvent(), NewEvent()};
     const cudaStream_t compute = QueueOf(context_).stream;
     Check(cudaEventRecord(ready_, compute), context_, "NCCL");
