@@ -37,7 +37,7 @@ INSTANTIATE_TEST_SUITE_P(Windows, AttentionCases,
                                                               Case{5, 5, 3, 2, 52}, Case{2, 4, 5, 5, 6},
                                                               Case{9, 3, 4, 2, 20}, Case{2, 16, 2, 2, 128},
                                                               Case{2, 8, 2, 1, 96, 3}, Case{3, 13, 3, 1, 60, 4},
-                                                              Case{2, 9, 2, 2, 80}),
+                                                              Case{2, 9, 2, 2, 80}, Case{3, 7, 2, 2, 100}),
                                             ::testing::Values(DType::kF64, DType::kF32, DType::kBF16)));
 
 // Streams: lengths around multiples of tiles (16, 32, 64, 128), widths whose rows are aligned to 16 bytes (of bf16: 56,

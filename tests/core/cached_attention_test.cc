@@ -58,13 +58,16 @@ class CachedAttention : public ::testing::TestWithParam<DType> {
 INSTANTIATE_TEST_SUITE_P(AllTypes, CachedAttention, ::testing::Values(DType::kF64, DType::kF32, DType::kBF16),
                          [](const auto& info) { return std::string(Name(info.param)); });
 
-// Around the borders of blocks of keys (16 to 128 of them, by width), every width of vectors, shared heads.
+// Around the borders of blocks of keys (16 to 128 of them, by width), every width of vectors, shared heads; each width
+// with as few keys as one warp of a GPU takes, and with more.
 TEST_P(CachedAttention, IsItsDefinitionAndTheSameInStepsAndSlices) {
   for (const AttentionCase& c :
        {AttentionCase{1, 150, 4, 2, 52}, AttentionCase{1, 5, 2, 2, 64}, AttentionCase{1, 90, 5, 2, 12},
         AttentionCase{1, 33, 7, 1, 16}, AttentionCase{1, 131, 1, 1, 64}, AttentionCase{1, 66, 2, 2, 56},
         AttentionCase{1, 40, 3, 3, 60}, AttentionCase{1, 70, 2, 1, 128}, AttentionCase{1, 20, 2, 1, 10},
-        AttentionCase{1, 9, 1, 1, 130}}) {
+        AttentionCase{1, 9, 1, 1, 130}, AttentionCase{1, 5, 2, 2, 60}, AttentionCase{1, 7, 2, 2, 128},
+        AttentionCase{1, 20, 2, 2, 128}, AttentionCase{1, 7, 1, 1, 100}, AttentionCase{1, 20, 1, 1, 100},
+        AttentionCase{1, 7, 1, 1, 136}, AttentionCase{1, 20, 1, 1, 256}}) {
     SCOPED_TRACE(c.Name());
     if (GetParam() == DType::kF64 && c.length > 70) continue;  // whose blocks of keys are small: the emulator's time
     const Attention a(context_, c, GetParam());

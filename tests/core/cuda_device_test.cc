@@ -3,13 +3,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <bit>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+#include "core/backend.h"
 #include "core/cuda/algorithm_cache.h"
+#include "core/cuda/backend.h"
 #include "core/cuda/opened_device.h"
 #include "core/file.h"
 #include "core/ops/elementwise.h"
@@ -27,6 +31,15 @@ using ::testing::HasSubstr;
 using testing::RandomTensor;
 using testing::TemporaryFolder;
 using testing::ToDoubles;
+
+TEST(CudaBackend, HasEveryOperation) {
+  using Entries = std::array<void (*)(), sizeof(Backend) / sizeof(void (*)())>;
+  const Entries cpu = std::bit_cast<Entries>(CpuBackend()), cuda = std::bit_cast<Entries>(cuda::CudaBackend());
+  for (size_t i = 0; i < cuda.size(); ++i) {
+    EXPECT_NE(cpu[i], nullptr) << "operation " << i << " of Backend";
+    EXPECT_NE(cuda[i], nullptr) << "operation " << i << " of Backend";
+  }
+}
 
 class CudaDevice : public ::testing::Test {
  protected:

@@ -49,12 +49,12 @@ TEST(ParameterSet, AGroupIsOneMatrix) {
   EXPECT_EQ(ToDoubles(context, layout.qkv->master), stacked);
   // They are views of the same memory, of the flat buffers.
   Parameter* k = layout.set.Find("k");
-  k->master.data<float>()[0] = 42;
-  EXPECT_EQ(layout.qkv->master.data<float>()[6 * 5], 42);
-  EXPECT_EQ(layout.set.master().data<float>()[k->begin], 42);
-  k->gradient.data<float>()[1] = 43;
-  EXPECT_EQ(layout.qkv->gradient.data<float>()[6 * 5 + 1], 43);
-  EXPECT_EQ(layout.set.gradient().data<float>()[k->begin + 1], 43);
+  SetElement(context, k->master, 0, 42);
+  EXPECT_EQ(ToDoubles(context, layout.qkv->master)[6 * 5], 42);
+  EXPECT_EQ(ToDoubles(context, layout.set.master())[k->begin], 42);
+  SetElement(context, k->gradient, 1, 43);
+  EXPECT_EQ(ToDoubles(context, layout.qkv->gradient)[6 * 5 + 1], 43);
+  EXPECT_EQ(ToDoubles(context, layout.set.gradient())[k->begin + 1], 43);
 }
 
 TEST(ParameterSet, CountsAndFinds) {
@@ -122,7 +122,7 @@ TEST(ParameterSet, Bf16CopiesAreTheRoundedMasters) {
     }
   };
   expect_rounded();
-  layout.set.Find("v")->master.data<float>()[9] = 3.14159f;
+  SetElement(context, layout.set.Find("v")->master, 9, 3.14159);
   EXPECT_NE(ToDoubles(context, layout.qkv->compute)[49], 3.140625) << "copies wait for RefreshCompute";
   layout.set.RefreshCompute(context);
   EXPECT_EQ(ToDoubles(context, layout.qkv->compute)[49], 3.140625);
@@ -142,7 +142,7 @@ TEST(ParameterSet, ZeroGradientsClearsAll) {
   const TestContext context;
   Layout layout;
   layout.set.Allocate(context, {});
-  for (const auto& p : layout.set.parameters()) p->gradient.data<float>()[p->elements() - 1] = 7;
+  for (const auto& p : layout.set.parameters()) SetElement(context, p->gradient, p->elements() - 1, 7);
   layout.set.ZeroGradients(context);
   EXPECT_EQ(ToDoubles(context, layout.set.gradient()), std::vector<double>(layout.set.gradient().elements()));
 }

@@ -44,7 +44,8 @@ struct Types {
 constexpr Types kTypes[] = {{DType::kF64, DType::kF64, DType::kF64},
                             {DType::kF32, DType::kF32, DType::kF32},
                             {DType::kF32, DType::kBF16, DType::kBF16},
-                            {DType::kF32, DType::kBF16, DType::kF32}};
+                            {DType::kF32, DType::kBF16, DType::kF32},
+                            {DType::kF32, DType::kF32, DType::kBF16}};
 
 double Largest(const std::vector<double>& values) {
   double largest = 0;

@@ -11,6 +11,7 @@
 #include "core/cuda/opened_device.h"
 #include "core/random.h"
 #include "tests/simt/emulator/order.h"
+#include "tests/simt/emulator/red_zones.h"
 
 namespace photon::testing {
 namespace {
@@ -39,8 +40,10 @@ void PoisonFirstSlab(const Context& context) {
 }
 
 absl::StatusOr<std::unique_ptr<OpenedDevice>> OpenTestDevice() {  // the emulator poisons memory itself
-  if (TestDevice() == "emulated") return cuda::OpenCudaDevice(0);
-  return OpenedDevice::Open(TestDevice());
+  if (TestDevice() != "emulated") return OpenedDevice::Open(TestDevice());
+  absl::StatusOr<std::unique_ptr<OpenedDevice>> device = cuda::OpenCudaDevice(0);
+  if (!device.ok()) return device;
+  return simt::WithRedZones(*std::move(device));
 }
 
 }  // namespace
