@@ -62,9 +62,9 @@ absl::StatusOr<const cuda::Module*> Load() {
   void* entry = dlsym(handle, cuda::kModuleEntry);
   if (entry == nullptr) return CannotLoad(*path, LoaderError());
   const cuda::Module* module = reinterpret_cast<const cuda::Module* (*)()>(entry)();
-  if (std::strcmp(module->version, PHOTON_VERSION) != 0 || module->layout != cuda::kLayout) {
-    return absl::UnavailableError(absl::StrCat(path->string(), " is of another build (", module->version,
-                                               ") than the program (", PHOTON_VERSION, "): build both together"));
+  if (std::strcmp(module->interface, PHOTON_INTERFACE) != 0) {
+    return absl::UnavailableError(absl::StrCat(path->string(), " is of another build (", module->interface,
+                                               ") than the program (" PHOTON_INTERFACE "): build both together"));
   }
   return module;
 }

@@ -2,13 +2,17 @@
 
 #include <time.h>
 
+#include <cstdio>
 #include <deque>
 #include <memory>
+#include <thread>
 #include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
 #include "core/cuda/launch.h"
 #include "core/time.h"
 #include "parallel/staged.h"
@@ -26,9 +30,10 @@ class NcclRank : public Communicator {
     Check(cudaEventCreateWithFlags(&ready_, cudaEventDisableTiming), context_, "an event for NCCL");
   }
 
+  // Where another rank is gone, what is queued never ends, and only an abort lets go of it.
   ~NcclRank() override {
-    cudaStreamSynchronize(stream_);
-    nccl_.CommDestroy(comm_);
+    UseDevice();
+    Drained() ? nccl_.CommDestroy(comm_) : nccl_.CommAbort(comm_);
     cudaEventDestroy(ready_);
     cudaStreamDestroy(stream_);
   }
@@ -155,11 +160,15 @@ class NcclRank : public Communicator {
                                                nccl_.GetErrorString(result), " (", nccl_.GetLastError(comm_), ")"));
   }
 
+  // A group of one needs no NCCL, whose communicators take memory of the GPU.
   absl::StatusOr<std::unique_ptr<Communicator>> Part(int color, int key, bool background,
                                                      absl::StatusOr<std::unique_ptr<Communicator>> host) {
     PHOTON_RETURN_IF_ERROR(host.status());
+    const bool alone = (*host)->size() == 1;
     NcclComm made = nullptr;
-    PHOTON_RETURN_IF_ERROR(ToStatus(nccl_.CommSplit(comm_, color, key, &made, nullptr), "split"));
+    PHOTON_RETURN_IF_ERROR(
+        ToStatus(nccl_.CommSplit(comm_, alone ? kNcclNoColor : color, key, &made, nullptr), "split"));
+    if (alone) return StagedCommunicator(*std::move(host), context_);
     return std::make_unique<NcclRank>(nccl_, made, *std::move(host), context_, background);
   }
 
@@ -184,15 +193,28 @@ class NcclRank : public Communicator {
     return WaitFor(end.get());
   }
 
+  // Waits for the stream, some seconds at most.
+  bool Drained() const {
+    constexpr double kPatience = 5;
+    for (const double until = Now() + kPatience; Now() < until && LateError().ok(); Pause()) {
+      if (cudaStreamQuery(stream_) != cudaErrorNotReady) return true;
+    }
+    return false;
+  }
+
+  static void Pause() {
+    constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 20'000};
+    nanosleep(&kPause, nullptr);
+  }
+
   // Sleeping: the core is the computation's.
   absl::Status WaitFor(cudaEvent_t end) const {
-    constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 20'000};
     while (true) {
       const cudaError_t state = cudaEventQuery(end);
       if (state == cudaSuccess) return absl::OkStatus();
       if (state != cudaErrorNotReady) Check(state, context_, "NCCL");
       PHOTON_RETURN_IF_ERROR(LateError());
-      nanosleep(&kPause, nullptr);
+      Pause();
     }
   }
 
@@ -211,6 +233,33 @@ class NcclRank : public Communicator {
   cudaEvent_t ready_ = nullptr;
   mutable absl::Mutex mutex_;
   mutable std::deque<Call> calls_ ABSL_GUARDED_BY(mutex_);  // queued, oldest first
+};
+
+// ncclCommInitRank returns when all ranks have called it. Where one has failed before, the others would wait for ever,
+// and no watchdog watches a communicator that is not there yet.
+class InitialisationLimit {
+ public:
+  explicit InitialisationLimit(Communicator& host) : host_(host), thread_([this] { Wait(); }) {}
+  ~InitialisationLimit() {
+    done_.Notify();
+    thread_.join();
+  }
+
+ private:
+  static constexpr absl::Duration kLimit = absl::Minutes(5);
+
+  void Wait() {
+    if (done_.WaitForNotificationWithTimeout(kLimit)) return;
+    std::fprintf(stderr,
+                 "photon: rank %d of %d has waited 5 minutes in ncclCommInitRank: another rank is gone, or the network "
+                 "between them does not work (NCCL_DEBUG=INFO tells more)\n",
+                 host_.rank(), host_.size());
+    host_.Abort(1);
+  }
+
+  Communicator& host_;
+  absl::Notification done_;
+  std::thread thread_;
 };
 
 }  // namespace
@@ -234,7 +283,10 @@ absl::StatusOr<std::unique_ptr<Communicator>> NcclCommunicator(const NcclApi& nc
   PHOTON_RETURN_IF_ERROR(host->Broadcast("NCCL's id", bytes, 0));
   Check(cudaSetDevice(context.device().index), context, "NCCL");
   NcclComm comm = nullptr;
-  const NcclResult result = nccl.CommInitRank(&comm, size, id, rank);
+  const NcclResult result = [&] {
+    const InitialisationLimit limit(*host);
+    return nccl.CommInitRank(&comm, size, id, rank);
+  }();
   PHOTON_RETURN_IF_ERROR(
       AgreeOn(*host, "NCCL", result == kNcclSuccess ? absl::OkStatus() : failed(result, "ncclCommInitRank")));
   return std::make_unique<NcclRank>(nccl, comm, StagedCommunicator(std::move(host), context), context,

@@ -14,6 +14,7 @@ struct NcclUniqueId {
   char bytes[128];
 };
 using NcclComm = struct ncclComm*;
+inline constexpr int kNcclNoColor = -1;  // CommSplit: in no group
 enum NcclResult : int { kNcclSuccess = 0, kNcclInProgress = 7 };
 enum NcclType : int {
   kNcclUint8 = 1,

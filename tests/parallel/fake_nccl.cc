@@ -148,6 +148,7 @@ NcclResult CommSplit(NcclComm comm, int color, int key, NcclComm* made, void*) {
   const auto split = [](std::vector<Meeting::Brought>& all) {
     std::map<int, std::vector<int>> members;
     for (size_t r = 0; r < all.size(); ++r) members[all[r].color].push_back(static_cast<int>(r));
+    members.erase(kNcclNoColor);
     for (auto& [color, ranks] : members) {
       std::stable_sort(ranks.begin(), ranks.end(), [&](int a, int b) { return all[a].key < all[b].key; });
       const int size = static_cast<int>(ranks.size());

@@ -73,8 +73,9 @@ TEST(FileWorld, SaysWhoMissesAndWhere) {
       {.folder = folder.path(), .job = "12-0", .rank = 1, .size = 2, .timeout_s = 0.2, .network_interface = "lo"});
   EXPECT_EQ(comm.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(comm.status().message(), AllOf(HasSubstr("rank 1 of 2"), HasSubstr(folder.path()), HasSubstr("12-0")));
-  EXPECT_EQ(FileWorld({.folder = folder.path(), .job = "x", .rank = 2, .size = 2}).status().code(),
-            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(
+      FileWorld({.folder = folder.path(), .job = "x", .rank = 2, .size = 2, .network_interface = ""}).status().code(),
+      absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace
