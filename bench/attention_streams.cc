@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/device_option.h"
 #include "bench/report.h"
 #include "bench/timing.h"
 #include "core/backend.h"
@@ -101,7 +102,7 @@ class Bench {
 int main(int argc, char** argv) {
   CLI::App app("Speed of causal attention over long streams, in bf16");
   photon::Options options;
-  app.add_option("--device", options.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  photon::AddDeviceOption(app, &options.device);
   app.add_option("--seconds", options.budget, "for each measurement")->capture_default_str();
   app.add_option("--tokens", options.tokens, "positions of a batch; 0: 2048, or 32768 on a GPU");
   app.add_option("--lengths", options.lengths, "of streams")->capture_default_str();
@@ -110,15 +111,11 @@ int main(int argc, char** argv) {
   app.add_option("--kv-heads", options.kv_heads, "key/value heads")->capture_default_str();
   app.add_option("--json", options.json, "file for the figures");
   CLI11_PARSE(app, argc, argv);
-  const auto device = photon::OpenedDevice::Open(options.device);
-  if (!device.ok()) {
-    std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
-    return 4;
-  }
-  (*device)->TimeProducts(true);  // the product that shares are given of
-  const bool on_cpu = (*device)->device().type == photon::DeviceType::kCpu;
+  const auto device = photon::OpenDeviceOrExit(options.device);
+  device->TimeProducts(true);  // the product that shares are given of
+  const bool on_cpu = device->device().type == photon::DeviceType::kCpu;
   if (options.tokens == 0) options.tokens = on_cpu ? 2048 : 32768;
-  photon::Bench bench(**device, options);
+  photon::Bench bench(*device, options);
   bench.Run(/*product_width=*/on_cpu ? 1024 : 8192);
   return bench.Write() ? 0 : 1;
 }

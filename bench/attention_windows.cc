@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/device_option.h"
 #include "bench/report.h"
 #include "bench/timing.h"
 #include "core/backend.h"
@@ -99,18 +100,14 @@ int main(int argc, char** argv) {
   double budget = 0.3;
   int64_t rows = 0;
   std::string device_name = "cpu", json;
-  app.add_option("--device", device_name, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  photon::AddDeviceOption(app, &device_name);
   app.add_option("--seconds", budget, "for each measurement")->capture_default_str();
   app.add_option("--rows", rows, "of the operands; 0: 16384, or 262144 on a GPU: tensors of 512 MB");
   app.add_option("--json", json, "file for the figures");
   CLI11_PARSE(app, argc, argv);
-  const auto device = photon::OpenedDevice::Open(device_name);
-  if (!device.ok()) {
-    std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
-    return 4;
-  }
-  const bool on_cpu = (*device)->device().type == photon::DeviceType::kCpu;
-  photon::Bench bench(**device, budget, rows > 0 ? rows : on_cpu ? 16384 : 262144);
+  const auto device = photon::OpenDeviceOrExit(device_name);
+  const bool on_cpu = device->device().type == photon::DeviceType::kCpu;
+  photon::Bench bench(*device, budget, rows > 0 ? rows : on_cpu ? 16384 : 262144);
   bench.Run();
   return bench.Write(json) ? 0 : 1;
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/device_option.h"
 #include "bench/report.h"
 #include "bench/timing.h"
 #include "core/backend.h"
@@ -40,21 +41,17 @@ double ProductSpeed(const Context& context, double budget, int64_t width) {
 }
 
 int Run(const std::string& device_name, double budget, int64_t megabytes, int64_t width, const std::string& json) {
-  const auto device = OpenedDevice::Open(device_name);
-  if (!device.ok()) {
-    std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
-    return 4;
-  }
-  (*device)->TimeProducts(true);
-  const Context context = (*device)->MakeContext(nullptr);
-  const bool on_cpu = (*device)->device().type == DeviceType::kCpu;
+  const auto device = OpenDeviceOrExit(device_name);
+  device->TimeProducts(true);
+  const Context context = device->MakeContext(nullptr);
+  const bool on_cpu = device->device().type == DeviceType::kCpu;
   if (megabytes == 0) megabytes = on_cpu ? 256 : 2048;
   if (width == 0) width = on_cpu ? 2048 : 8192;
   const double copy = CopyBandwidth(context, budget, megabytes << 20), product = ProductSpeed(context, budget, width);
-  std::printf("%s\ncopy of %ld MiB: %.1f GB/s\nbf16 product of %ld: %.2f TFLOP/s\n", (*device)->Description().c_str(),
+  std::printf("%s\ncopy of %ld MiB: %.1f GB/s\nbf16 product of %ld: %.2f TFLOP/s\n", device->Description().c_str(),
               static_cast<long>(megabytes), copy / 1e9, static_cast<long>(width), product / 1e12);
   return WriteReport({{"bench", "ceilings"},
-                      {"device", (*device)->Description()},
+                      {"device", device->Description()},
                       {"megabytes", megabytes},
                       {"width", width},
                       {"copy_gb_per_s", copy / 1e9},
@@ -72,7 +69,7 @@ int main(int argc, char** argv) {
   std::string device = "cpu", json;
   double budget = 1;
   int64_t megabytes = 0, width = 0;
-  app.add_option("--device", device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  photon::AddDeviceOption(app, &device);
   app.add_option("--seconds", budget, "for each measurement")->capture_default_str();
   app.add_option("--megabytes", megabytes, "that are copied; 0: 256, or 2048 on a GPU");
   app.add_option("--width", width, "of the factors; 0: 2048, or 8192 on a GPU");

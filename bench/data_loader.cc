@@ -3,7 +3,8 @@
 //   data_loader [--steps N]             tokens per second of one core from a token file in the page cache: Dataset,
 //                                       three blended sources; beside the machine's copying bandwidth; pread
 //                                       against a memory map; nanoseconds a sample for the order and the blend
-//   data_loader --huge DOCUMENTS        first batch of a set of 10^11 tokens (a sparse file of 400 GB; its index is real:
+//   data_loader --huge DOCUMENTS        first batch of a set of 10^11 tokens (a sparse file of 400 GB; its index is
+//   real:
 //                                       20 bytes a document), the index not in the page cache
 //   data_loader --make PREFIX           writes the token file that the first form reads
 //   data_loader --read PREFIX --length T --steps N     for bench/peers/data_loader.py: {"tokens", "seconds"}
@@ -96,8 +97,10 @@ void Report(const char* what, int64_t length, double tokens_per_s, double copy) 
   const double share = 12 * tokens_per_s / copy;
   std::printf("%-22s T = %-5lld %6.0f M tokens/s  %4.0f %% of one thread's memcpy (%.1f GB/s)\n", what,
               static_cast<long long>(length), 1e-6 * tokens_per_s, 100 * share, 1e-9 * copy);
-  std::printf("{\"bench\": \"data_loader\", \"what\": \"%s\", \"length\": %lld, \"tokens_per_s\": %.4g, \"share_of_memcpy\": "
-              "%.3f}\n", what, static_cast<long long>(length), tokens_per_s, share);
+  std::printf(
+      "{\"bench\": \"data_loader\", \"what\": \"%s\", \"length\": %lld, \"tokens_per_s\": %.4g, \"share_of_memcpy\": "
+      "%.3f}\n",
+      what, static_cast<long long>(length), tokens_per_s, share);
 }
 
 void Throughput(const std::string& folder, int64_t steps) {
@@ -127,7 +130,9 @@ void PreadAgainstMap(const std::string& path) {
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path));
   std::vector<char> piece(kBytes);
   const Philox random(3, 0);
-  const auto place = [&](int64_t i) { return static_cast<int64_t>(random.Uniform(i) * static_cast<double>(size - kBytes)); };
+  const auto place = [&](int64_t i) {
+    return static_cast<int64_t>(random.Uniform(i) * static_cast<double>(size - kBytes));
+  };
   std::vector<double> read, fresh, warm;
   for (int64_t round = 0; round < kRounds; ++round) {
     read.push_back(CoreSeconds([&] {
@@ -217,10 +222,12 @@ void Huge(const std::string& folder, int64_t documents) {
   PHOTON_CHECK((*loader)->Next().ok());
   const double first = Now() - start;
   const double second = Seconds([&] { PHOTON_CHECK((*loader)->Next().ok()); });
-  std::printf("10^11 tokens in %lld documents: open %.1f ms, first batch (step 10^6, 64 x 1024) after %.1f ms, next %.1f ms\n",
-              static_cast<long long>(documents), 1e3 * opened, 1e3 * first, 1e3 * second);
-  std::printf("{\"bench\": \"data_loader_first_batch\", \"documents\": %lld, \"open_s\": %.4g, \"first_batch_s\": %.4g}\n",
-              static_cast<long long>(documents), opened, first);
+  std::printf(
+      "10^11 tokens in %lld documents: open %.1f ms, first batch (step 10^6, 64 x 1024) after %.1f ms, next %.1f ms\n",
+      static_cast<long long>(documents), 1e3 * opened, 1e3 * first, 1e3 * second);
+  std::printf(
+      "{\"bench\": \"data_loader_first_batch\", \"documents\": %lld, \"open_s\": %.4g, \"first_batch_s\": %.4g}\n",
+      static_cast<long long>(documents), opened, first);
 }
 
 int Main(int argc, char** argv) {
@@ -238,11 +245,11 @@ int Main(int argc, char** argv) {
     const auto data = Open({read}, length);
     BatchSeconds(*data, 10);
     const double seconds = BatchSeconds(*data, steps);
-    std::printf("{\"tokens\": %lld, \"seconds\": %.6g}\n", static_cast<long long>(steps * kSequences * length), seconds);
+    std::printf("{\"tokens\": %lld, \"seconds\": %.6g}\n", static_cast<long long>(steps * kSequences * length),
+                seconds);
     return 0;
   }
-  const std::string folder =
-      std::filesystem::temp_directory_path() / ("photon_bench_data." + std::to_string(getpid()));
+  const std::string folder = std::filesystem::temp_directory_path() / ("photon_bench_data." + std::to_string(getpid()));
   std::filesystem::create_directories(folder);
   if (huge > 0) {
     Huge(folder, huge);

@@ -10,6 +10,7 @@
 
 #include "bench/counting_backend.h"
 #include "bench/device_bandwidth.h"
+#include "bench/device_option.h"
 #include "bench/report.h"
 #include "configs/config.h"
 #include "core/device.h"
@@ -188,13 +189,9 @@ int main(int argc, char** argv) {
   app.add_option("--dtype", options.dtypes, "Compute types")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
-  app.add_option("--device", options.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  photon::AddDeviceOption(app, &options.device);
   CLI11_PARSE(app, argc, argv);
-  const auto device = photon::OpenedDevice::Open(options.device);
-  if (!device.ok()) {
-    std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
-    return 4;
-  }
+  const auto device = photon::OpenDeviceOrExit(options.device);
   photon::RunConfig config;
   if (!options.config.empty()) {
     auto loaded = photon::LoadRunConfig(options.config, options.overrides);
@@ -204,7 +201,7 @@ int main(int argc, char** argv) {
     }
     config = *std::move(loaded);
   }
-  photon::Bench bench(options, **device);
+  photon::Bench bench(options, *device);
   bench.Header();
   for (const std::string& name : options.dtypes) {
     const photon::DType dtype = name == "f32" ? photon::DType::kF32 : photon::DType::kBF16;

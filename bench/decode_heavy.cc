@@ -8,6 +8,7 @@
 
 #include "bench/counting_backend.h"
 #include "bench/device_bandwidth.h"
+#include "bench/device_option.h"
 #include "bench/report.h"
 #include "configs/config.h"
 #include "core/device.h"
@@ -182,7 +183,7 @@ class Bench {
 int main(int argc, char** argv) {
   photon::Options options;
   CLI::App app("Decode-heavy throughput: vanilla, hier and rec at the largest batch");
-  app.add_option("--device", options.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  photon::AddDeviceOption(app, &options.device);
   app.add_option("--dtype", options.dtype, "Compute type")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
@@ -195,12 +196,8 @@ int main(int argc, char** argv) {
   app.add_option("--most", options.most, "At most so many")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--json", options.json, "File for the figures");
   CLI11_PARSE(app, argc, argv);
-  const auto device = photon::OpenedDevice::Open(options.device);
-  if (!device.ok()) {
-    std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
-    return 4;
-  }
-  photon::Bench bench(options, **device);
+  const auto device = photon::OpenDeviceOrExit(options.device);
+  photon::Bench bench(options, *device);
   bench.Run("vanilla", {photon::GenerationMode::kHier});
   bench.Run("photon", {photon::GenerationMode::kHier, photon::GenerationMode::kRec});
   return bench.Write() ? 0 : 1;

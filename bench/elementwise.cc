@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/device_option.h"
 #include "bench/report.h"
 #include "bench/timing.h"
 #include "core/backend.h"
@@ -163,19 +164,15 @@ int main(int argc, char** argv) {
   int threads = omp_get_max_threads();
   int64_t rows = 0;
   std::string device_name = "cpu", json;
-  app.add_option("--device", device_name, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  photon::AddDeviceOption(app, &device_name);
   app.add_option("--seconds", budget, "for each measurement")->capture_default_str();
   app.add_option("--threads", threads, "of the CPU: 1, 2, 4 .. up to this many")->capture_default_str();
   app.add_option("--rows", rows, "of the operands; 0: 16384, or 65536 on a GPU: tensors of 64 MB and more");
   app.add_option("--json", json, "file for the figures");
   CLI11_PARSE(app, argc, argv);
-  const auto device = photon::OpenedDevice::Open(device_name);
-  if (!device.ok()) {
-    std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
-    return 4;
-  }
-  const bool on_cpu = (*device)->device().type == photon::DeviceType::kCpu;
-  photon::Bench bench(**device, budget, rows > 0 ? rows : on_cpu ? 16384 : 65536);
+  const auto device = photon::OpenDeviceOrExit(device_name);
+  const bool on_cpu = device->device().type == photon::DeviceType::kCpu;
+  photon::Bench bench(*device, budget, rows > 0 ? rows : on_cpu ? 16384 : 65536);
   for (int t = 1; t <= (on_cpu ? threads : 1); t *= 2) {
     if (on_cpu) omp_set_num_threads(t);
     bench.Run();

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "bench/device_option.h"
 #include "bench/report.h"
 #include "bench/timing.h"
 #include "core/backend.h"
@@ -185,19 +186,15 @@ int main(int argc, char** argv) {
   double budget = 0.3;
   int64_t megabytes = 0;
   bool no_sampling = false;
-  app.add_option("--device", name, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  photon::AddDeviceOption(app, &name);
   app.add_option("--seconds", budget, "for each measurement")->capture_default_str();
   app.add_option("--megabytes", megabytes, "of the largest operand; 0: 64, or 512 on a GPU: many times its caches");
   app.add_flag("--no-sampling", no_sampling, "leave out sampling, which is bound by more than memory");
   app.add_option("--json", json, "file for the figures");
   CLI11_PARSE(app, argc, argv);
-  const auto device = photon::OpenedDevice::Open(name);
-  if (!device.ok()) {
-    std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
-    return 4;
-  }
-  if (megabytes == 0) megabytes = (*device)->device().type == photon::DeviceType::kCpu ? 64 : 512;
-  photon::Bench bench(**device, budget, megabytes << 20);
+  const auto device = photon::OpenDeviceOrExit(name);
+  if (megabytes == 0) megabytes = device->device().type == photon::DeviceType::kCpu ? 64 : 512;
+  photon::Bench bench(*device, budget, megabytes << 20);
   bench.Run(!no_sampling);
   return bench.Write(json) ? 0 : 1;
 }

@@ -14,6 +14,7 @@
 #include <numeric>
 #include <vector>
 
+#include "bench/device_option.h"
 #include "bench/report.h"
 #include "bench/synthetic_data.h"
 #include "bench/timed_backend.h"
@@ -190,7 +191,7 @@ int main(int argc, char** argv) {
   CLI::Option* kind = app.add_option("--model", model)->check(CLI::IsMember({"photon", "block", "flat"}));
   app.add_option("--config", config_file, "a run's config instead: its model, length, type and slices")->excludes(kind);
   app.add_option("--set", overrides, "FIELD=VALUE: overrides one field of the config")->allow_extra_args(false);
-  app.add_option("--device", device_name, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  photon::AddDeviceOption(app, &device_name);
   app.add_option("--dtype", dtype)->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option("--length", length);
   CLI::Option* per_step = app.add_option("--sequences", sequences, "of a step")->capture_default_str();
@@ -204,13 +205,9 @@ int main(int argc, char** argv) {
   app.add_option("--json", options.json, "file for the figures");
   app.add_flag("--memory", memory);
   CLI11_PARSE(app, argc, argv);
-  const auto device = photon::OpenedDevice::Open(device_name);
-  if (!device.ok()) {
-    std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
-    return 4;
-  }
+  const auto device = photon::OpenDeviceOrExit(device_name);
   if (memory) {
-    photon::bench::Memory(**device, dtype, 1024);
+    photon::bench::Memory(*device, dtype, 1024);
     return 0;
   }
   photon::RunConfig config;
@@ -229,5 +226,5 @@ int main(int argc, char** argv) {
   config.mutable_training()->set_batch_sequences(sequences);
   config.mutable_training()->set_micro_batch_sequences(micro_batch > 0 ? micro_batch : sequences);
   config = photon::Resolved(config, 1);
-  return photon::bench::Speed(**device, config, options) ? 0 : 1;
+  return photon::bench::Speed(*device, config, options) ? 0 : 1;
 }
