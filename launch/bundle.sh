@@ -11,7 +11,11 @@ build="" tests=OFF out=photon-bundle
 while [[ $# -gt 0 ]]; do
   case "$1" in
     -h | --help) sed -n '2,6s/^# \?//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-    --build) build=${2:?--build needs a folder}; shift ;;
+    --build)
+      [[ -n ${2:-} ]] || { echo "bundle.sh: --build needs a folder" >&2; exit 2; }
+      build=$2
+      shift
+      ;;
     --tests) tests=ON ;;
     -*) echo "bundle.sh: no option \"$1\" (see --help)" >&2; exit 2 ;;
     *) out=$1 ;;
@@ -24,7 +28,7 @@ if [[ -e $out ]]; then
 fi
 
 checks=()
-[[ $tests == ON ]] && checks+=(tests/{core,inference,train}_test bench/{attention_streams,attention_windows,ceilings}
+[[ $tests == ON ]] && checks+=(tests/{core,inference,parallel,train}_test bench/{attention_streams,attention_windows,ceilings}
                                bench/{decode,decode_heavy,elementwise,rows,train_step})
 modules=(photon_sentencepiece.so libphoton_cuda.so)
 if [[ -z $build ]]; then
@@ -36,9 +40,16 @@ if [[ -z $build ]]; then
   ninja -C $build photon photon_cuda photon_sentencepiece "${targets[@]/#tests\//}"
 fi
 
-mkdir -p "$out/build"
+for file in photon "${modules[@]}" "${checks[@]}"; do
+  if [[ ! -f $build/$file ]]; then
+    echo "bundle.sh: $build/$file is not there: build it (ninja -C $build; nvcc must be found, and for --tests configure" \
+         "with -DPHOTON_TESTS=ON), or leave --build out" >&2
+    exit 2
+  fi
+done
 unpacked=$(mktemp -d)
-trap 'rm -rf "$unpacked"' EXIT
+trap 'rm -rf "$unpacked" "$out"' EXIT  # nothing half-made stays
+mkdir -p "$out/build"
 mkdir "$unpacked"/{all,all/programs,checks,checks/programs}
 for file in photon "${modules[@]}"; do
   install -m 755 --strip "$build/$file" "$unpacked/all/programs/"
@@ -79,4 +90,5 @@ if [[ $tests == ON ]]; then
   install -m 644 bench/peers/*.py "$out/bench/peers/"
 fi
 git describe --always --dirty >"$out/commit" 2>/dev/null || true
+trap 'rm -rf "$unpacked"' EXIT
 du -sm "$out" | awk '{ print $2 ": " $1 " MB" }'

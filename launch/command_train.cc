@@ -1,11 +1,14 @@
 // photon train
+#include <iostream>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "configs/config.h"
 #include "launch/commands.h"
+#include "launch/environment.h"
 #include "launch/model_options.h"
 #include "parallel/job_world.h"
 #include "train/train.h"
@@ -23,7 +26,13 @@ struct TrainArguments {
 
 absl::Status RunTrain(const TrainArguments& arguments) {
   // Ranks read the file for themselves; one that can't must not leave the others waiting.
-  PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> world, JobWorld());
+  absl::StatusOr<std::unique_ptr<Communicator>> job = JobWorld();
+  // What is wrong with this rank's place may be right on rank 0, which speaks for all elsewhere.
+  if (!job.ok() && LauncherRank(ProcessEnvironment()) != 0) {
+    std::cerr << absl::StrCat("photon train: ", job.status().message(), "\n");
+  }
+  PHOTON_RETURN_IF_ERROR(job.status());
+  std::unique_ptr<Communicator> world = *std::move(job);
   absl::StatusOr<RunConfig> config = LoadRunConfig(arguments.config, arguments.overrides);
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the config", config.status()));
   if (arguments.profile && config->training().profile_steps() == 0) config->mutable_training()->set_profile_steps(10);

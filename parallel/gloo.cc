@@ -297,6 +297,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> FileWorld(const FileWorldOptions& 
     return absl::InvalidArgumentError(absl::StrCat("rank ", options.rank, " of ", options.size, " ranks"));
   }
   try {
+    std::filesystem::create_directories(options.folder);
     gloo::transport::tcp::attr address;
     if (!options.network_interface.empty()) address.iface = options.network_interface;
     gloo::rendezvous::FileStore files(options.folder);
@@ -320,7 +321,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> FileWorld(const FileWorldOptions& 
     return absl::UnavailableError(absl::StrCat("rank ", options.rank, " of ", options.size,
                                                " did not meet the others in the folder ", options.folder,
                                                " (all ranks have to reach it, under one name of the job, \"",
-                                               options.job, "\", that no earlier job used): ", error.what()));
+                                               options.job, "\", that no earlier attempt used): ", error.what()));
   }
 }
 

@@ -20,6 +20,7 @@ TESTS = {  # program: the tests in it that can run on a GPU
     "core_test": "-*DeathTest*:CudaBackend*:CudaDevice*:AlgorithmCache*:ProductChoice*",
     "inference_test": "*RecordedSteps*",
     "train_test": "DeviceStep*",
+    "parallel_test": "NcclOnGpu*",
 }
 
 

@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 # The first start unpacks; where the folder can't be written, into the user's cache.
 libraries=$here/unpacked
 if [[ ! -d $libraries ]]; then
-  [[ -w $here ]] || libraries=${XDG_CACHE_HOME:-$HOME/.cache}/photon/$(cksum <"$here/programs.tar.gz" | tr -d ' ')
+  [[ -w $here ]] || libraries=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/photon/$(cksum <"$here/programs.tar.gz" | tr -d ' ')
   if [[ ! -d $libraries ]]; then
     mkdir -p "$(dirname "$libraries")"
     half=$(mktemp -d "$libraries.XXXXXX")
