@@ -127,8 +127,7 @@ absl::StatusOr<StepMetrics> Trainer::Step(std::vector<TokenBatch> microbatches) 
   }
   Accumulate(microbatches, counts.Scales(training.objective()), reducer_.Begin());
   const double computed = Now();
-  if (mesh_.axis(MeshAxis::kDp).size() > 1) {
-    const Scope scope(context_, "reduction");
+  if (const Scope scope(context_, "reduction"); mesh_.axis(MeshAxis::kDp).size() > 1) {
     PHOTON_RETURN_IF_ERROR(reducer_.Finish());
     // Not beside the reducer's: two groups of NCCL at once may wait for each other.
     PHOTON_RETURN_IF_ERROR(mesh_.axis(MeshAxis::kDp).AllReduce("loss", loss_sums_, Reduction::kSum));
