@@ -19,7 +19,7 @@ constexpr unsigned char kPoison = 0xff;
 
 void CheckZone(const unsigned char* zone, const char* where, size_t bytes) {
   if (std::all_of(zone, zone + kZone, [](unsigned char c) { return c == kPoison; })) return;
-  Fail(absl::StrCat("emulated GPU: somebody wrote ", where, " a block of ", bytes, " bytes while it lived"));
+  Fail(absl::StrCat("somebody wrote ", where, " a block of ", bytes, " bytes while it lived"));
 }
 
 class RedZones : public Allocator {
@@ -33,7 +33,11 @@ class RedZones : public Allocator {
       std::memset(begin - kZone, kPoison, kZone);
       std::memset(begin + bytes, kPoison, kZone);
     });
-    return std::make_shared<Storage>(begin, bytes, [whole = std::move(whole), stream = stream_, begin, bytes] {
+    const std::shared_ptr<Capture> capture = stream_->capture;
+    return std::make_shared<Storage>(begin, bytes, [whole = std::move(whole), stream = stream_, begin, bytes, capture] {
+      // What outlives its recording, or was there before it, shares its memory with the temporaries of other
+      // recordings in the same zone: each replay may write there.
+      if (stream->capture != capture) return;
       Queue(stream, [begin, bytes] {
         CheckZone(begin - kZone, "before", bytes);
         CheckZone(begin + bytes, "after", bytes);
