@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "bench/bandwidth.h"
 #include "bench/device_option.h"
 #include "bench/report.h"
-#include "bench/timing.h"
 #include "core/backend.h"
 #include "core/device.h"
 #include "core/ops/attention.h"
@@ -23,22 +23,18 @@ namespace {
 class Bench {
  public:
   Bench(OpenedDevice& device, double budget, int64_t rows)
-      : context_(device.MakeContext(nullptr)), name_(device.Description()), budget_(budget), rows_(rows) {}
+      : context_(device.MakeContext(nullptr)), name_(device.Description()), table_(context_, budget), rows_(rows) {}
 
   void Run() {
-    const Tensor from = context_.Zeros({int64_t{64} << 20}, DType::kF32),
-                 to = context_.Zeros(from.shape(), from.dtype());
-    copy_ = 2.0 * from.bytes() / QueuedSeconds(context_, budget_, [&] { ops::Cast(context_, from, to); });
-    std::printf("%s: copy %.1f GB/s\n%-52s%12s%10s%9s%10s\n", name_.c_str(), copy_ / 1e9, "", "us", "GB/s", "share",
-                "MB");
+    table_.Begin(name_, int64_t{256} << 20);
     for (const int64_t length : {2, 3, 5, 8, 9, 16}) Windows(length, 16, 16, 64);
     for (const int64_t head_dim : {52, 56, 60, 128}) Windows(5, 16, 16, head_dim);
     Windows(5, 16, 4, 64);
     Windows(5, 16, 4, 128);
   }
   bool Write(const std::string& file) const {
-    return WriteReport({{"bench", "attention_windows"}, {"device", name_}, {"rows", rows_}, {"results", results_}},
-                       file);
+    return WriteReport(
+        {{"bench", "attention_windows"}, {"device", name_}, {"rows", rows_}, {"results", table_.results()}}, file);
   }
 
  private:
@@ -69,27 +65,17 @@ class Bench {
     const auto part = [&](const Tensor& t, int64_t from, int64_t to) { return t.Columns(from, to); };
     const Tensor q = part(qkv, 0, keys), k = part(qkv, keys, values), v = part(qkv, values, end);
     const double forward_bytes = qkv.bytes() + out.bytes() + lse.bytes();
-    Time(name + " forward", forward_bytes, [&] { ops::AttentionForward(context_, q, k, v, shape, out, lse); });
-    Time(name + " backward", 2.0 * qkv.bytes() + dout.bytes() + lse.bytes(), [&] {
+    table_.Time(name + " forward", forward_bytes, [&] { ops::AttentionForward(context_, q, k, v, shape, out, lse); });
+    table_.Time(name + " backward", 2.0 * qkv.bytes() + dout.bytes() + lse.bytes(), [&] {
       ops::AttentionBackward(context_, dout, q, k, v, out, lse, shape, part(dqkv, 0, keys), part(dqkv, keys, values),
                              part(dqkv, values, end));
     });
   }
 
-  void Time(const std::string& name, double bytes, const std::function<void()>& run) {
-    const double seconds = QueuedSeconds(context_, budget_, run), bandwidth = bytes / seconds;
-    std::printf("%-52s%12.1f%10.1f%8.0f%%%10.0f\n", name.c_str(), seconds * 1e6, bandwidth / 1e9,
-                100 * bandwidth / copy_, bytes / 1e6);
-    results_.push_back(
-        {{"name", name}, {"us", seconds * 1e6}, {"gb_per_s", bandwidth / 1e9}, {"share_of_copy", bandwidth / copy_}});
-  }
-
   const Context context_;
   const std::string name_;
-  const double budget_;
+  BandwidthTable table_;
   const int64_t rows_;
-  double copy_ = 0;
-  nlohmann::json results_ = nlohmann::json::array();
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/bandwidth.h"
 #include "bench/device_option.h"
 #include "bench/report.h"
 #include "bench/timing.h"
@@ -24,12 +25,6 @@ Tensor Random(const Context& context, int64_t rows, int64_t columns) {
 #pragma omp parallel for
   for (int64_t i = 0; i < rows * columns; ++i) values[i] = static_cast<float>(philox.Normal(i));
   return ops::Converted(context, context.FromHost(values.data(), {rows, columns}, DType::kF32), DType::kBF16);
-}
-
-double CopyBandwidth(const Context& context, double budget, int64_t bytes) {
-  const Tensor from = context.Zeros({bytes / 4}, DType::kF32), to = context.Zeros(from.shape(), DType::kF32);
-  return 2.0 * static_cast<double>(from.bytes()) /
-         QueuedSeconds(context, budget, [&] { ops::Cast(context, from, to); });
 }
 
 double ProductSpeed(const Context& context, double budget, int64_t width) {

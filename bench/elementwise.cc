@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "bench/bandwidth.h"
 #include "bench/device_option.h"
 #include "bench/report.h"
-#include "bench/timing.h"
 #include "core/backend.h"
 #include "core/device.h"
 
@@ -23,13 +23,10 @@ namespace {
 class Bench {
  public:
   Bench(OpenedDevice& device, double budget, int64_t rows)
-      : context_(device.MakeContext(nullptr)), name_(device.Description()), budget_(budget), rows_(rows) {}
+      : context_(device.MakeContext(nullptr)), name_(device.Description()), table_(context_, budget), rows_(rows) {}
 
   void Run() {
-    const Tensor from = Filled({int64_t{64} << 20}, DType::kF32), to = Filled(from.shape(), DType::kF32);
-    copy_ = 2.0 * from.bytes() / QueuedSeconds(context_, budget_, [&] { ops::Cast(context_, from, to); });
-    std::printf("\n%s, threads %d: copy %.1f GB/s\n%-44s%12s%10s%9s%10s\n", name_.c_str(), threads(), copy_ / 1e9, "",
-                "us", "GB/s", "share", "MB");
+    table_.Begin("\n" + name_ + ", threads " + std::to_string(threads()), int64_t{256} << 20);
     for (const DType narrow : {DType::kF32, DType::kBF16}) {
       for (const int64_t width : {512, 1664}) Norm(width, narrow);
       SwiGlu(1408, narrow);
@@ -42,7 +39,8 @@ class Bench {
     Optimizer(rows_ * 1024);
   }
   bool Write(const std::string& file) const {
-    return WriteReport({{"bench", "elementwise"}, {"device", name_}, {"rows", rows_}, {"results", results_}}, file);
+    return WriteReport({{"bench", "elementwise"}, {"device", name_}, {"rows", rows_}, {"results", table_.results()}},
+                       file);
   }
 
  private:
@@ -136,23 +134,14 @@ class Bench {
   int threads() const { return context_.device().type == DeviceType::kCpu ? omp_get_max_threads() : 0; }
 
   void Time(const std::string& operation, int64_t size, DType dtype, double bytes, const std::function<void()>& run) {
-    const std::string name = operation + " " + std::to_string(size) + " " + std::string(Name(dtype));
-    const double seconds = QueuedSeconds(context_, budget_, run), bandwidth = bytes / seconds;
-    std::printf("%-44s%12.1f%10.1f%8.0f%%%10.0f\n", name.c_str(), seconds * 1e6, bandwidth / 1e9,
-                100 * bandwidth / copy_, bytes / 1e6);
-    results_.push_back({{"name", name},
-                        {"threads", threads()},
-                        {"us", seconds * 1e6},
-                        {"gb_per_s", bandwidth / 1e9},
-                        {"share_of_copy", bandwidth / copy_}});
+    table_.Time(operation + " " + std::to_string(size) + " " + std::string(Name(dtype)), bytes, run,
+                {{"threads", threads()}});
   }
 
   Context context_;
   std::string name_;
-  double budget_;
+  BandwidthTable table_;
   int64_t rows_;
-  double copy_ = 0;
-  nlohmann::json results_ = nlohmann::json::array();
 };
 
 }  // namespace

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "bench/bandwidth.h"
 #include "bench/device_option.h"
 #include "bench/report.h"
-#include "bench/timing.h"
 #include "core/backend.h"
 #include "core/device.h"
 #include "core/random.h"
@@ -25,11 +25,8 @@ namespace {
 class Bench {
  public:
   Bench(OpenedDevice& device, double budget, int64_t bytes)
-      : context_(device.MakeContext(nullptr)), name_(device.Description()), budget_(budget), bytes_(bytes) {
-    const Tensor from = Filled({bytes / 4}, DType::kF32), to = Filled({bytes / 4}, DType::kF32);
-    copy_ = 2.0 * from.bytes() / QueuedSeconds(context_, budget_, [&] { ops::Cast(context_, from, to); });
-    std::printf("%s, operands of %.0f MB: copy %.1f GB/s\n%-44s%12s%10s%9s\n", device.Description().c_str(),
-                bytes / 1e6, copy_ / 1e9, "", "us", "GB/s", "share");
+      : context_(device.MakeContext(nullptr)), name_(device.Description()), table_(context_, budget), bytes_(bytes) {
+    table_.Begin(name_ + ", operands of " + std::to_string(bytes / 1'000'000) + " MB", bytes);
   }
 
   void Run(bool sampling) {
@@ -50,8 +47,8 @@ class Bench {
     return WriteReport({{"bench", "rows"},
                         {"device", name_},
                         {"bytes", bytes_},
-                        {"copy_gb_per_s", copy_ / 1e9},
-                        {"results", results_}},
+                        {"copy_gb_per_s", table_.copy() / 1e9},
+                        {"results", table_.results()}},
                        file);
   }
 
@@ -84,8 +81,9 @@ class Bench {
     const Tensor table = Filled({kTokens, width}, DType::kF32), rows = Filled({n, width}, dtype), index = Index(ids);
     const double row = static_cast<double>(width * ByteSize(dtype));
     const std::string what = absl::StrCat(" tokens, W ", width, " ", Name(dtype));
-    Time("select" + what, (n + named) * row, [&] { ops::SelectRows(context_, table, {}, index, rows); });
-    Time("gradient" + what, (n + 2 * named) * row, [&] { ops::SelectRowsGradient(context_, rows, index, table, {}); });
+    table_.Time("select" + what, (n + named) * row, [&] { ops::SelectRows(context_, table, {}, index, rows); });
+    table_.Time("gradient" + what, (n + 2 * named) * row,
+                [&] { ops::SelectRowsGradient(context_, rows, index, table, {}); });
   }
 
   // Each row of a taken once, and every 17th the start latent.
@@ -98,9 +96,9 @@ class Bench {
     const Tensor rows = Filled({n, width}, dtype), index = Index(picked);
     const double row = static_cast<double>(width * ByteSize(dtype));
     const std::string what = absl::StrCat(" windows, W ", width, " ", Name(dtype));
-    Time("select" + what, (n + next + 1) * row, [&] { ops::SelectRows(context_, a, b, index, rows); });
-    Time("gradient" + what, (n + 2.0 * (next + 1)) * row,
-         [&] { ops::SelectRowsGradient(context_, rows, index, a, b); });
+    table_.Time("select" + what, (n + next + 1) * row, [&] { ops::SelectRows(context_, a, b, index, rows); });
+    table_.Time("gradient" + what, (n + 2.0 * (next + 1)) * row,
+                [&] { ops::SelectRowsGradient(context_, rows, index, a, b); });
   }
 
   // The gradient of the start latent alone: every 16th row into one.
@@ -109,9 +107,9 @@ class Bench {
     std::vector<int32_t> picked(n);
     for (int64_t i = 0; i < n; ++i) picked[i] = i % 16 == 0 ? -1 : static_cast<int32_t>(i);
     const Tensor start = Filled({1, width}, DType::kF32), rows = Filled({n, width}, dtype), index = Index(picked);
-    Time(absl::StrCat("gradient of a start, W ", width, " ", Name(dtype)),
-         (n / 16 + 1.0) * width * static_cast<double>(ByteSize(dtype)) + 4.0 * n,
-         [&] { ops::SelectRowsGradient(context_, rows, index, {}, start); });
+    table_.Time(absl::StrCat("gradient of a start, W ", width, " ", Name(dtype)),
+                (n / 16 + 1.0) * width * static_cast<double>(ByteSize(dtype)) + 4.0 * n,
+                [&] { ops::SelectRowsGradient(context_, rows, index, {}, start); });
   }
 
   void CrossEntropy(int64_t vocabulary, DType dtype) {
@@ -121,9 +119,9 @@ class Bench {
     const Tensor target = context_.Zeros({n}, DType::kI32);
     const std::string what = absl::StrCat(", V ", vocabulary, " ", Name(dtype));
     const auto bytes = static_cast<double>(logits.bytes());
-    Time("cross-entropy" + what, bytes, [&] { ops::CrossEntropyForward(context_, logits, target, {}, nll); });
-    Time("cross-entropy, gradient" + what, 2 * bytes,
-         [&] { ops::CrossEntropyForward(context_, logits, target, scale, nll); });
+    table_.Time("cross-entropy" + what, bytes, [&] { ops::CrossEntropyForward(context_, logits, target, {}, nll); });
+    table_.Time("cross-entropy, gradient" + what, 2 * bytes,
+                [&] { ops::CrossEntropyForward(context_, logits, target, scale, nll); });
   }
 
   // Logits like a language model's: normal ones, one in a thousand far out, which make up the nucleus.
@@ -154,27 +152,15 @@ class Bench {
                                                 .top_k = Index(std::vector<int32_t>(n, s.top_k)),
                                                 .streams = context_.Zeros({n, 2}, DType::kI64),
                                                 .index = context_.FromHost(index.data(), {n}, DType::kI64)};
-      Time(absl::StrCat("sample ", n, " x ", vocabulary, ", ", name), static_cast<double>(logits.bytes()),
-           [&] { ops::SampleRows(context_, logits, parameters, ids, {}); });
+      table_.Time(absl::StrCat("sample ", n, " x ", vocabulary, ", ", name), static_cast<double>(logits.bytes()),
+                  [&] { ops::SampleRows(context_, logits, parameters, ids, {}); });
     }
-  }
-
-  void Time(const std::string& name, double bytes, const std::function<void()>& run) {
-    const double seconds = QueuedSeconds(context_, budget_, run);
-    std::printf("%-44s%12.1f%10.1f%8.0f%%\n", name.c_str(), seconds * 1e6, bytes / seconds / 1e9,
-                100 * bytes / seconds / copy_);
-    results_.push_back({{"name", name},
-                        {"us", seconds * 1e6},
-                        {"gb_per_s", bytes / seconds / 1e9},
-                        {"share_of_copy", bytes / seconds / copy_}});
   }
 
   Context context_;
   std::string name_;
-  double budget_;
+  BandwidthTable table_;
   int64_t bytes_;
-  double copy_ = 0;
-  nlohmann::json results_ = nlohmann::json::array();
 };
 
 }  // namespace

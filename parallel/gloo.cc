@@ -140,18 +140,12 @@ class GlooRank : public Communicator {
     const auto begin = [&](int r) { return n * r / size(); };
     const int64_t own = begin(rank_ + 1) - begin(rank_);
     PHOTON_RETURN_IF_ERROR(ReduceOwn(tensor, begin, own, op, At(tensor, begin(rank_))));
-    return Guarded([&] {
-      std::vector<Outgoing> sent;
-      for (int r = 0; r < size(); ++r) {
-        if (r != rank_) sent.push_back(Post(r, At(tensor, begin(rank_)), own * ElementBytes(tensor), kCollective));
-      }
-      for (int r = 0; r < size(); ++r) {
-        if (r == rank_) continue;
-        PHOTON_RETURN_IF_ERROR(
-            Fetch(r, At(tensor, begin(r)), (begin(r + 1) - begin(r)) * ElementBytes(tensor), kCollective));
-      }
-      return Finish(sent);
-    });
+    return SwapWithAll(
+        tensor,
+        [&](int) {
+          return Block{begin(rank_), own};
+        },
+        [&](int r) { return At(tensor, begin(r)); }, [&](int r) { return begin(r + 1) - begin(r); });
   }
 
   absl::Status DoReduceScatter(const Tensor& whole, const Tensor& part) override {
@@ -162,16 +156,13 @@ class GlooRank : public Communicator {
   absl::Status DoAllGather(const Tensor& part, const Tensor& whole) override {
     char* own = At(whole, rank_ * part.elements());
     if (own != part.raw()) std::memcpy(own, part.raw(), part.bytes());
-    return Guarded([&] {
-      std::vector<Outgoing> sent;
-      for (int r = 0; r < size(); ++r) {
-        if (r != rank_) sent.push_back(Post(r, own, part.bytes(), kCollective));
-      }
-      for (int r = 0; r < size(); ++r) {
-        if (r != rank_) PHOTON_RETURN_IF_ERROR(Fetch(r, At(whole, r * part.elements()), part.bytes(), kCollective));
-      }
-      return Finish(sent);
-    });
+    const int64_t n = part.elements();
+    return SwapWithAll(
+        whole,
+        [&](int) {
+          return Block{rank_ * n, n};
+        },
+        [&](int r) { return At(whole, r * n); }, [n](int) { return n; });
   }
 
   absl::Status DoBroadcast(const Tensor& tensor, int root) override {
@@ -207,6 +198,10 @@ class GlooRank : public Communicator {
 
  private:
   static constexpr int kCollective = kTags;
+
+  struct Block {
+    int64_t begin, count;  // elements
+  };
 
   static char* At(const Tensor& tensor, int64_t element) {
     return static_cast<char*>(tensor.raw()) + element * ElementBytes(tensor);
@@ -259,6 +254,23 @@ class GlooRank : public Communicator {
     return absl::InternalError(absl::StrCat("rank ", from, " sent ", arriving, " bytes, not ", bytes));
   }
 
+  // Sends outgoing(r) of `tensor` to every other rank r, and receives count(r) elements from it at place(r).
+  template <typename Blocks, typename Place, typename Count>
+  absl::Status SwapWithAll(const Tensor& tensor, Blocks&& outgoing, Place&& place, Count&& count) {
+    return Guarded([&] {
+      std::vector<Outgoing> sent;
+      for (int r = 0; r < size(); ++r) {
+        if (r == rank_) continue;
+        const Block block = outgoing(r);
+        sent.push_back(Post(r, At(tensor, block.begin), block.count * ElementBytes(tensor), kCollective));
+      }
+      for (int r = 0; r < size(); ++r) {
+        if (r != rank_) PHOTON_RETURN_IF_ERROR(Fetch(r, place(r), count(r) * ElementBytes(tensor), kCollective));
+      }
+      return Finish(sent);
+    });
+  }
+
   // Every rank sends elements [begin(r), begin(r + 1)) of `tensor` to rank r, and reduces what it gets, in rank order.
   template <typename Begin>
   absl::Status ReduceOwn(const Tensor& tensor, Begin&& begin, int64_t own, Reduction op, void* out) {
@@ -268,17 +280,12 @@ class GlooRank : public Communicator {
     for (int r = 0; r < size(); ++r) {
       inputs.push_back(r == rank_ ? At(tensor, begin(r)) : scratch_.data() + r * bytes);
     }
-    PHOTON_RETURN_IF_ERROR(Guarded([&] {
-      std::vector<Outgoing> sent;
-      for (int r = 0; r < size(); ++r) {
-        const int64_t count = begin(r + 1) - begin(r);
-        if (r != rank_) sent.push_back(Post(r, At(tensor, begin(r)), count * ElementBytes(tensor), kCollective));
-      }
-      for (int r = 0; r < size(); ++r) {
-        if (r != rank_) PHOTON_RETURN_IF_ERROR(Fetch(r, scratch_.data() + r * bytes, bytes, kCollective));
-      }
-      return Finish(sent);
-    }));
+    PHOTON_RETURN_IF_ERROR(SwapWithAll(
+        tensor,
+        [&](int r) {
+          return Block{begin(r), begin(r + 1) - begin(r)};
+        },
+        [&](int r) { return scratch_.data() + r * bytes; }, [own](int) { return own; }));
     Reduce(tensor.dtype(), op, inputs, own, out);
     return absl::OkStatus();
   }

@@ -23,13 +23,12 @@ absl::StatusOr<int> Place(const Environment& environment, const char* ours, cons
     if (text.empty()) continue;
     int value = 0;
     if (absl::SimpleAtoi(text, &value) && value >= least) return value;
-    return absl::InvalidArgumentError(absl::StrCat(name, " is \"", text, "\": an integer of ", least,
-                                                   " or more is "
-                                                   "wanted"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, " is \"", text, "\": an integer of ", least, " or more is wanted"));
   }
-  return absl::InvalidArgumentError(absl::StrCat("PHOTON_RENDEZVOUS is set, but neither ", ours, " nor ", slurm,
-                                                 " is: each process needs both its "
-                                                 "rank (PHOTON_RANK) and their number (PHOTON_RANKS)"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("PHOTON_RENDEZVOUS is set, but neither ", ours, " nor ", slurm,
+                   " is: each process needs both its rank (PHOTON_RANK) and their number (PHOTON_RANKS)"));
 }
 
 }  // namespace

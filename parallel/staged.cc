@@ -54,8 +54,7 @@ class StagedRank : public Communicator {
   absl::StatusOr<std::unique_ptr<Communicator>> ForBackground() override {
     return absl::FailedPreconditionError(
         "parallel.overlap_reduction: ranks that exchange by way of the host can't reduce behind the computation; set "
-        "it "
-        "to false, or give every rank a GPU of its own and install NCCL");
+        "it to false, or give every rank a GPU of its own and install NCCL");
   }
   void Abort(int exit_code) override { host_->Abort(exit_code); }
 
