@@ -4,6 +4,17 @@
 
 namespace photon {
 
+AxisSet Placement::split_axes() const {
+  AxisSet axes;
+  for (const Split& split : splits) axes = axes | AxisSet{split.axis};
+  return axes;
+}
+
+AxisSet Placement::replicated_axes() const {
+  const AxisSet all = {MeshAxis::kDp, MeshAxis::kPp, MeshAxis::kCp, MeshAxis::kTp};
+  return all - split_axes() - (stage >= 0 ? AxisSet{MeshAxis::kPp} : AxisSet());
+}
+
 Region LocalRegion(const Shape& global, const Placement& placement, const MeshCoordinates& at) {
   Region region{std::vector<int64_t>(global.rank(), 0), global};
   // A dimension split along several axes is cut by the first of them, each piece by the next, and so on.

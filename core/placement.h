@@ -3,7 +3,9 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "core/shape.h"
@@ -13,6 +15,25 @@ namespace photon {
 enum class MeshAxis : uint8_t { kDp = 0, kPp = 1, kCp = 2, kTp = 3 };
 inline constexpr int kMeshAxes = 4;
 
+// Some of the mesh's axes.
+class AxisSet {
+ public:
+  constexpr AxisSet() = default;
+  constexpr AxisSet(std::initializer_list<MeshAxis> axes) {
+    for (const MeshAxis axis : axes) bits_ |= Bit(axis);
+  }
+  constexpr bool contains(MeshAxis axis) const { return (bits_ & Bit(axis)) != 0; }
+  constexpr bool empty() const { return bits_ == 0; }
+  constexpr AxisSet operator|(AxisSet other) const { return AxisSet(bits_ | other.bits_); }
+  constexpr AxisSet operator-(AxisSet other) const { return AxisSet(bits_ & ~other.bits_); }
+  friend constexpr auto operator<=>(AxisSet, AxisSet) = default;
+
+ private:
+  static constexpr uint8_t Bit(MeshAxis axis) { return uint8_t{1} << static_cast<int>(axis); }
+  constexpr explicit AxisSet(int bits) : bits_(static_cast<uint8_t>(bits)) {}
+  uint8_t bits_ = 0;
+};
+
 // Where one rank stands: its index along each axis, and the axes' sizes. Ranks count [dp][pp][cp][tp], tp fastest.
 struct MeshCoordinates {
   std::array<int, kMeshAxes> index = {0, 0, 0, 0};
@@ -21,13 +42,23 @@ struct MeshCoordinates {
   int size_of(MeshAxis axis) const { return size[static_cast<int>(axis)]; }
 };
 
-// Replicated along every axis, but for those that split a dimension (evenly; the size must divide).
+// The same on all ranks, but for the axes that split a dimension (evenly; the size must divide).
 struct Placement {
   struct Split {
     int dim;
     MeshAxis axis;
+    friend bool operator==(const Split&, const Split&) = default;
   };
   std::vector<Split> splits;
+  // Axes along which ranks compute gradients of different tokens: the parameter's gradient is the sum over them. Along
+  // the others every rank that holds the parameter (or its part) computes the whole sum itself.
+  AxisSet summed = {MeshAxis::kDp, MeshAxis::kCp};
+  // The pipeline stage that has it; -1: every one.
+  int stage = -1;
+
+  AxisSet split_axes() const;
+  // Ranks that differ along these alone hold the same elements.
+  AxisSet replicated_axes() const;
 };
 
 // A box inside a global tensor.

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/time.h"
+#include "parallel/traffic.h"
 
 namespace photon {
 namespace {
@@ -12,8 +13,8 @@ std::string Describe(const Tensor& tensor) { return absl::StrCat(Name(tensor.dty
 }  // namespace
 
 template <typename Check, typename Body>
-absl::Status Communicator::Run(absl::string_view call, absl::string_view what, const Tensor* tensor, Check&& check,
-                               Body&& body) {
+absl::Status Communicator::Run(absl::string_view call, absl::string_view what, const Tensor* tensor, int64_t sends,
+                               Check&& check, Body&& body) {
   const std::string description =
       tensor == nullptr ? absl::StrCat(call, " ", what) : absl::StrCat(call, " ", what, " ", Describe(*tensor));
   {
@@ -25,7 +26,10 @@ absl::Status Communicator::Run(absl::string_view call, absl::string_view what, c
   if (status.ok()) status = body();
   absl::MutexLock lock(&mutex_);
   recent_[(calls_ - 1) % kRemembered].progress = status.ok() ? Progress::kDone : Progress::kFailed;
-  if (status.ok()) return status;
+  if (status.ok()) {
+    sent_ += sends;
+    return status;
+  }
   return absl::Status(
       status.code(), absl::StrCat(name(), " rank ", rank(), " of ", size(), ": ", description, ": ", status.message()));
 }
@@ -64,18 +68,19 @@ absl::Status Communicator::CheckPeer(int peer, int tag) const {
 }
 
 absl::Status Communicator::AllReduce(absl::string_view what, const Tensor& tensor, Reduction op) {
+  const auto element = static_cast<int64_t>(ByteSize(tensor.dtype()));
   return Run(
-      "all-reduce", what, &tensor, [&] { return CheckTensor(tensor); }, [&] { return DoAllReduce(tensor, op); });
+      "all-reduce", what, &tensor, AllReduceSent(tensor.elements(), element, size(), rank()), [&] { return CheckTensor(tensor); }, [&] { return DoAllReduce(tensor, op); });
 }
 
 absl::Status Communicator::AllGather(absl::string_view what, const Tensor& part, const Tensor& whole) {
   return Run(
-      "all-gather", what, &whole, [&] { return CheckParts(part, whole); }, [&] { return DoAllGather(part, whole); });
+      "all-gather", what, &whole, AllGatherSent(part.bytes(), size()), [&] { return CheckParts(part, whole); }, [&] { return DoAllGather(part, whole); });
 }
 
 absl::Status Communicator::ReduceScatter(absl::string_view what, const Tensor& whole, const Tensor& part) {
   return Run(
-      "reduce-scatter", what, &whole, [&] { return CheckParts(part, whole); },
+      "reduce-scatter", what, &whole, ReduceScatterSent(part.bytes(), size()), [&] { return CheckParts(part, whole); },
       [&] { return DoReduceScatter(whole, part); });
 }
 
@@ -84,7 +89,8 @@ absl::Status Communicator::Broadcast(absl::string_view what, const Tensor& tenso
     if (root < 0 || root >= size()) return absl::InternalError(absl::StrCat("root ", root, " is none of the ranks"));
     return CheckTensor(tensor);
   };
-  return Run(absl::StrCat("broadcast from ", root, " of"), what, &tensor, check,
+  const int64_t sends = rank() == root ? AllGatherSent(tensor.bytes(), size()) : 0;
+  return Run(absl::StrCat("broadcast from ", root, " of"), what, &tensor, sends, check,
              [&] { return DoBroadcast(tensor, root); });
 }
 
@@ -93,7 +99,22 @@ absl::Status Communicator::Send(absl::string_view what, const Tensor& tensor, in
     PHOTON_RETURN_IF_ERROR(CheckPeer(to, tag));
     return CheckTensor(tensor);
   };
-  return Run(absl::StrCat("send to ", to, " tag ", tag), what, &tensor, check, [&] { return DoSend(tensor, to, tag); });
+  return Run(absl::StrCat("send to ", to, " tag ", tag), what, &tensor, tensor.bytes(), check,
+             [&] { return DoSend(tensor, to, tag); });
+}
+
+absl::Status Communicator::Post(absl::string_view what, const Tensor& tensor, int to, int tag) {
+  const auto check = [&] {
+    PHOTON_RETURN_IF_ERROR(CheckPeer(to, tag));
+    return CheckTensor(tensor);
+  };
+  return Run(absl::StrCat("post to ", to, " tag ", tag), what, &tensor, tensor.bytes(), check,
+             [&] { return DoPost(tensor, to, tag); });
+}
+
+absl::Status Communicator::FinishPosts() {
+  return Run(
+      "finish posts", "", nullptr, 0, [] { return absl::OkStatus(); }, [&] { return DoFinishPosts(); });
 }
 
 absl::Status Communicator::Receive(absl::string_view what, const Tensor& tensor, int from, int tag) {
@@ -101,13 +122,13 @@ absl::Status Communicator::Receive(absl::string_view what, const Tensor& tensor,
     PHOTON_RETURN_IF_ERROR(CheckPeer(from, tag));
     return CheckTensor(tensor);
   };
-  return Run(absl::StrCat("receive from ", from, " tag ", tag), what, &tensor, check,
+  return Run(absl::StrCat("receive from ", from, " tag ", tag), what, &tensor, 0, check,
              [&] { return DoReceive(tensor, from, tag); });
 }
 
 absl::Status Communicator::Barrier(absl::string_view what) {
   return Run(
-      "barrier", what, nullptr, [] { return absl::OkStatus(); }, [&] { return DoBarrier(); });
+      "barrier", what, nullptr, 0, [] { return absl::OkStatus(); }, [&] { return DoBarrier(); });
 }
 
 std::string Communicator::RecentCalls() const {
@@ -129,6 +150,11 @@ std::string Communicator::RecentCalls() const {
     }
   }
   return text;
+}
+
+int64_t Communicator::bytes_sent() const {
+  absl::MutexLock lock(&mutex_);
+  return sent_;
 }
 
 double Communicator::SecondsInCall() const {

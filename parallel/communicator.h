@@ -45,7 +45,13 @@ class Communicator {
   absl::Status Broadcast(absl::string_view what, const Tensor& tensor, int root);
   absl::Status Send(absl::string_view what, const Tensor& tensor, int to, int tag);
   absl::Status Receive(absl::string_view what, const Tensor& tensor, int from, int tag);
+  // Like Send, but waits for nobody: the tensor is kept, and must stay as it is, until it has gone.
+  absl::Status Post(absl::string_view what, const Tensor& tensor, int to, int tag);
+  absl::Status FinishPosts();  // waits until all that was posted has gone
   absl::Status Barrier(absl::string_view what);
+
+  // Bytes of tensors that this rank has sent so far (parallel/traffic.h). Any thread.
+  int64_t bytes_sent() const;
 
   // Ranks with the same color (0 or more) form a new group, ordered by key, then rank. All ranks call it.
   virtual absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) = 0;
@@ -70,6 +76,9 @@ class Communicator {
   virtual absl::Status DoSend(const Tensor& tensor, int to, int tag) = 0;
   virtual absl::Status DoReceive(const Tensor& tensor, int from, int tag) = 0;
   virtual absl::Status DoBarrier() = 0;
+  // By default for transports whose Send does not wait for the receiver.
+  virtual absl::Status DoPost(const Tensor& tensor, int to, int tag) { return DoSend(tensor, to, tag); }
+  virtual absl::Status DoFinishPosts() { return absl::OkStatus(); }
   // Which tensors it can move. Small host values (counts, losses, signals) go over the same groups as gradients do, so
   // a group of GPUs reaches the host's memory too, through a twin of its own.
   virtual bool Reaches(DeviceType device) const { return device == DeviceType::kCpu; }
@@ -81,9 +90,11 @@ class Communicator {
     double started = 0;  // seconds of the steady clock
     Progress progress = Progress::kRunning;
   };
-  // Enters the call in the ring, runs `check` and, where that is OK, `body`; errors get rank and call in front.
+  // Enters the call in the ring, runs `check` and, where that is OK, `body`; errors get rank and call in front. `sends`:
+  // the bytes that are counted where it went well.
   template <typename Check, typename Body>
-  absl::Status Run(absl::string_view call, absl::string_view what, const Tensor* tensor, Check&& check, Body&& body);
+  absl::Status Run(absl::string_view call, absl::string_view what, const Tensor* tensor, int64_t sends, Check&& check,
+                   Body&& body);
   absl::Status CheckTensor(const Tensor& tensor) const;
   absl::Status CheckParts(const Tensor& part, const Tensor& whole) const;
   absl::Status CheckPeer(int peer, int tag) const;
@@ -91,6 +102,7 @@ class Communicator {
   static constexpr int kRemembered = 16;
   mutable absl::Mutex mutex_;
   int64_t calls_ = 0;
+  int64_t sent_ = 0;
   std::vector<Call> recent_;
 };
 

@@ -1,8 +1,10 @@
-// The mesh of ranks, [dp][pp][cp][tp] with tp fastest, and a communicator for each axis.
+// The mesh of ranks, [dp][pp][cp][tp] with tp fastest, and a communicator for each set of axes that work together.
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
+#include <vector>
 
 #include "configs/parallel.pb.h"
 #include "core/placement.h"
@@ -16,17 +18,31 @@ class Mesh {
   static absl::StatusOr<Mesh> Create(Communicator& world, const ParallelConfig& config);
 
   Communicator& world() const { return *world_; }
-  Communicator& axis(MeshAxis axis) const { return *axes_[static_cast<int>(axis)]; }
-  // The data-parallel ranks once more, for a thread that reduces gradients while others are computed; null where the
-  // config does not ask for it.
-  Communicator* gradients() const { return gradients_.get(); }
+  // The ranks that differ from this one along `axes` alone, ordered as in the world. One of: an axis; what gradients
+  // are summed over (dp and cp, with pp or tp or both); cp with tp; pp with tp; all. Axes of size 1 are of no account.
+  Communicator& group(AxisSet axes) const;
+  Communicator& axis(MeshAxis axis) const { return group({axis}); }
+  // The group once more, for a thread that reduces gradients while others are computed; null where the config does not
+  // ask for it, or the group has one rank.
+  Communicator* background(AxisSet axes) const;
+  // Every group of more than one rank: for a watchdog.
+  std::vector<Communicator*> groups() const;
   const MeshCoordinates& at() const { return at_; }
 
  private:
+  AxisSet Proper(AxisSet axes) const;  // without those of size 1
+
   Communicator* world_ = nullptr;
   MeshCoordinates at_;
-  std::array<std::unique_ptr<Communicator>, kMeshAxes> axes_;
-  std::unique_ptr<Communicator> gradients_;
+  std::map<AxisSet, std::unique_ptr<Communicator>> groups_;
+  std::map<AxisSet, std::unique_ptr<Communicator>> background_;
 };
+
+// The sizes of the axes for that many ranks: dp takes what the others leave where it is not set. kInvalidArgument where
+// they do not multiply to `ranks`, with sizes that would.
+absl::StatusOr<std::array<int, kMeshAxes>> MeshSizes(const ParallelConfig& config, int ranks);
+
+// Where rank number `rank` of a mesh of these sizes stands.
+MeshCoordinates CoordinatesOf(int rank, const std::array<int, kMeshAxes>& sizes);
 
 }  // namespace photon

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <deque>
 
 #include "absl/strings/str_cat.h"
 #include "parallel/communicator.h"
@@ -142,6 +143,22 @@ class MpiCommunicator : public Communicator {
     });
   }
 
+  absl::Status DoPost(const Tensor& tensor, int to, int tag) override {
+    PHOTON_RETURN_IF_ERROR(ForgetGone());
+    return ForPieces(At(tensor, 0), tensor, [&](char* data, int count) {
+      posted_.push_back({MPI_REQUEST_NULL, tensor});
+      return ToStatus(MPI_Isend(data, count, MpiType(tensor.dtype()), to, tag, comm_, &posted_.back().request),
+                      "MPI_Isend");
+    });
+  }
+
+  absl::Status DoFinishPosts() override {
+    for (; !posted_.empty(); posted_.pop_front()) {
+      PHOTON_MPI(MPI_Wait(&posted_.front().request, MPI_STATUS_IGNORE));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status DoReceive(const Tensor& tensor, int from, int tag) override {
     return ForPieces(At(tensor, 0), tensor, [&](char* data, int count) {
       MPI_Status status;
@@ -159,6 +176,15 @@ class MpiCommunicator : public Communicator {
 
   static char* At(const Tensor& tensor, int64_t element) {
     return static_cast<char*>(tensor.raw()) + element * ByteSize(tensor.dtype());
+  }
+
+  // Lets go of the oldest posted tensors that have gone.
+  absl::Status ForgetGone() {
+    for (int gone = 1; !posted_.empty(); posted_.pop_front()) {
+      PHOTON_MPI(MPI_Test(&posted_.front().request, &gone, MPI_STATUS_IGNORE));
+      if (!gone) break;
+    }
+    return absl::OkStatus();
   }
 
   // Elements of one rank's block in a piece of a reduction.
@@ -273,6 +299,11 @@ class MpiCommunicator : public Communicator {
   bool background_;
   int rank_ = 0;
   int size_ = 1;
+  struct Posted {
+    MPI_Request request;
+    Tensor tensor;  // keeps its memory until it has gone
+  };
+  std::deque<Posted> posted_;
   std::vector<char> scratch_;  // keeps its memory from call to call
 };
 

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/allocator.h"
 #include "core/ops/memory.h"
 
 namespace photon {
@@ -86,6 +87,13 @@ class StagedRank : public Communicator {
     return staged.Return(host_->Receive(kWhat, staged.host(), from, tag));
   }
   absl::Status DoBarrier() override { return host_->Barrier(kWhat); }
+  absl::Status DoPost(const Tensor& tensor, int to, int tag) override {
+    if (tensor.device().type == DeviceType::kCpu) return host_->Post(kWhat, tensor, to, tag);
+    const Tensor copy(posts_, Device{}, tensor.shape(), tensor.dtype());  // which the host's group keeps
+    context_.ToHost(tensor, copy.raw());
+    return host_->Post(kWhat, copy, to, tag);
+  }
+  absl::Status DoFinishPosts() override { return host_->FinishPosts(); }
   bool Reaches(DeviceType device) const override {
     return device == DeviceType::kCpu || device == context_.device().type;
   }
@@ -93,6 +101,7 @@ class StagedRank : public Communicator {
  private:
   static constexpr absl::string_view kWhat = "by way of the host";
 
+  Arena posts_;  // before host_, which may still hold what was posted
   std::unique_ptr<Communicator> host_;
   Context context_;
 };

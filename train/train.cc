@@ -25,9 +25,8 @@ absl::Status Train(const RunConfig& written, const TrainOptions& options, Opened
   PHOTON_RETURN_IF_ERROR(ValidateRun(requested, world->size()));
   const RunConfig config = Resolved(requested, world->size());
   PHOTON_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(*world, config.parallel()));
-  std::vector<Communicator*> watched = {world.get()};
-  for (int axis = 0; axis < kMeshAxes; ++axis) watched.push_back(&mesh.axis(static_cast<MeshAxis>(axis)));
-  if (mesh.gradients() != nullptr) watched.push_back(mesh.gradients());
+  std::vector<Communicator*> watched = mesh.groups();
+  watched.push_back(world.get());
   const Watchdog watchdog(watched, config.parallel().collective_timeout_s());
   PHOTON_ASSIGN_OR_RETURN(OpenedData data, OpenRunData(*world, config, options.resume, options.init_from));
   device.TimeProducts(!config.training().deterministic());

@@ -41,7 +41,7 @@ Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& conte
       model_(BuildModel(config, mesh, context)),
       optimizer_(context, model_->parameters(), config.training().optimizer()),
       stage_(*model_, context, config.training().objective(), ForwardOf(config.training())),
-      reducer_(model_->parameters(), mesh.axis(MeshAxis::kDp), mesh.gradients(),
+      reducer_(model_->parameters(), mesh.axis(MeshAxis::kDp), mesh.background({MeshAxis::kDp, MeshAxis::kCp}),
                static_cast<int64_t>(1e6 * config.parallel().bucket_mb())),
       health_(config.training().health(), state_),
       step_flops_(TrainingFlops(config.model(), config.data().sequence_length()) * config.training().batch_sequences()),

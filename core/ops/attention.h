@@ -7,20 +7,25 @@
 
 namespace photon::ops {
 
-// `batch` independent sequences of `length` rows each lie one after the other. Row i of a sequence sees its rows
-// first_key[i] .. i: causal, and confined to a document where first_key says so.
+// `batch` independent sequences of `length` rows each lie one after the other. Row i of a sequence sees its keys
+// first_key[i] .. offset + i: causal, and confined to a document where first_key says so. Keys are the sequence's own
+// rows; or, where `keys` says so, a longer stretch of which the rows are those from `offset` on.
 struct AttentionShape {
   int64_t batch = 1;
   int64_t length = 1;
+  int64_t keys = 0;    // of a sequence; 0: length
+  int64_t offset = 0;  // at most keys - length
   int heads = 1;
   int kv_heads = 1;  // query head h reads key/value head floor(h * kv_heads / heads)
   int64_t head_dim = 1;
-  // i32 [batch * length], positions inside the sequence, never less than those of rows before it; undefined: all 0.
+  // i32 [batch * length], numbers of keys, never less than those of rows before it; undefined: all 0.
   Tensor first_key;
+
+  int64_t key_count() const { return keys > 0 ? keys : length; }
 };
 
 // out = softmax(q k^T / sqrt(d)) v, softmax in f32 (f64).
-//   q, out [batch * length, heads * d]; k, v [.., kv_heads * d]: one floating dtype, rows may be strided.
+//   q, out [batch * length, heads * d]; k, v [batch * keys, kv_heads * d]: one floating dtype, rows may be strided.
 //   lse [heads, batch * length] f32 (f64): log of the softmax's denominator, for the backward pass; or undefined.
 using AttentionForwardFn = void(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                                 const AttentionShape& shape, const Tensor& out, const Tensor& lse);

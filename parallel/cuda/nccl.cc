@@ -114,6 +114,8 @@ class NcclRank : public Communicator {
   absl::Status DoReceive(const Tensor& tensor, int from, int tag) override {
     return host_->Receive(kWhat, tensor, from, tag);
   }
+  absl::Status DoPost(const Tensor& tensor, int to, int tag) override { return host_->Post(kWhat, tensor, to, tag); }
+  absl::Status DoFinishPosts() override { return host_->FinishPosts(); }
   absl::Status DoBarrier() override { return host_->Barrier(kWhat); }
   bool Reaches(DeviceType device) const override { return device == DeviceType::kCpu || device == DeviceType::kCuda; }
 
