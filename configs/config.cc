@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "configs/layout.h"
 #include "configs/model_config.h"
 
 namespace photon {
@@ -87,10 +88,12 @@ RunConfig Resolved(const RunConfig& config, int world_size) {
   resolved.mutable_model()->set_kv_heads(KvHeads(resolved.model()));
   DataConfig& data = *resolved.mutable_data();
   if (!data.has_align()) data.set_align(static_cast<int32_t>(ChunkProduct(resolved.model())));
+  ParallelConfig& parallel = *resolved.mutable_parallel();
+  const absl::StatusOr<LayoutSizes> sizes = SizesOfLayout(parallel, world_size);
+  if (!sizes.ok()) return resolved;
+  parallel.set_dp(sizes->dp);
   TrainingConfig& training = *resolved.mutable_training();
-  if (!training.has_micro_batch_sequences())
-    training.set_micro_batch_sequences(training.batch_sequences() / world_size);
-  if (!resolved.parallel().has_dp()) resolved.mutable_parallel()->set_dp(world_size);
+  if (!training.has_micro_batch_sequences()) training.set_micro_batch_sequences(training.batch_sequences() / sizes->dp);
   return resolved;
 }
 

@@ -27,7 +27,7 @@ absl::Status ApplyOverride(absl::string_view assignment, RunConfig* config);
 
 // A copy with every default written out, also those that follow from other fields or the number of ranks: kv_heads,
 // align, micro_batch_sequences, dp. Optional fields without a default (data.valid, data.tokenizer, model.layers) stay
-// unset. Idempotent. The run is expected to pass ValidateRun.
+// unset, and so does what follows from the ranks where the axes do not multiply to them. Idempotent.
 RunConfig Resolved(const RunConfig& config, int world_size);
 
 // kInvalidArgument, naming the field and the remedy, for everything that can't be trained on `world_size` ranks. Unset

@@ -5,6 +5,7 @@
 #include "configs/config.h"
 #include "configs/data_weights.h"
 #include "configs/model_config.h"
+#include "configs/validate_layout.h"
 
 namespace photon {
 namespace {
@@ -46,31 +47,16 @@ absl::Status ValidateData(const DataConfig& data, const ModelConfig& model) {
   return absl::OkStatus();
 }
 
-absl::Status ValidateBatch(const TrainingConfig& training, int world_size) {
-  const int64_t batch = training.batch_sequences();
-  if (absl::Status s = AtLeast("training.batch_sequences", batch, 1); !s.ok()) return s;
-  if (batch % world_size != 0) {
-    return Refuse("training.batch_sequences", batch, absl::StrCat("can't be shared evenly by ", world_size, " ranks"),
-                  NearestMultiples(batch, world_size));
-  }
+absl::Status ValidateBatch(const TrainingConfig& training) {
+  if (absl::Status s = AtLeast("training.batch_sequences", training.batch_sequences(), 1); !s.ok()) return s;
   if (!training.has_micro_batch_sequences()) return absl::OkStatus();
-  const int64_t micro = training.micro_batch_sequences(), share = batch / world_size;
-  if (absl::Status s = AtLeast("training.micro_batch_sequences", micro, 1); !s.ok()) return s;
-  if (share % micro != 0) {
-    return Refuse("training.micro_batch_sequences", micro,
-                  absl::StrCat("does not divide a rank's ", share, " sequences (training.batch_sequences = ", batch,
-                               " over ", world_size, " ranks)"),
-                  absl::StrCat("use a divisor of ", share, ", or leave it out for all of them at once"));
-  }
-  return absl::OkStatus();
+  return AtLeast("training.micro_batch_sequences", training.micro_batch_sequences(), 1);
 }
 
 // Operations count rows of their tables in 32 bits. The largest table of a pass: tokens, or the positions of a level's
 // decoder, R + C - 1 for each of its chunks. Products in doubles, which are exact up to far beyond the bound.
 absl::Status ValidateRows(const RunConfig& config, int world_size) {
-  const TrainingConfig& training = config.training();
-  const int64_t micro =
-      training.has_micro_batch_sequences() ? training.micro_batch_sequences() : training.batch_sequences() / world_size;
+  const int64_t micro = Resolved(config, world_size).training().micro_batch_sequences();
   double per_token = 1;
   for (int level = 1; level <= config.model().levels_size(); ++level) {
     const LevelConfig& l = config.model().levels(level - 1);
@@ -114,7 +100,7 @@ absl::Status ValidateEarlyStop(const TrainingConfig& training, const DataConfig&
   return absl::OkStatus();
 }
 
-absl::Status ValidateTraining(const TrainingConfig& training, int world_size) {
+absl::Status ValidateTraining(const TrainingConfig& training) {
   const std::string at = "training.";
   if (training.dtype() != "f32" && training.dtype() != "bf16") {
     return absl::InvalidArgumentError(
@@ -126,8 +112,8 @@ absl::Status ValidateTraining(const TrainingConfig& training, int world_size) {
                   "use a number above 1, or 0 for off");
   }
   return FirstFailure(
-      {ValidateBatch(training, world_size), ValidateOptimizer(training.optimizer()),
-       AtLeast(at + "steps", training.steps(), 1), AtLeast(at + "slice_tokens", training.slice_tokens(), 1),
+      {ValidateBatch(training), ValidateOptimizer(training.optimizer()), AtLeast(at + "steps", training.steps(), 1),
+       AtLeast(at + "slice_tokens", training.slice_tokens(), 1),
        AtLeast(at + "objective.alpha", training.objective().alpha(), 0),
        AtLeast(at + "health.max_skipped_in_row", training.health().max_skipped_in_row(), 0),
        AtLeast(at + "valid_every", training.valid_every(), 0),
@@ -136,12 +122,8 @@ absl::Status ValidateTraining(const TrainingConfig& training, int world_size) {
        AtLeast(at + "log_every", training.log_every(), 1), AtLeast(at + "profile_steps", training.profile_steps(), 0)});
 }
 
-absl::Status ValidateParallel(const ParallelConfig& parallel, int world_size) {
+absl::Status ValidateParallel(const ParallelConfig& parallel) {
   constexpr double kLargestBucket = 1e6;  // MB: more than a rank's gradients, and its bytes are an integer
-  if (parallel.has_dp() && parallel.dp() != world_size) {
-    return Refuse("parallel.dp", parallel.dp(), absl::StrCat("does not match the ", world_size, " ranks of this run"),
-                  absl::StrCat("start ", parallel.dp(), " ranks, or leave it out"));
-  }
   return FirstFailure({Above("parallel.collective_timeout_s", parallel.collective_timeout_s(), 0),
                        Above("parallel.bucket_mb", parallel.bucket_mb(), 0),
                        AtMost("parallel.bucket_mb", parallel.bucket_mb(), kLargestBucket)});
@@ -153,11 +135,16 @@ absl::Status ValidateRun(const RunConfig& config, int world_size) {
   if (config.run_dir().empty())
     return absl::InvalidArgumentError("run_dir is empty: name the folder that the run writes to");
   if (absl::Status s = ValidateModel(config.model()); !s.ok()) return s;
-  return FirstFailure({ValidateData(config.data(), config.model()), ValidateTraining(config.training(), world_size),
-                       ValidateEarlyStop(config.training(), config.data()), ValidateRows(config, world_size),
-                       ValidateParallel(config.parallel(), world_size),
-                       AtLeast("checkpoint.every", config.checkpoint().every(), 0),
-                       AtLeast("checkpoint.keep_last", config.checkpoint().keep_last(), 0)});
+  if (absl::Status s =
+          FirstFailure({ValidateData(config.data(), config.model()), ValidateTraining(config.training()),
+                        ValidateEarlyStop(config.training(), config.data()), ValidateParallel(config.parallel()),
+                        AtLeast("checkpoint.every", config.checkpoint().every(), 0),
+                        AtLeast("checkpoint.keep_last", config.checkpoint().keep_last(), 0)});
+      !s.ok()) {
+    return s;
+  }
+  if (absl::Status s = ValidateLayout(config, world_size); !s.ok()) return s;
+  return ValidateRows(config, world_size);
 }
 
 }  // namespace photon

@@ -1,10 +1,6 @@
 #include "parallel/mesh.h"
 
-#include <numeric>
-#include <string>
-
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
+#include "configs/layout.h"
 #include "core/check.h"
 
 namespace photon {
@@ -19,32 +15,8 @@ constexpr AxisSet kOthers[] = {{kDp}, {kPp}, {kCp}, {kTp}, {kCp, kTp}, {kPp, kTp
 }  // namespace
 
 absl::StatusOr<std::array<int, kMeshAxes>> MeshSizes(const ParallelConfig& config, int ranks) {
-  std::array<int, kMeshAxes> sizes = {config.dp(), config.pp(), config.cp(), config.tp()};
-  static constexpr const char* kNames[] = {"dp", "pp", "cp", "tp"};
-  int64_t others = 1;
-  for (int axis = 0; axis < kMeshAxes; ++axis) {
-    if (axis == 0 && !config.has_dp()) continue;
-    if (sizes[axis] < 1) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("parallel.", kNames[axis], " = ", sizes[axis], ": it must be at least 1"));
-    }
-    if (axis > 0) others *= sizes[axis];
-  }
-  if (!config.has_dp() && ranks % others == 0) sizes[0] = static_cast<int>(ranks / others);
-  const int64_t product = sizes[0] * others;
-  if (config.has_dp() || ranks % others == 0) {
-    if (product == ranks) return sizes;
-    std::string remedy = absl::StrCat("start ", product);
-    if (ranks % others == 0) absl::StrAppend(&remedy, ", or set parallel.dp = ", ranks / others);
-    return absl::InvalidArgumentError(absl::StrCat("parallel: dp * pp * cp * tp = ", absl::StrJoin(sizes, " * "), " = ",
-                                                   product, ", but the job has ", ranks, " rank(s): ", remedy,
-                                                   " (unset, dp takes what the others leave)"));
-  }
-  const int64_t below = ranks / others * others;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "parallel: pp * cp * tp = ", sizes[1], " * ", sizes[2], " * ", sizes[3], " = ", others, " does not divide the ",
-      ranks, " rank(s) of the job: start ", below > 0 ? absl::StrCat(below, " or ") : "", below + others,
-      ", or make pp, cp or tp smaller"));
+  PHOTON_ASSIGN_OR_RETURN(const LayoutSizes sizes, SizesOfLayout(config, ranks));
+  return std::array<int, kMeshAxes>{sizes.dp, sizes.pp, sizes.cp, sizes.tp};
 }
 
 MeshCoordinates CoordinatesOf(int rank, const std::array<int, kMeshAxes>& sizes) {

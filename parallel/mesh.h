@@ -38,8 +38,7 @@ class Mesh {
   std::map<AxisSet, std::unique_ptr<Communicator>> background_;
 };
 
-// The sizes of the axes for that many ranks: dp takes what the others leave where it is not set. kInvalidArgument where
-// they do not multiply to `ranks`, with sizes that would.
+// The sizes of the axes for that many ranks: SizesOfLayout (configs/layout.h).
 absl::StatusOr<std::array<int, kMeshAxes>> MeshSizes(const ParallelConfig& config, int ranks);
 
 // Where rank number `rank` of a mesh of these sizes stands.

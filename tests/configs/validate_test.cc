@@ -84,7 +84,7 @@ INSTANTIATE_TEST_SUITE_P(
     Training, Refused,
     ::testing::Values(
         Bad{{"training.batch_sequences=13"}, "training.batch_sequences = 13", "use 12 or 14"},
-        Bad{{"training.batch_sequences=1"}, "evenly by 2 ranks", "use 2"},
+        Bad{{"training.batch_sequences=1"}, "evenly by 2 data-parallel ranks", "use 2"},
         Bad{{"training.batch_sequences=0"}, "training.batch_sequences = 0", "use 1 or more"},
         Bad{{"training.micro_batch_sequences=4"}, "training.micro_batch_sequences = 4", "use a divisor of 6"},
         Bad{{"training.micro_batch_sequences=0"}, "training.micro_batch_sequences = 0", "use 1 or more"},
@@ -113,7 +113,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{{"training.health.max_skipped_in_row=-1"}, "max_skipped_in_row", "use 0 or more"},
         Bad{{"checkpoint.every=-1"}, "checkpoint.every", "use 0 or more"},
         Bad{{"checkpoint.keep_last=-1"}, "checkpoint.keep_last", "use 0 or more"},
-        Bad{{"parallel.dp=3"}, "parallel.dp = 3 does not match the 2 ranks", "start 3 ranks"},
+        Bad{{"parallel.dp=3"}, "= 3, but the job has 2 rank(s)", "start 3, or set parallel.dp = 2"},
         Bad{{"parallel.collective_timeout_s=0"}, "parallel.collective_timeout_s", "above 0"},
         Bad{{"parallel.bucket_mb=0"}, "parallel.bucket_mb", "above 0"},
         Bad{{"parallel.bucket_mb=1e300"}, "parallel.bucket_mb = 1e+300", "use 1e+06 or less"},
