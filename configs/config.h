@@ -21,8 +21,9 @@ absl::StatusOr<RunConfig> LoadRunConfig(const std::string& path, const std::vect
 // The same for text; `name` stands for the file in messages.
 absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text, const std::string& name);
 
-// Sets one field from "path=value". Entries of repeated fields are numbered from 0 ("model.levels.0.chunk=2"); enum
-// values go by name; strings need no quotes. An empty value clears the field, repeated ones too ("model.levels=").
+// Sets one field from "path=value". Entries of repeated fields are numbered from 0 ("model.levels.0.chunk=2"), and must
+// be there, but for parallel.levels, where those before them get the defaults; enum values go by name; strings need no
+// quotes. An empty value clears the field, repeated ones too ("model.levels=").
 absl::Status ApplyOverride(absl::string_view assignment, RunConfig* config);
 
 // A copy with every default written out, also those that follow from other fields or the number of ranks: kv_heads,

@@ -48,12 +48,16 @@ absl::Status SetField(const FieldDescriptor* field, const std::string& value, Me
 // The entry of a repeated field that `index` names.
 absl::StatusOr<Message*> Entry(const FieldDescriptor* field, absl::string_view index, Message* message) {
   const Reflection& reflection = *message->GetReflection();
-  const int size = reflection.FieldSize(*message, field);
+  // Of layouts only the levels that differ from the defaults need be listed: naming one lists it.
+  constexpr int kMostListed = 64;
+  const bool grows = field->message_type() == LevelLayout::descriptor();
   int i = 0;
   if (!absl::SimpleAtoi(index, &i)) {
     return absl::InvalidArgumentError(absl::StrCat(field->name(), " is a list: give the number of an entry, as in ",
                                                    field->name(), ".0, not \"", index, "\""));
   }
+  while (grows && i < kMostListed && i >= reflection.FieldSize(*message, field)) reflection.AddMessage(message, field);
+  const int size = reflection.FieldSize(*message, field);
   if (i < 0 || i >= size) {
     return absl::InvalidArgumentError(absl::StrCat(
         field->name(), ".", i, " is out of range: the config has ", size, size == 1 ? " entry" : " entries",

@@ -94,9 +94,8 @@ absl::Status Shared(const char* field, int64_t value, int tp, const std::string&
 }
 
 // With n_l = T / (cp C_<=l) units of level l in a span, rows are cut evenly where tp divides n_l. The chunker above
-// finds whole chunks in a piece of n_l / tp units where C_(l+1) divides it, and that is where tp divides n_(l+1) = n_l
-// / C_(l+1): what SEQUENCE one level up asks for anyway, and what an encoder of scope GROUP, whose groups are those
-// chunks, asks for whatever is above.
+// works on the pieces that a SEQUENCE encoder leaves, and finds whole chunks in a piece of n_l / tp units where C_(l+1)
+// divides it; groups of an encoder of scope GROUP are those chunks.
 absl::Status FitsLevel(const RunConfig& config, const LayoutSizes& sizes, int level) {
   const ModelConfig& model = config.model();
   const LevelLayout layout = LayoutOfLevel(config.parallel(), level);
@@ -120,15 +119,20 @@ absl::Status FitsLevel(const RunConfig& config, const LayoutSizes& sizes, int le
                                " units that a rank has of a sequence, as ", encoder_rows ? encoder : decoder, " does"),
                   absl::StrCat("use a divisor of ", units, ", a longer data.sequence_length, or REPLICATED there"));
   }
-  const bool grouped = model.encoder_scope() == ModelConfig::GROUP && level < model.levels_size();
-  if (layout.encoder() != EncoderLayout::SEQUENCE || !grouped) return absl::OkStatus();
+  if (layout.encoder() != EncoderLayout::SEQUENCE) return absl::OkStatus();
+  if (sizes.cp > 1 && layout.spans() == SpanLayout::REPLICATED) {
+    return Refuse(
+        at + "spans", "REPLICATED",
+        absl::StrCat("has every cp rank compute all positions, and ", encoder, " has the tp ranks share them"),
+        "use encoder: TENSOR there, or spans: GATHER");
+  }
+  if (level >= model.levels_size()) return absl::OkStatus();
   const int64_t chunk = model.levels(level).chunk();
   if (units / sizes.tp % chunk == 0) return absl::OkStatus();
-  return Refuse(
-      "parallel.tp", sizes.tp,
-      absl::StrCat("cuts the groups of ", chunk, " units that model.encoder_scope GROUP confines attention to (",
-                   encoder, ", ", units, " units in a rank's span)"),
-      absl::StrCat("use a divisor of ", units / chunk, ", or another encoder kind"));
+  return Refuse("parallel.tp", sizes.tp,
+                absl::StrCat("cuts the chunks of ", chunk, " units that level ", level + 1, " is made of (", encoder,
+                             ", ", units, " units in a rank's span)"),
+                absl::StrCat("use a divisor of ", units / chunk, ", or another encoder kind"));
 }
 
 absl::Status FitsTensorParallel(const RunConfig& config, const LayoutSizes& sizes) {

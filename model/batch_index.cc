@@ -16,12 +16,13 @@ bool AnyMasked(const TokenBatch& batch) {
   return std::any_of(batch.document_begin.begin(), batch.document_begin.end(), [](int32_t begin) { return begin > 0; });
 }
 
-std::vector<int32_t> ShiftIndex(const TokenBatch& batch, int64_t tokens_per_unit) {
-  const int64_t units = batch.length / tokens_per_unit;
-  std::vector<int32_t> index = DocumentUnits(batch, tokens_per_unit);
+std::vector<int32_t> ShiftIndex(const TokenBatch& batch, int64_t tokens_per_unit, Span span) {
+  const int64_t units = batch.length / tokens_per_unit / span.count;
+  std::vector<int32_t> index = span.Cut(DocumentUnits(batch, tokens_per_unit), batch.sequences);
   for (size_t i = 0; i < index.size(); ++i) {
     const int64_t unit = static_cast<int64_t>(i) % units;
-    index[i] = unit == index[i] ? -1 : static_cast<int32_t>(i) - 1;
+    const int64_t before = unit > 0 ? static_cast<int64_t>(i) - 1 : -2 - static_cast<int64_t>(i) / units;
+    index[i] = index[i] == span.index * units + unit ? -1 : static_cast<int32_t>(before);
   }
   return index;
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/token_batch.h"
+#include "model/span.h"
 
 namespace photon {
 
@@ -14,8 +15,9 @@ namespace photon {
 std::vector<int32_t> DocumentUnits(const TokenBatch& batch, int64_t tokens_per_unit);
 bool AnyMasked(const TokenBatch& batch);  // whether a document begins inside a sequence
 
-// [units] The shift: the row of the unit before, or -1 (the start latent) at the first unit of a document.
-std::vector<int32_t> ShiftIndex(const TokenBatch& batch, int64_t tokens_per_unit);
+// [units of the span] The shift: the row of the unit before, or -1 (the start latent) at the first unit of a document;
+// where the unit before is the last one of the span before, -2 - the sequence's number.
+std::vector<int32_t> ShiftIndex(const TokenBatch& batch, int64_t tokens_per_unit, Span span = {});
 
 // [units] 1 for units that hold a real token, else 0.
 std::vector<int32_t> RealUnits(const TokenBatch& batch, int64_t tokens_per_unit);

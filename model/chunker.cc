@@ -9,19 +9,20 @@
 
 namespace photon {
 
-Chunker::Chunker(ParameterSet& parameters, const ModelConfig& config, int level)
+Chunker::Chunker(ParameterSet& parameters, const ModelConfig& config, int level,
+                 const std::optional<Placement>& placement)
     : name_(absl::StrCat("level.", level, ".chunker")),
       chunk_(config.levels(level - 1).chunk()),
       width_(config.width()),
       eps_(config.norm_eps()),
       parameters_(&parameters) {
-  if (level == 1) return;
+  if (level == 1 || !placement.has_value()) return;
   const std::string p = name_ + ".";
   const int64_t in = chunk_ * width_;
-  norm_ = parameters.Add({{p + "norm.weight", {in}, {.mean = 1, .stddev = 0}, false, {}}});
-  proj_ =
-      parameters.Add({{p + "proj.weight", {width_, in}, {0, 1 / std::sqrt(static_cast<double>(in))}, true, {}}}, true);
-  bias_ = parameters.Add({{p + "proj.bias", {width_}, {}, false, {}}});
+  norm_ = parameters.Add({{p + "norm.weight", {in}, {.mean = 1, .stddev = 0}, false, *placement}});
+  const double stddev = 1 / std::sqrt(static_cast<double>(in));
+  proj_ = parameters.Add({{p + "proj.weight", {width_, in}, {0, stddev}, true, *placement}}, true);
+  bias_ = parameters.Add({{p + "proj.bias", {width_}, {}, false, *placement}});
 }
 
 Var Chunker::Forward(Tape& tape, const Var& x) const {
@@ -32,15 +33,17 @@ Var Chunker::Forward(Tape& tape, const Var& x) const {
   return ops::Linear(tape, normalized, *proj_, bias_, parameters_->options().master);
 }
 
-Converter::Converter(ParameterSet& parameters, const ModelConfig& config, int level)
+Converter::Converter(ParameterSet& parameters, const ModelConfig& config, int level,
+                     const std::optional<Placement>& placement)
     : name_(absl::StrCat("level.", level, ".converter")),
       prefix_(config.levels(level - 1).prefix()),
       width_(config.width()),
       parameters_(&parameters) {
+  if (!placement.has_value()) return;
   const std::string p = name_ + ".";
   const double stddev = 1 / std::sqrt(static_cast<double>(width_));
-  weight_ = parameters.Add({{p + "weight", {prefix_ * width_, width_}, {0, stddev}, true, {}}}, true);
-  bias_ = parameters.Add({{p + "bias", {prefix_ * width_}, {}, false, {}}});
+  weight_ = parameters.Add({{p + "weight", {prefix_ * width_, width_}, {0, stddev}, true, *placement}}, true);
+  bias_ = parameters.Add({{p + "bias", {prefix_ * width_}, {}, false, *placement}});
 }
 
 Var Converter::Forward(Tape& tape, const Var& x) const {

@@ -1,6 +1,7 @@
 // Chunker and converter: between one level and the next (spec, section 2).
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "configs/model.pb.h"
@@ -12,7 +13,8 @@ namespace photon {
 // C_l consecutive vectors of the level below become one.
 class Chunker {
  public:
-  Chunker(ParameterSet& parameters, const ModelConfig& config, int level);
+  // `placement`: of its parameters; none where another pipeline stage has them.
+  Chunker(ParameterSet& parameters, const ModelConfig& config, int level, const std::optional<Placement>& placement);
   // x [M_(l-1), W] -> [M_l, D], W = D / C_1 at level 1 (there the concatenation is all), else D.
   Var Forward(Tape& tape, const Var& x) const;
 
@@ -29,7 +31,7 @@ class Chunker {
 // One vector becomes R_l prefix vectors.
 class Converter {
  public:
-  Converter(ParameterSet& parameters, const ModelConfig& config, int level);
+  Converter(ParameterSet& parameters, const ModelConfig& config, int level, const std::optional<Placement>& placement);
   // x [M, D] -> [M R_l, D]: the prefix vectors of unit g are rows g R_l .. g R_l + R_l - 1.
   Var Forward(Tape& tape, const Var& x) const;
 
@@ -37,8 +39,8 @@ class Converter {
   std::string name_;  // "level.1.converter"
   int64_t prefix_, width_;
   const ParameterSet* parameters_;
-  const Weight* weight_;
-  const Weight* bias_;
+  const Weight* weight_ = nullptr;
+  const Weight* bias_ = nullptr;
 };
 
 }  // namespace photon

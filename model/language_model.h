@@ -10,7 +10,9 @@
 #include "core/parameter.h"
 #include "core/tape.h"
 #include "core/token_batch.h"
+#include "model/layout.h"
 #include "model/plan_cache.h"
+#include "model/stack.h"
 
 namespace photon {
 
@@ -21,8 +23,10 @@ struct ForwardOptions {
   bool recompute = false;    // keep only the stream between encoder layers for the backward pass
 };
 
-// Receives the logits of rows [begin, end) of the batch's sequences * T rows, a slice at a time. `hidden` [n, D] is
-// what the head was applied to (Xh^0); logits [n, V] are in the compute type. While recording, it must end in sinks.
+// Receives the logits of rows [begin, end) of this rank's rows of the batch (ModelInput::rows()), a slice at a time.
+// `hidden` [n, D] is what the head was applied to (Xh^0); logits [n, V] are in the compute type. While recording, it
+// must end in sinks. Where the vocabulary is split: logits of this rank's columns, and of the rows that are gathered
+// for them (ModelInput::Gathered).
 using LogitsSink = std::function<void(Tape& tape, const Var& hidden, const Var& logits, int64_t begin, int64_t end)>;
 
 // A pair that the reconstruction loss compares: Xh^(l-1) with X^(l-1), [M_(l-1), D] each.
@@ -38,13 +42,40 @@ class LanguageModel {
 
   // Describes the parameters; call parameters().Allocate() and Initialize(), or load a checkpoint, before any forward.
   // The config must be valid (configs/model_config.h).
-  static std::unique_ptr<LanguageModel> Create(const ModelConfig& config);
+  static std::unique_ptr<LanguageModel> Create(const ModelConfig& config, ModelLayout layout = {});
 
-  // The training forward (spec, section 3; section 5 for the flat model). Reads nothing from the host.
-  virtual std::vector<Reconstruction> Forward(Tape& tape, const ModelInput& input, const ForwardOptions& options,
-                                              const LogitsSink& sink) const = 0;
-  // The decoder's embedding of token ids i32 [n]: [n, D].
+  // The training forward (spec, section 3; section 5 for the flat model). Reads nothing from the host. Runs the items
+  // of the chain, the last ones (PHOTON: decoder 1 and the head; flat: the head) in slices.
+  std::vector<Reconstruction> Forward(Tape& tape, const ModelInput& input, const ForwardOptions& options,
+                                      const LogitsSink& sink) const;
+
+  // An encoder's output in this rank's rows, and, where every cp rank runs it over all spans
+  // (ModelLayout::everywhere), over all of them.
+  struct Encoded {
+    Var own, all;
+  };
+  // What a forward pass carries from item to item.
+  struct Passage {
+    Stack::Stream stream;          // inside a stack; between stacks one value, in the rows of the next
+    std::vector<Encoded> encoded;  // [l]: X^l, l = 1..L, in the share of encoder l
+    std::vector<Var> contents;     // [l]: X^(l-1) in the share of decoder l
+    std::vector<Reconstruction> reconstructions = {};
+  };
+  Passage Begin() const;
+  // Rows of tokens that decoder 1 and the head work on, a slice of this rank's.
+  struct TokenRows {
+    int64_t begin, end;
+  };
+  virtual void RunItem(Tape& tape, const ModelInput& input, const ForwardOptions& options, const ModelItem& item,
+                       TokenRows rows, const LogitsSink& sink, Passage* passage) const = 0;
+  const std::vector<ModelItem>& items() const { return items_; }
+  // Of them, the first that Forward() runs in slices; and the tokens for one row of the stream before it.
+  int first_sliced() const;
+  int64_t tokens_per_sliced_row() const { return levels() == 0 ? 1 : config_.levels(0).chunk(); }
+  // The decoder's embedding of token ids i32 [n]: [n, D]. Not with a split vocabulary.
   virtual Var EmbedTokens(Tape& tape, const Tensor& ids) const = 0;
+  // The same of rows [begin, end) of the input, whatever the layout.
+  virtual Var EmbedTokens(Tape& tape, const ModelInput& input, int64_t begin, int64_t end) const = 0;
   // logits of row i score the token at i + target_offset(): 0, or 1 for the flat model.
   virtual int target_offset() const = 0;
 
@@ -52,6 +83,9 @@ class LanguageModel {
   ParameterSet& parameters() { return parameters_; }
   const ParameterSet& parameters() const { return parameters_; }
   int levels() const { return config_.levels_size(); }
+  const ModelLayout& layout() const { return layout_; }
+  // Rows of tokens in a slice of the forward pass, of `rows` in all (the last slice may have fewer).
+  int64_t SliceRows(int64_t slice_tokens, int64_t rows) const;
   DType master_type() const { return parameters_.options().master; }
   DType compute_type() const { return parameters_.options().compute; }
   // Rotary angles for positions below at least `positions`; grows, and keeps what it has (recorded
@@ -60,15 +94,30 @@ class LanguageModel {
   const PlanCache& plans() const { return plans_; }
 
  protected:
-  explicit LanguageModel(const ModelConfig& config) : config_(config) {}
+  LanguageModel(const ModelConfig& config, ModelLayout layout)
+      : config_(config), layout_(std::move(layout)), items_(ItemsOf(config)) {}
+
+  // The item's layers of the encoder of level l (0: the flat model's stack) over the stream, which at its first layer
+  // is x [rows of its share, D]. True where it was the last one: then `encoded` is its output.
+  bool RunEncoder(Tape& tape, const ModelInput& input, const ForwardOptions& options, const Stack& stack, int l,
+                  const ModelItem& item, Stack::Stream* stream, Encoded* encoded) const;
+  // A table [V, width] of embeddings, or the head, a matrix of products; null where `item`, which it belongs to, is of
+  // another pipeline stage. `share`: of the streams that it works on.
+  const Weight* AddVocabulary(const char* name, int64_t width, bool matrix, Share share, const ModelItem& item);
+  // The embedding of rows [begin, end), a slice of those that are gathered, for streams of that share.
+  Var Embed(Tape& tape, const Weight& table, const Tensor& ids, Share share) const;
+  // hidden [n, D] of streams of layout().tokens() -> logits in the compute type.
+  Var ApplyHead(Tape& tape, const Weight& head, const Var& hidden) const;
 
   ModelConfig config_;
+  ModelLayout layout_;
+  std::vector<ModelItem> items_;
   ParameterSet parameters_;
+  PlanCache plans_;
 
  private:
   mutable absl::Mutex rope_mutex_;
   mutable std::vector<Tensor> rope_tables_;  // ever longer ones
-  PlanCache plans_;
 };
 
 }  // namespace photon

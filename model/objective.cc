@@ -9,6 +9,7 @@
 #include "core/ops/reduce.h"
 #include "core/profiler.h"
 #include "model/batch_index.h"
+#include "model/split_cross_entropy.h"
 
 namespace photon {
 namespace {
@@ -62,12 +63,19 @@ LossRows ComputeLoss(const LanguageModel& model, Tape& tape, const ModelInput& i
   const LogitsSink sink = [&](Tape& t, const Var& hidden, const Var& logits, int64_t begin, int64_t end) {
     const Scope scope(context, "loss");
     if (level_one) {
-      const Var embedded = model.EmbedTokens(t, input.ids().Rows(begin, end));
+      const Var embedded = model.EmbedTokens(t, input, begin, end);
       const Tensor part = DistanceTerm(t, hidden, embedded, input.unit_scale(1).Rows(begin, end), objective);
       ops::Cast(context, part, result.distances[0].Rows(begin, end));
     }
-    const Tensor scale = tape.recording() ? input.token_scale().Rows(begin, end) : Tensor();
-    ops::CrossEntropy(t, logits, input.targets().Rows(begin, end), scale, result.nll.Rows(begin, end));
+    const auto slice = [&](const Tensor& all) { return input.Gathered(all, begin, end); };
+    const Tensor scale = tape.recording() ? slice(input.token_scale()) : Tensor();
+    const Tensor nll = result.nll.Rows(begin, end);
+    if (model.layout().splits_vocabulary()) {
+      SplitCrossEntropy(t, model.layout().tp(), logits, slice(input.token_targets()), slice(input.token_scored()),
+                        scale, nll);
+    } else {
+      ops::CrossEntropy(t, logits, slice(input.token_targets()), scale, nll);
+    }
   };
   for (const Reconstruction& r : model.Forward(tape, input, options, sink)) {
     const Scope scope(context, "loss");
@@ -79,10 +87,11 @@ LossRows ComputeLoss(const LanguageModel& model, Tape& tape, const ModelInput& i
 
 void AddLoss(const Context& context, const ModelInput& input, const LossRows& rows, const Tensor& sums) {
   const Scope scope(context, "loss");
-  ops::AccumulateSum(context, rows.nll, {}, sums.Rows(0, 1));
+  if (input.counts_tokens()) ops::AccumulateSum(context, rows.nll, {}, sums.Rows(0, 1));
   for (int l = 1; l <= static_cast<int>(rows.distances.size()); ++l) {
     const Tensor& distances = rows.distances[l - 1];
-    if (distances.defined()) ops::AccumulateSum(context, distances, input.unit_mask(l), sums.Rows(l, l + 1));
+    if (distances.defined() && input.counts_units(l))
+      ops::AccumulateSum(context, distances, input.unit_mask(l), sums.Rows(l, l + 1));
   }
 }
 

@@ -19,7 +19,7 @@ struct LossCounts {
   LossScales Scales(const ObjectiveConfig& objective) const;
 };
 
-// Of the rows of one batch, on the device.
+// Of this rank's rows of one batch, on the device.
 struct LossRows {
   Tensor nll;                     // [rows], 0 where the row scores nothing
   std::vector<Tensor> distances;  // [l - 1]: 1 - cos per level-(l-1) unit; undefined where not computed
@@ -30,7 +30,8 @@ struct LossRows {
 LossRows ComputeLoss(const LanguageModel& model, Tape& tape, const ModelInput& input, const ObjectiveConfig& objective,
                      const ForwardOptions& options);
 
-// sums f64 [1 + L] += each mean's numerator: the sum of nll, then of distances_l over units with a real token.
+// sums f64 [1 + L] += each mean's numerator: the sum of nll, then of distances_l over units with a real token. Over all
+// ranks that share a batch every row is added once.
 void AddLoss(const Context& context, const ModelInput& input, const LossRows& rows, const Tensor& sums);
 
 }  // namespace photon

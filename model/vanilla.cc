@@ -6,39 +6,38 @@
 #include "model/model_input.h"
 
 namespace photon {
-namespace {
 
-constexpr Init kSmall = {.mean = 0, .stddev = 0.02};
-
-}  // namespace
-
-VanillaModel::VanillaModel(const ModelConfig& config)
-    : LanguageModel(config),
-      embedding_(parameters_.Add({{"embedding.weight", {config.vocab_size(), config.width()}, kSmall, false, {}}})),
-      stack_(parameters_, "stack", config, config.layers()),
-      head_(parameters_.Add({{"lm_head.weight", {config.vocab_size(), config.width()}, kSmall, true, {}}}, true)) {}
+VanillaModel::VanillaModel(const ModelConfig& config, ModelLayout layout)
+    : LanguageModel(config, std::move(layout)),
+      embedding_(AddVocabulary("embedding.weight", config.width(), /*matrix=*/false, layout_.tokens(), items_.front())),
+      stack_(parameters_, plans_, "stack", config, config.layers(), layout_.EncoderStack(1)),
+      head_(AddVocabulary("lm_head.weight", config.width(), /*matrix=*/true, layout_.tokens(), items_.back())) {}
 
 Var VanillaModel::EmbedTokens(Tape& tape, const Tensor& ids) const {
   const Scope scope(tape.context(), "embedding");
   return ops::Lookup(tape, *embedding_, ids);
 }
 
-Var VanillaModel::Head(Tape& tape, const Var& hidden) const {
-  const Scope scope(tape.context(), "lm_head");
-  return ops::Linear(tape, hidden, *head_, nullptr, compute_type());
+Var VanillaModel::EmbedTokens(Tape& tape, const ModelInput& input, int64_t begin, int64_t end) const {
+  const Scope scope(tape.context(), "embedding");
+  return Embed(tape, *embedding_, input.Gathered(input.token_ids(), begin, end), layout_.tokens());
 }
 
-std::vector<Reconstruction> VanillaModel::Forward(Tape& tape, const ModelInput& input, const ForwardOptions& options,
-                                                  const LogitsSink& sink) const {
-  const Context& context = tape.context();
-  const AttentionPlan& plan = input.encoder(0);
-  const Var hidden = stack_.Forward(tape, EmbedTokens(tape, input.ids()), plan, RopeTable(context, plan.shape.length),
-                                    options.recompute);
-  const int64_t per_slice = options.slice_tokens > 0 ? options.slice_tokens : input.rows();
-  tape.Slices(hidden, per_slice, [&](Tape& inner, const Var& part, int64_t begin, int64_t end) {
-    sink(inner, part, Head(inner, part), begin, end);
-  });
-  return {};
+Var VanillaModel::Head(Tape& tape, const Var& hidden) const { return ApplyHead(tape, *head_, hidden); }
+
+void VanillaModel::RunItem(Tape& tape, const ModelInput& input, const ForwardOptions& options, const ModelItem& item,
+                           TokenRows rows, const LogitsSink& sink, Passage* passage) const {
+  Stack::Stream& stream = passage->stream;
+  if (item.kind == ModelItem::Kind::kHead) {
+    sink(tape, stream.x, Head(tape, stream.x), rows.begin, rows.end);
+    return;
+  }
+  if (item.first) {
+    const Scope scope(tape.context(), "embedding");
+    stream.x = Embed(tape, *embedding_, input.encoder_ids(), layout_.tokens());
+  }
+  Encoded encoded;
+  if (RunEncoder(tape, input, options, stack_, 0, item, &stream, &encoded)) stream = {encoded.own, Var()};
 }
 
 }  // namespace photon

@@ -8,11 +8,12 @@ namespace photon {
 
 class VanillaModel final : public LanguageModel {
  public:
-  explicit VanillaModel(const ModelConfig& config);
+  VanillaModel(const ModelConfig& config, ModelLayout layout);
 
-  std::vector<Reconstruction> Forward(Tape& tape, const ModelInput& input, const ForwardOptions& options,
-                                      const LogitsSink& sink) const override;
+  void RunItem(Tape& tape, const ModelInput& input, const ForwardOptions& options, const ModelItem& item,
+               TokenRows rows, const LogitsSink& sink, Passage* passage) const override;
   Var EmbedTokens(Tape& tape, const Tensor& ids) const override;
+  Var EmbedTokens(Tape& tape, const ModelInput& input, int64_t begin, int64_t end) const override;
   int target_offset() const override { return 1; }
 
   // Pieces for generation.
@@ -20,9 +21,9 @@ class VanillaModel final : public LanguageModel {
   Var Head(Tape& tape, const Var& hidden) const;
 
  private:
-  const Weight* embedding_;
+  const Weight* embedding_ = nullptr;
   Stack stack_;
-  const Weight* head_;
+  const Weight* head_ = nullptr;
 };
 
 }  // namespace photon

@@ -13,8 +13,11 @@
 namespace photon {
 namespace {
 
+constexpr AxisSet kAllRanks = {MeshAxis::kDp, MeshAxis::kPp, MeshAxis::kCp, MeshAxis::kTp};
+
 std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& mesh, const Context& context) {
-  std::unique_ptr<LanguageModel> model = LanguageModel::Create(config.model());
+  std::unique_ptr<LanguageModel> model =
+      LanguageModel::Create(config.model(), ModelLayout(config.model(), config.parallel(), mesh));
   ParameterSet::Options options{.at = mesh.at()};
   PHOTON_CHECK(ParseDType(config.training().dtype(), &options.compute)) << config.training().dtype();
   model->parameters().Allocate(context, options);
@@ -24,10 +27,6 @@ std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& m
 
 ForwardOptions ForwardOf(const TrainingConfig& training) {
   return {.slice_tokens = training.slice_tokens(), .recompute = training.recompute()};
-}
-
-Tensor View(std::vector<double>& values) {
-  return Tensor::Wrap(values.data(), {static_cast<int64_t>(values.size())}, DType::kF64);
 }
 
 }  // namespace
@@ -84,7 +83,7 @@ void Trainer::Accumulate(const std::vector<TokenBatch>& microbatches, const Loss
   std::vector<const ModelInput*> pointers;
   inputs.reserve(microbatches.size());
   for (const TokenBatch& batch : microbatches) {
-    inputs.emplace_back(context_, *model_, batch, scales);
+    inputs.emplace_back(context_, *model_, batch, scales, config_.training().slice_tokens());
     pointers.push_back(&inputs.back());
   }
   stage_.BeginStep(std::move(pointers), loss_sums_, std::move(hook));
@@ -127,10 +126,13 @@ absl::StatusOr<StepMetrics> Trainer::Step(std::vector<TokenBatch> microbatches) 
   }
   Accumulate(microbatches, counts.Scales(training.objective()), reducer_.Begin());
   const double computed = Now();
-  if (const Scope scope(context_, "reduction"); mesh_.axis(MeshAxis::kDp).size() > 1) {
+  if (const Scope scope(context_, "reduction"); mesh_.world().size() > 1) {
     PHOTON_RETURN_IF_ERROR(reducer_.Finish());
     // Not beside the reducer's: two groups of NCCL at once may wait for each other.
-    PHOTON_RETURN_IF_ERROR(mesh_.axis(MeshAxis::kDp).AllReduce("loss", loss_sums_, Reduction::kSum));
+    PHOTON_RETURN_IF_ERROR(mesh_.group(kAllRanks).AllReduce("loss", loss_sums_, Reduction::kSum));
+    for (const AxisSet axes : {AxisSet{MeshAxis::kCp}, AxisSet{MeshAxis::kCp, MeshAxis::kTp}}) {
+      PHOTON_RETURN_IF_ERROR(mesh_.group(axes).FinishPosts());
+    }
   }
   const double reduced = Now();
 
@@ -177,7 +179,7 @@ absl::StatusOr<Trainer::Validation> Trainer::Validate(const std::vector<TokenBat
   LossCounts counts;
   for (const TokenBatch& batch : batches) {
     Tape tape(context_, Tape::Mode::kEvaluate);
-    const ModelInput input(context_, *model_, batch);
+    const ModelInput input(context_, *model_, batch, {}, config_.training().slice_tokens());
     const LossRows rows =
         ComputeLoss(*model_, tape, input, config_.training().objective(), ForwardOf(config_.training()));
     AddLoss(context_, input, rows, sums);
@@ -185,9 +187,11 @@ absl::StatusOr<Trainer::Validation> Trainer::Validate(const std::vector<TokenBat
   }
   std::vector<double> totals(sums.elements());
   context_.ToHost(sums, totals.data());
-  totals = {totals[0], static_cast<double>(counts.tokens)};
-  PHOTON_RETURN_IF_ERROR(mesh_.axis(MeshAxis::kDp).AllReduce("validation loss", View(totals), Reduction::kSum));
-  return Validation{totals[0] / std::max(totals[1], 1.0), static_cast<int64_t>(totals[1])};
+  PHOTON_ASSIGN_OR_RETURN(const double nll,
+                          AllReduceScalar(mesh_.group(kAllRanks), "validation loss", totals[0], Reduction::kSum));
+  PHOTON_ASSIGN_OR_RETURN(const double tokens, AllReduceScalar(mesh_.axis(MeshAxis::kDp), "validation tokens",
+                                                               static_cast<double>(counts.tokens), Reduction::kSum));
+  return Validation{nll / std::max(tokens, 1.0), static_cast<int64_t>(tokens)};
 }
 
 RunState Trainer::state() const {

@@ -108,6 +108,16 @@ TEST(ApplyOverride, EmptyValueClears) {
   EXPECT_FALSE(config.has_data());
 }
 
+TEST(ApplyOverride, ListsALevelsLayout) {
+  RunConfig config;
+  ASSERT_TRUE(ApplyOverride("parallel.levels.1.encoder=SEQUENCE", &config).ok());
+  ASSERT_EQ(config.parallel().levels_size(), 2);
+  EXPECT_FALSE(config.parallel().levels(0).has_encoder());
+  EXPECT_EQ(config.parallel().levels(1).encoder(), EncoderLayout::SEQUENCE);
+  EXPECT_FALSE(ApplyOverride("parallel.levels.-1.encoder=SEQUENCE", &config).ok());
+  EXPECT_FALSE(ApplyOverride("parallel.levels.1000000.encoder=SEQUENCE", &config).ok());
+}
+
 TEST(ApplyOverride, ErrorsSayWhatToDo) {
   EXPECT_EQ(OverrideError("model.widht=5"),
             "--set model.widht=5: ModelConfig has no field \"widht\"; did you mean \"width\"?");

@@ -120,14 +120,22 @@ TEST(ValidateLayout, OnlyWhatIsSplitMustDivide) {
   EXPECT_THAT(std::string(ValidateLayout(config, 4).message()), HasSubstr("parallel.levels.0.decoder TENSOR"));
 }
 
-TEST(ValidateLayout, SequenceKeepsGroupsWhole) {
-  // 24 level-1 units over 3 ranks, 8 each: groups of 3 would be cut.
+TEST(ValidateLayout, SequenceKeepsChunksWhole) {
+  // 24 level-1 units over 3 ranks, 8 each: chunks of 3 would be cut.
   RunConfig config = With({"parallel.tp=3"});
   AddLevel(config, EncoderLayout::SEQUENCE, DecoderLayout::CHUNK);
   AddLevel(config, EncoderLayout::REPLICATED, DecoderLayout::REPLICATED);
+  EXPECT_THAT(std::string(ValidateLayout(config, 3).message()), HasSubstr("cuts the chunks of 3 units"));
+  config.mutable_data()->set_sequence_length(216);  // 72 units, 24 each
   EXPECT_TRUE(ValidateLayout(config, 3).ok()) << ValidateLayout(config, 3);
-  config.mutable_model()->set_encoder_scope(ModelConfig::GROUP);
-  EXPECT_THAT(std::string(ValidateLayout(config, 3).message()), HasSubstr("cuts the groups of 3 units"));
+}
+
+TEST(ValidateLayout, PositionsAreNotSharedWhereEverybodyHasAll) {
+  RunConfig config = With({"parallel.tp=2", "parallel.cp=2"});
+  AddLevel(config, EncoderLayout::SEQUENCE, DecoderLayout::CHUNK);
+  EXPECT_TRUE(ValidateLayout(config, 4).ok()) << ValidateLayout(config, 4);
+  config.mutable_parallel()->mutable_levels(0)->set_spans(SpanLayout::REPLICATED);
+  EXPECT_THAT(std::string(ValidateLayout(config, 4).message()), HasSubstr("spans = REPLICATED"));
 }
 
 TEST(ValidateLayout, FlatModelHasOneLevelAndNoDecoder) {

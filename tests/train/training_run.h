@@ -95,6 +95,9 @@ class RankRun {
   Trainer& trainer() { return trainer_; }
   RunCheckpoints& checkpoints() { return checkpoints_; }
   const Dataset& dataset() const { return *dataset_; }
+  const Context& context() const { return context_; }
+  const Mesh& mesh() const { return mesh_; }
+  const std::vector<StepMetrics>& steps() const { return steps_; }
 
   // Steps until `last` are done. `after` is called after each.
   absl::Status TrainTo(
