@@ -87,7 +87,12 @@ class Bench {
   Tensor V(const Tensor& t) const { return t.Columns(q_columns() + kv_columns(), t.dim(1)); }
 
   void Train(const Case& c, DType dtype, int threads) {
-    const ops::AttentionShape shape = {c.batch, c.length, heads_, kv_heads_, head_dim_, {}};
+    const ops::AttentionShape shape = {.batch = c.batch,
+                                       .length = c.length,
+                                       .heads = heads_,
+                                       .kv_heads = kv_heads_,
+                                       .head_dim = head_dim_,
+                                       .first_key = {}};
     const int64_t rows = c.batch * c.length;
     const Tensor qkv = Filled({rows, q_columns() + 2 * kv_columns()}, dtype);
     const Tensor dout = Filled({rows, q_columns()}, dtype);
@@ -115,7 +120,7 @@ class Bench {
   }
 
   void Decode(int64_t batch, int64_t keys, DType dtype, int threads) {
-    const ops::AttentionShape shape = {1, 1, heads_, kv_heads_, head_dim_, {}};
+    const ops::AttentionShape shape = {.heads = heads_, .kv_heads = kv_heads_, .head_dim = head_dim_, .first_key = {}};
     const Tensor q = Filled({batch, q_columns()}, dtype), out = context_.Empty(q.shape(), dtype);
     std::vector<Tensor> blocks;
     std::vector<int64_t> bases, capacities(batch, keys);

@@ -66,7 +66,8 @@ class Bench {
   void Stream(int64_t length, int64_t head_dim) {
     const int64_t batch = std::max<int64_t>(1, options_.tokens / length), rows = batch * length;
     const int heads = options_.heads, kv_heads = options_.kv_heads;
-    const ops::AttentionShape shape = {batch, length, heads, kv_heads, head_dim, {}};
+    const ops::AttentionShape shape = {
+        .batch = batch, .length = length, .heads = heads, .kv_heads = kv_heads, .head_dim = head_dim, .first_key = {}};
     const int64_t keys = heads * head_dim, values = keys + kv_heads * head_dim, end = values + kv_heads * head_dim;
     const Tensor qkv = Filled(rows, end), dout = Filled(rows, keys);
     const Tensor out = context_.Empty(dout.shape(), dout.dtype()), dqkv = context_.Empty(qkv.shape(), qkv.dtype());

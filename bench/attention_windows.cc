@@ -55,7 +55,8 @@ class Bench {
 
   void Windows(int64_t length, int heads, int kv_heads, int64_t head_dim) {
     const int64_t batch = rows_ / length, rows = batch * length;
-    const ops::AttentionShape shape = {batch, length, heads, kv_heads, head_dim, {}};
+    const ops::AttentionShape shape = {
+        .batch = batch, .length = length, .heads = heads, .kv_heads = kv_heads, .head_dim = head_dim, .first_key = {}};
     const int64_t keys = heads * head_dim, values = keys + kv_heads * head_dim, end = values + kv_heads * head_dim;
     const Tensor qkv = Filled(rows, end), dout = Filled(rows, keys);
     const Tensor out = context_.Empty(dout.shape(), dout.dtype()), dqkv = context_.Empty(qkv.shape(), qkv.dtype());

@@ -7,9 +7,11 @@
 
 namespace photon::cpu {
 
-// Windows, whole sequences of at most this many rows, live in registers and the first-level cache: per-row numbers fill
-// one vector. Longer ones go through blocks of keys.
-inline int64_t LongestWindow(DType dtype) { return dtype == DType::kF64 ? kLanes<double> : kLanes<float>; }
+// Windows, whole sequences of at most one vector of rows, live in registers and the first-level cache. Longer ones, and
+// rows against other keys than their own, go through blocks of keys.
+inline bool IsWindow(const ops::AttentionShape& shape, DType dtype) {
+  return shape.keys_are_rows() && shape.length <= (dtype == DType::kF64 ? kLanes<double> : kLanes<float>);
+}
 
 ops::AttentionForwardFn WindowForward;
 ops::AttentionBackwardFn WindowBackward;

@@ -10,7 +10,7 @@
 namespace photon::cpu {
 namespace {
 
-// One query head against the keys and values of its sequence.
+// One query head against the keys and values that its rows see.
 template <typename T>
 struct Stream {
   HeadRows<const T> q, k, v;
@@ -100,23 +100,25 @@ void StreamForward(const Context& context, const Tensor& q, const Tensor& k, con
     using T = decltype(tag);
     using A = AccumulateType<T>;
     const int64_t d = shape.head_dim;
-    const ThreadScratch<A> memory(context, ForwardScratch<A>::Elements(shape.length, d));
-    ParallelFor(shape.batch * shape.heads, StreamGrain(shape.length, shape.length, d), [&](int64_t begin, int64_t end) {
-      const ForwardScratch<A> scratch(memory.ThisThread(), shape.length, d);
+    const int64_t keys = shape.seen_keys();
+    const ThreadScratch<A> memory(context, ForwardScratch<A>::Elements(keys, d));
+    ParallelFor(shape.batch * shape.heads, StreamGrain(shape.length, keys, d), [&](int64_t begin, int64_t end) {
+      const ForwardScratch<A> scratch(memory.ThisThread(), keys, d);
       for (int64_t item = begin; item < end; ++item) {
         const int64_t row = item / shape.heads * shape.length;
+        const int64_t key = item / shape.heads * shape.key_count();
         const int64_t h = item % shape.heads;
         const int64_t g = h * shape.kv_heads / shape.heads;
         const int32_t* first = shape.first_key.defined() ? shape.first_key.data<int32_t>() + row : nullptr;
         ForwardStream<T>({.q = RowsOf<const T>(q, row, h * d),
-                          .k = RowsOf<const T>(k, row, g * d),
-                          .v = RowsOf<const T>(v, row, g * d),
+                          .k = RowsOf<const T>(k, key, g * d),
+                          .v = RowsOf<const T>(v, key, g * d),
                           .out = RowsOf<T>(out, row, h * d),
                           .lse = lse.defined() ? lse.data<A>() + h * lse.stride(0) + row : nullptr,
                           .rows = shape.length,
-                          .keys = shape.length,
+                          .keys = keys,
                           .head_dim = d,
-                          .mask = {.first = first, .offset = 0}},
+                          .mask = {.first = first, .offset = shape.offset}},
                          scratch);
       }
     });

@@ -39,13 +39,13 @@ struct BackwardScratch {
 // A block of rows of one query head.
 template <typename A>
 struct RowBlock {
-  int64_t row;  // in the sequence
+  int64_t row;  // of the call's rows of the sequence
   int rows;
   StreamMask mask;
   alignas(64) A lse[kBlock];
   alignas(64) A dot[kBlock];  // dout . out
 
-  bool Masked(int64_t key) const { return mask.Begins(row, rows).second > key || row < key + kBlock - 1; }
+  bool Masked(int64_t key) const { return mask.Begins(row, rows).second > key || mask.end(row) < key + kBlock; }
 };
 
 // A row of probability = exp(q k^T - lse) and dscore = probability * (dout v^T - dot), zeros where hidden. `vectors`:
@@ -76,7 +76,7 @@ void BackwardBlock(const RowBlock<A>& block, const BackwardScratch<A>& s, Panel<
   constexpr int n = kLanes<A>;
   const int64_t columns = s.columns;
   const int vectors = static_cast<int>(columns / n);
-  const auto seen_by = [&](int row) { return std::min(key_count, block.row + row + 1 - key); };  // causally
+  const auto seen_by = [&](int row) { return std::min(key_count, block.mask.end(block.row + row) - key); };  // causally
   for (int row = 0; row < block.rows; row += kTileRows) {
     const int count = std::min(kTileRows, block.rows - row);
     const int64_t seen = seen_by(row + count - 1);
@@ -95,8 +95,9 @@ void BackwardBlock(const RowBlock<A>& block, const BackwardScratch<A>& s, Panel<
                          {s.dq + row * columns, columns}, vectors, /*add=*/true);
   }
   for (int j = 0; j < key_count; j += kTileRows) {  // keys from `j` on are seen from their own row on
-    const int64_t from = std::max<int64_t>(0, key + j - block.row) / kTileRows * kTileRows;
-    if (from >= block.rows) break;
+    const int64_t own = std::max<int64_t>(0, key + j - block.mask.offset - block.row);
+    if (own >= block.rows) break;
+    const int64_t from = own / kTileRows * kTileRows;
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, key_count - j));
     const int64_t target = (key + j) * columns;
     Multiply<kMasked, A>(count, {s.probability + from * kBlock + j, 1, kBlock}, {s.dout + from * columns, columns},
@@ -128,6 +129,7 @@ void BackwardRows(const Tensors& t, const ops::AttentionShape& shape, int64_t se
   RowBlock<A> block;
   block.row = first_row;
   block.rows = static_cast<int>(std::min<int64_t>(kBlock, shape.length - first_row));
+  block.mask.offset = shape.offset;
   if (shape.first_key.defined()) block.mask.first = shape.first_key.data<int32_t>() + sequence_row;
   const HeadRows<const T> out = RowsOf<const T>(t.out, row, h * d);
   const HeadRows<const T> dout = RowsOf<const T>(t.dout, row, h * d);
@@ -139,8 +141,8 @@ void BackwardRows(const Tensors& t, const ops::AttentionShape& shape, int64_t se
   CopyIn<T>(dout, block.rows, d, {s.dout, s.columns});
   std::fill(s.dq, s.dq + block.rows * s.columns, A(0));
   const int64_t begin = block.mask.Begins(first_row, block.rows).first / kBlock * kBlock;
-  for (int64_t key = begin; key < first_row + block.rows; key += kBlock) {
-    const int64_t count = std::min<int64_t>(kBlock, shape.length - key);
+  for (int64_t key = begin; key < block.mask.end(first_row + block.rows - 1); key += kBlock) {
+    const int64_t count = std::min<int64_t>(kBlock, shape.seen_keys() - key);
     const auto backward = block.Masked(key) ? BackwardBlock<A, true> : BackwardBlock<A, false>;
     backward(block, s, keys, key, count, d);
   }
@@ -152,20 +154,20 @@ void BackwardStream(const Tensors& t, const ops::AttentionShape& shape, int64_t 
                     const BackwardScratch<AccumulateType<T>>& s) {
   using A = AccumulateType<T>;
   const int64_t d = shape.head_dim;
-  const int64_t length = shape.length;
-  const int64_t row = sequence * length;
+  const int64_t seen = shape.seen_keys(), all_keys = shape.key_count();
+  const int64_t row = sequence * shape.length, key = sequence * all_keys;
   const Panel<A> buffer = {s.keys, s.columns};  // the values pass through it before the keys settle there
-  TransposeBlocks(Unpack<T>(RowsOf<const T>(t.v, row, g * d), length, d, buffer), length, d, s.values_transposed);
-  const Panel<const A> keys = Unpack<T>(RowsOf<const T>(t.k, row, g * d), length, d, buffer);
-  TransposeBlocks(keys, length, d, s.keys_transposed);
-  std::fill(s.dk, s.dk + length * s.columns, A(0));
-  std::fill(s.dv, s.dv + length * s.columns, A(0));
+  TransposeBlocks(Unpack<T>(RowsOf<const T>(t.v, key, g * d), seen, d, buffer), seen, d, s.values_transposed);
+  const Panel<const A> keys = Unpack<T>(RowsOf<const T>(t.k, key, g * d), seen, d, buffer);
+  TransposeBlocks(keys, seen, d, s.keys_transposed);
+  std::fill(s.dk, s.dk + all_keys * s.columns, A(0));
+  std::fill(s.dv, s.dv + all_keys * s.columns, A(0));
   const int end = FirstQueryHead(g + 1, shape.heads, shape.kv_heads);
   for (int h = FirstQueryHead(g, shape.heads, shape.kv_heads); h < end; ++h) {
-    for (int64_t first = 0; first < length; first += kBlock) BackwardRows<T>(t, shape, row, h, first, keys, s);
+    for (int64_t first = 0; first < shape.length; first += kBlock) BackwardRows<T>(t, shape, row, h, first, keys, s);
   }
-  CopyOut<T>({s.dk, s.columns}, length, d, RowsOf<T>(t.dk, row, g * d));
-  CopyOut<T>({s.dv, s.columns}, length, d, RowsOf<T>(t.dv, row, g * d));
+  CopyOut<T>({s.dk, s.columns}, all_keys, d, RowsOf<T>(t.dk, key, g * d));
+  CopyOut<T>({s.dv, s.columns}, all_keys, d, RowsOf<T>(t.dv, key, g * d));
 }
 
 }  // namespace
@@ -177,10 +179,11 @@ void StreamBackward(const Context& context, const Tensor& dout, const Tensor& q,
   VisitFloat(q.dtype(), [&](auto tag) {
     using T = decltype(tag);
     using A = AccumulateType<T>;
-    const ThreadScratch<A> memory(context, BackwardScratch<A>::Elements(shape.length, shape.head_dim));
-    const int64_t grain = StreamGrain(shape.length, shape.length, shape.head_dim);
+    const int64_t keys = shape.key_count();
+    const ThreadScratch<A> memory(context, BackwardScratch<A>::Elements(keys, shape.head_dim));
+    const int64_t grain = StreamGrain(shape.length, shape.seen_keys(), shape.head_dim);
     ParallelFor(shape.batch * shape.kv_heads, grain, [&](int64_t begin, int64_t end) {
-      const BackwardScratch<A> scratch(memory.ThisThread(), shape.length, shape.head_dim);
+      const BackwardScratch<A> scratch(memory.ThisThread(), keys, shape.head_dim);
       for (int64_t i = begin; i < end; ++i) {
         BackwardStream<T>(tensors, shape, i / shape.kv_heads, static_cast<int>(i % shape.kv_heads), scratch);
       }

@@ -11,9 +11,10 @@ struct Kernels {
   ops::AttentionBackwardFn* backward;
 };
 
-// Bound by memory up to kLongestWindow, by arithmetic above.
+// Bound by memory up to kLongestWindow, by arithmetic above. Rows against other keys than their own are streams, as the
+// whole that they are a part of.
 Kernels KernelsFor(const ops::AttentionShape& shape, DType dtype) {
-  if (shape.length <= kLongestWindow) return {WindowForward, WindowBackward};
+  if (shape.keys_are_rows() && shape.length <= kLongestWindow) return {WindowForward, WindowBackward};
   if (dtype == DType::kBF16 && shape.head_dim <= kWidestMmaHead) return {StreamForwardMma, StreamBackwardMma};
   return {StreamForwardPlain, StreamBackwardPlain};
 }

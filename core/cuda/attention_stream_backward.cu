@@ -36,20 +36,21 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamQueryGradientKernel(c
   Bits* const douts = queries + Shape::kOwnElements;
   Bits* const stages = douts + Shape::kOwnElements;  // [2][keys, values]
   const StreamBlock block = StreamBlockOf(blockIdx.x, a.tiles, a.heads, /*last_tile_first=*/true);
-  const int64_t begin = block.sequence * a.length, column = int64_t{block.head} * a.head_dim;
-  const int32_t* const first_key = a.first_key == nullptr ? nullptr : a.first_key + begin;
+  const int64_t begin = block.sequence * a.length, key_begin = block.sequence * a.keys;
+  const int64_t column = int64_t{block.head} * a.head_dim;
+  const StreamSpan span = a.SpanAt(begin);
   const int lane = threadIdx.x % kWarp;
   const int block_row = block.tile * Shape::kOwn, tile_row = static_cast<int>(threadIdx.x) / kWarp * Shape::kWarpRows;
   const int row = block_row + tile_row;  // the warp's first
   const int64_t key_column = int64_t{KeyHeadOf(block.head, a.heads, a.kv_heads)} * a.head_dim;
-  const StreamRows k = a.k.At(begin, key_column), v = a.v.At(begin, key_column);
-  const TileRange tiles = KeyTiles(block_row, Shape::kOwn, kOther, a.length, first_key);
+  const StreamRows k = a.k.At(key_begin, key_column), v = a.v.At(key_begin, key_column);
+  const TileRange tiles = KeyTiles(span, block_row, Shape::kOwn, kOther);
 
   const auto copy = [&](int tile) {
     Bits* const stage = stages + (tile & 1) * 2 * Shape::kOtherElements;
-    const int key = tile * kOther;
-    CopyTile<kWidth, kOther>(stage, k.At(key, 0), a.length - key, a.head_dim, a.piece);
-    CopyTile<kWidth, kOther>(stage + Shape::kOtherElements, v.At(key, 0), a.length - key, a.head_dim, a.piece);
+    const int key = tile * kOther, count = span.seen_keys() - key;
+    CopyTile<kWidth, kOther>(stage, k.At(key, 0), count, a.head_dim, a.piece);
+    CopyTile<kWidth, kOther>(stage + Shape::kOtherElements, v.At(key, 0), count, a.head_dim, a.piece);
     CopyAsyncCommit();
   };
   CopyTile<kWidth, Shape::kOwn>(queries, a.q.At(begin + block_row, column), a.length - block_row, a.head_dim, a.piece);
@@ -89,8 +90,8 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamQueryGradientKernel(c
 #pragma unroll 1
     for (int n = 0; n < kOther; n += 16) {
       const int key = tile * kOther + n;
-      if (AllHidden(row, rows, FirstKeyOf(first_key, row), key, 16)) continue;
-      const bool masked = AnyHidden(row, FirstKeyOf(first_key, row + rows - 1), key, 16);
+      if (AllHidden(a.offset + row, rows, span.FirstKey(row), key, 16)) continue;
+      const bool masked = AnyHidden(a.offset + row, span.FirstKey(row + rows - 1), key, 16);
       float scores[kTiles][2][4], dweights[kTiles][2][4];
       MultiplyTransposed<kWidth, kTiles>(scores, q, keys, n);
       MultiplyTransposed<kWidth, kTiles>(dweights, dout, keys + Shape::kOtherElements, n);
@@ -101,13 +102,13 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamQueryGradientKernel(c
         for (int half = 0; half < 2; ++half) {
           const int r = row + 16 * m + SumPlace(lane, 2 * half).row;
           const int origin = key + SumPlace(lane, 0).column;  // of the thread's keys
-          const int first = masked ? FirstKeyOf(first_key, r < a.length ? r : row) - origin : 0;
+          const int first = masked ? span.FirstKey(r < a.length ? r : row) - origin : 0;
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
             float& x = scores[m][i / 2][2 * half + i % 2];
             const float weight = Exp2(fmaf(x, scale, -lse[m][half]));
             x = weight * (dweights[m][i / 2][2 * half + i % 2] - dot[m][half]);
-            if (masked) x = Sees(r - origin, first, 8 * (i / 2) + i % 2) ? x : 0;
+            if (masked) x = Sees(a.offset + r - origin, first, 8 * (i / 2) + i % 2) ? x : 0;
           }
         }
         PackLeft(dscores[m], scores[m][0], scores[m][1]);
@@ -132,12 +133,14 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
   Bits* const stages = values + Shape::kOwnElements;  // [2][queries, douts]
   QueryNumbers* const numbers = reinterpret_cast<QueryNumbers*>(stages + 4 * Shape::kOtherElements);  // [2]
   const StreamBlock block = StreamBlockOf(blockIdx.x, a.tiles, a.kv_heads, /*last_tile_first=*/false);
-  const int64_t begin = block.sequence * a.length, column = int64_t{block.head} * a.head_dim;
-  const int32_t* const first_key = a.first_key == nullptr ? nullptr : a.first_key + begin;
+  const int64_t begin = block.sequence * a.length, key_begin = block.sequence * a.keys;
+  const int64_t column = int64_t{block.head} * a.head_dim;
+  const StreamSpan span = a.SpanAt(begin);
   const int lane = threadIdx.x % kWarp;
   const int block_key = block.tile * Shape::kOwn, tile_row = static_cast<int>(threadIdx.x) / kWarp * Shape::kWarpRows;
   const int key = block_key + tile_row;  // the warp's first
-  const TileRange tiles = RowTiles(block_key, Shape::kOwn, kOther, a.length, first_key);
+  const TileRange tiles = RowTiles(span, block_key, Shape::kOwn, kOther);
+  const bool masks = span.first_key != nullptr;
   const int first_head = FirstHeadOf(block.head, a.heads, a.kv_heads);
   const int heads = FirstHeadOf(block.head + 1, a.heads, a.kv_heads) - first_head;
   const int steps_of_head = tiles.end - tiles.begin, steps = heads * steps_of_head;
@@ -155,13 +158,15 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
       const int r = i < rows ? i : 0;
       CopyAsync<4>(&n.lse[i], a.lse + copied_head * a.lse_stride + at + r, i < rows);
       CopyAsync<4>(&n.dot[i], a.dots + copied_head * a.dots_stride + at + r, i < rows);
-      if (first_key != nullptr) CopyAsync<4>(&n.first_key[i], first_key + row + r, i < rows);
+      if (masks) CopyAsync<4>(&n.first_key[i], span.first_key + row + r, i < rows);
     }
     CopyAsyncCommit();
   };
-  CopyTile<kWidth, Shape::kOwn>(keys, a.k.At(begin + block_key, column), a.length - block_key, a.head_dim, a.piece);
-  CopyTile<kWidth, Shape::kOwn>(values, a.v.At(begin + block_key, column), a.length - block_key, a.head_dim, a.piece);
-  copy(0);
+  const int seen = span.seen_keys();
+  CopyTile<kWidth, Shape::kOwn>(keys, a.k.At(key_begin + block_key, column), seen - block_key, a.head_dim, a.piece);
+  CopyTile<kWidth, Shape::kOwn>(values, a.v.At(key_begin + block_key, column), seen - block_key, a.head_dim, a.piece);
+  CopyAsyncCommit();
+  if (steps > 0) copy(0);
   CopyAsyncWait<0>();
   __syncthreads();
   uint32_t k[kTiles][kWidth / 16][4], v[kTiles][kWidth / 16][4];
@@ -181,7 +186,7 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
     __syncthreads();
     if (step + 1 < steps) copy(step + 1);
     const int tile_query = (tiles.begin + step % steps_of_head) * kOther;
-    if (key >= a.length) continue;
+    if (key >= seen) continue;
     const Bits* const queries = stages + (step & 1) * 2 * Shape::kOtherElements;
     const Bits* const douts = queries + Shape::kOtherElements;
     const QueryNumbers& number = numbers[step & 1];
@@ -189,12 +194,11 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
     for (int n = 0; n < kOther; n += 16) {
       const int query = tile_query + n, count = a.length - query < 16 ? a.length - query : 16;
       // Queries behind the end are zeros: they add zeros.
-      if (count <= 0 ||
-          AllHidden(query, count, first_key == nullptr ? 0 : number.first_key[n], key, Shape::kWarpRows)) {
+      if (count <= 0 || AllHidden(a.offset + query, count, masks ? number.first_key[n] : 0, key, Shape::kWarpRows)) {
         continue;
       }
       const bool masked =
-          AnyHidden(query, first_key == nullptr ? 0 : number.first_key[n + count - 1], key, Shape::kWarpRows);
+          AnyHidden(a.offset + query, masks ? number.first_key[n + count - 1] : 0, key, Shape::kWarpRows);
       float weights[kTiles][2][4];  // [key][query]
       MultiplyTransposed<kWidth, kTiles>(weights, k, queries, n);
       const int thread_query = n + SumPlace(lane, 0).column;
@@ -202,14 +206,14 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
       for (int i = 0; i < 4; ++i) {
         const int q = thread_query + 8 * (i / 2) + i % 2;
         const float lse = number.lse[q] * kLog2E;
-        const int first = masked && first_key != nullptr ? number.first_key[q] : 0;
+        const int first = masked && masks ? number.first_key[q] : 0;
 #pragma unroll
         for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             float& x = weights[m][i / 2][2 * half + i % 2];
             x = Exp2(fmaf(x, scale, -lse));
-            if (masked) x = Sees(tile_query + q, first, key + 16 * m + SumPlace(lane, 2 * half).row) ? x : 0;
+            if (masked) x = Sees(a.offset + tile_query + q, first, key + 16 * m + SumPlace(lane, 2 * half).row) ? x : 0;
           }
         }
       }
@@ -241,23 +245,21 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
   float factor[kTiles][2];
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) factor[m][0] = factor[m][1] = a.scale;
-  const int rows = a.length - block_key;
-  StoreSums<kWidth, kTiles>(dk, factor, keys, tile_row, a.dk.At(begin + block_key, column), rows, a.head_dim, a.piece);
+  const int rows = a.keys - block_key;
+  StoreSums<kWidth, kTiles>(dk, factor, keys, tile_row, a.dk.At(key_begin + block_key, column), rows, a.head_dim,
+                            a.piece);
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) factor[m][0] = factor[m][1] = 1;
-  StoreSums<kWidth, kTiles>(dv, factor, values, tile_row, a.dv.At(begin + block_key, column), rows, a.head_dim,
+  StoreSums<kWidth, kTiles>(dv, factor, values, tile_row, a.dv.At(key_begin + block_key, column), rows, a.head_dim,
                             a.piece);
 }
 
-template <typename Shape>
-void Run(const Context& context, StreamArguments a, const ops::AttentionShape& shape) {
-  a.tiles = TilesOf(shape.length, Shape::kOwn);
-  const auto blocks = [&](int heads) { return dim3(static_cast<unsigned>(shape.batch * heads * a.tiles)); };
-  constexpr size_t kShared = sizeof(Bits) * Shape::kElements;
-  Launch(context, "attention_backward", StreamKeyGradientKernel<Shape>, blocks(shape.kv_heads), dim3(kStreamThreads),
-         kShared + 2 * sizeof(QueryNumbers), a);
-  Launch(context, "attention_backward", StreamQueryGradientKernel<Shape>, blocks(shape.heads), dim3(kStreamThreads),
-         kShared, a);
+// Calls f(a BackwardShape) for tiles that own some of `rows` rows or keys.
+template <typename F>
+void VisitShape(int64_t head_dim, int64_t rows, F&& f) {
+  if (head_dim > 64) return f(BackwardShape<128, 1>());
+  if (rows <= 64) return f(BackwardShape<64, 1>());
+  f(BackwardShape<64, 2>());
 }
 
 }  // namespace
@@ -277,11 +279,17 @@ void StreamBackwardMma(const Context& context, const Tensor& dout, const Tensor&
   a.lse_stride = lse.stride(0);
   a.dots = dots.data<float>();
   a.dots_stride = dots.stride(0);
-  if (shape.head_dim <= 64) {
-    (shape.length <= 64 ? Run<BackwardShape<64, 1>> : Run<BackwardShape<64, 2>>)(context, a, shape);
-  } else {
-    Run<BackwardShape<128, 1>>(context, a, shape);
-  }
+  const auto run = [&](auto tile, auto kernel, int64_t rows, int heads, size_t numbers) {
+    using Shape = decltype(tile);
+    a.tiles = TilesOf(rows, Shape::kOwn);
+    Launch(context, "attention_backward", kernel, dim3(static_cast<unsigned>(shape.batch * heads * a.tiles)),
+           dim3(kStreamThreads), sizeof(Bits) * Shape::kElements + numbers, a);
+  };
+  VisitShape(shape.head_dim, shape.key_count(), [&](auto tile) {
+    run(tile, StreamKeyGradientKernel<decltype(tile)>, shape.key_count(), shape.kv_heads, 2 * sizeof(QueryNumbers));
+  });
+  VisitShape(shape.head_dim, shape.length,
+             [&](auto tile) { run(tile, StreamQueryGradientKernel<decltype(tile)>, shape.length, shape.heads, 0); });
 }
 
 }  // namespace photon::cuda

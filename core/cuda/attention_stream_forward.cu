@@ -130,20 +130,21 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamForwardKernel(const S
   Bits* const queries = DynamicShared<Bits>();
   Bits* const stages = queries + Shape::kQueryElements;  // [2][keys, values]
   const StreamBlock block = StreamBlockOf(blockIdx.x, a.tiles, a.heads, /*last_tile_first=*/true);
-  const int64_t begin = block.sequence * a.length;
-  const int32_t* const first_key = a.first_key == nullptr ? nullptr : a.first_key + begin;
+  const int64_t begin = block.sequence * a.length, key_begin = block.sequence * a.keys;
+  const StreamSpan span = a.SpanAt(begin);
   const int lane = threadIdx.x % kWarp;
   const int block_row = block.tile * kRows, tile_row = static_cast<int>(threadIdx.x) / kWarp * Shape::kWarpRows;
   const int row = block_row + tile_row;  // the warp's first
   const int key_head = KeyHeadOf(block.head, a.heads, a.kv_heads);
-  const StreamRows k = a.k.At(begin, int64_t{key_head} * a.head_dim), v = a.v.At(begin, int64_t{key_head} * a.head_dim);
-  const TileRange tiles = KeyTiles(block_row, kRows, kKeys, a.length, first_key);
+  const int64_t key_column = int64_t{key_head} * a.head_dim;
+  const StreamRows k = a.k.At(key_begin, key_column), v = a.v.At(key_begin, key_column);
+  const TileRange tiles = KeyTiles(span, block_row, kRows, kKeys);
 
   const auto copy = [&](int tile) {
     Bits* const stage = stages + (tile & 1) * 2 * Shape::kKeyElements;
-    const int key = tile * kKeys;
-    CopyTile<kWidth, kKeys>(stage, k.At(key, 0), a.length - key, a.head_dim, a.piece);
-    CopyTile<kWidth, kKeys>(stage + Shape::kKeyElements, v.At(key, 0), a.length - key, a.head_dim, a.piece);
+    const int key = tile * kKeys, keys = span.seen_keys() - key;
+    CopyTile<kWidth, kKeys>(stage, k.At(key, 0), keys, a.head_dim, a.piece);
+    CopyTile<kWidth, kKeys>(stage + Shape::kKeyElements, v.At(key, 0), keys, a.head_dim, a.piece);
     CopyAsyncCommit();
   };
   CopyTile<kWidth, kRows>(queries, a.q.At(begin + block_row, int64_t{block.head} * a.head_dim), a.length - block_row,
@@ -175,22 +176,22 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamForwardKernel(const S
     __syncthreads();  // this tile is here, and nobody reads the one before, whose place the next one takes
     if (tile + 1 < tiles.end) copy(tile + 1);
     const int key = tile * kKeys;
-    if (rows <= 0 || AllHidden(row, rows, FirstKeyOf(first_key, row), key, kKeys)) continue;
+    if (rows <= 0 || AllHidden(a.offset + row, rows, span.FirstKey(row), key, kKeys)) continue;
     const Bits* const keys = stages + (tile & 1) * 2 * Shape::kKeyElements;
     Scores<Shape> scores;
     Score<Shape>(scores, resident, queries, tile_row, keys);
-    if (AnyHidden(row, FirstKeyOf(first_key, row + rows - 1), key, kKeys)) {
+    if (AnyHidden(a.offset + row, span.FirstKey(row + rows - 1), key, kKeys)) {
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           const int r = row + 16 * m + SumPlace(lane, 2 * half).row;
           const int origin = key + SumPlace(lane, 0).column;  // of the thread's keys: what follows is constants
-          const int first = FirstKeyOf(first_key, r < a.length ? r : row) - origin;
+          const int first = span.FirstKey(r < a.length ? r : row) - origin;
 #pragma unroll
           for (int i = 0; i < kKeys / 4; ++i) {
             float& score = scores[i / 4][m][i / 2 % 2][2 * half + i % 2];
-            score = Sees(r - origin, first, 8 * (i / 2) + i % 2) ? score : -INFINITY;
+            score = Sees(a.offset + r - origin, first, 8 * (i / 2) + i % 2) ? score : -INFINITY;
           }
         }
       }

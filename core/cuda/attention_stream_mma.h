@@ -40,9 +40,15 @@ struct StreamArguments {
   const float* dots;                          // [heads, rows]: dout . out
   const int32_t* first_key;
   int64_t lse_stride, dots_stride;
-  int length, tiles, heads, kv_heads, head_dim;
+  int length, keys, offset;  // of each sequence: rows, keys, and the position of the first row
+  int tiles, heads, kv_heads, head_dim;
   int piece;  // bytes that are copied at once: 16, 8 or 2, as widths, strides and addresses allow
   float scale;
+
+  // Of the sequence whose first row is `begin`.
+  __device__ __forceinline__ StreamSpan SpanAt(int64_t begin) const {
+    return {length, offset, first_key == nullptr ? nullptr : first_key + begin};
+  }
 };
 
 inline StreamRows RowsOf(const Tensor& t) { return {static_cast<Bits*>(t.raw()), t.stride(0)}; }
@@ -66,6 +72,8 @@ inline StreamArguments ArgumentsOf(const Tensor& q, const Tensor& k, const Tenso
   a.v = RowsOf(v);
   a.first_key = shape.first_key.defined() ? shape.first_key.data<int32_t>() : nullptr;
   a.length = static_cast<int>(shape.length);
+  a.keys = static_cast<int>(shape.key_count());
+  a.offset = static_cast<int>(shape.offset);
   a.heads = shape.heads;
   a.kv_heads = shape.kv_heads;
   a.head_dim = static_cast<int>(shape.head_dim);

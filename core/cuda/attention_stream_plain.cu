@@ -45,8 +45,14 @@ struct PlainArguments {
   Rows<A> lse;  // [heads, rows]; forward: data may be null
   Rows<A> dots;
   const int32_t* first_key;
-  int length, tiles, heads, kv_heads, head_dim;
+  int length, keys, offset;  // of each sequence: rows, keys, and the position of the first row
+  int tiles, heads, kv_heads, head_dim;
   A scale;
+
+  // Of the sequence whose first row is `begin`.
+  __device__ __forceinline__ StreamSpan SpanAt(int64_t begin) const {
+    return {length, offset, first_key == nullptr ? nullptr : first_key + begin};
+  }
 };
 
 template <typename T>
@@ -58,7 +64,8 @@ PlainArguments<T> ArgumentsOf(const Tensor& q, const Tensor& k, const Tensor& v,
   a.v = RowsOf<T>(v);
   a.first_key = shape.first_key.defined() ? shape.first_key.data<int32_t>() : nullptr;
   a.length = static_cast<int>(shape.length);
-  a.tiles = TilesOf(shape.length, kTile<A>);
+  a.keys = static_cast<int>(shape.key_count());
+  a.offset = static_cast<int>(shape.offset);
   a.heads = shape.heads;
   a.kv_heads = shape.kv_heads;
   a.head_dim = static_cast<int>(shape.head_dim);
@@ -115,23 +122,23 @@ __global__ void __launch_bounds__(kThreads<A>) PlainForwardKernel(const PlainArg
   __shared__ A weights[kTile<A>][kTile<A> + 1];
   const Tile<A> q = TileAt<A>(0, a.head_dim), keys = TileAt<A>(1, a.head_dim), sums = TileAt<A>(2, a.head_dim);
   const StreamBlock block = StreamBlockOf(blockIdx.x, a.tiles, a.heads, /*last_tile_first=*/true);
-  const int64_t begin = block.sequence * a.length;
+  const int64_t begin = block.sequence * a.length, key_begin = block.sequence * a.keys;
   const int64_t key_column = int64_t{KeyHeadOf(block.head, a.heads, a.kv_heads)} * a.head_dim;
-  const int32_t* const first_key = a.first_key == nullptr ? nullptr : a.first_key + begin;
+  const StreamSpan span = a.SpanAt(begin);
   const auto [r, lane] = PlaceOf<A>();
   const int first_row = block.tile * kTile<A>, row = first_row + r;
-  const int first = row < a.length ? FirstKeyOf(first_key, row) : 0;
-  const TileRange tiles = KeyTiles(first_row, kTile<A>, kTile<A>, a.length, first_key);
+  const int first = row < a.length ? span.FirstKey(row) : 0;
+  const TileRange tiles = KeyTiles(span, first_row, kTile<A>, kTile<A>);
   Load(q, a.q.At(begin + first_row, int64_t{block.head} * a.head_dim), a.length - first_row, a.head_dim);
   for (int c = lane; c < a.head_dim; c += kTile<A>) sums[r][c] = 0;
 
   A largest = -INFINITY, total = 0;
   for (int tile = tiles.begin; tile < tiles.end; ++tile) {
-    const int key = tile * kTile<A>;
+    const int key = tile * kTile<A>, count = span.seen_keys() - key;
     __syncthreads();
-    Load(keys, a.k.At(begin + key, key_column), a.length - key, a.head_dim);
+    Load(keys, a.k.At(key_begin + key, key_column), count, a.head_dim);
     __syncthreads();
-    const bool sees = Sees(row, first, key + lane);
+    const bool sees = Sees(a.offset + row, first, key + lane);
     const A score = sees ? a.scale * Dot(q[r], keys[lane], a.head_dim) : A(-INFINITY);
     const A now = fmax(largest, WarpMax<kTile<A>>(score));
     const A shrink = now == largest ? A(1) : Exp(largest - now);
@@ -140,7 +147,7 @@ __global__ void __launch_bounds__(kThreads<A>) PlainForwardKernel(const PlainArg
     total = total * shrink + weight;
     weights[r][lane] = weight;
     __syncthreads();
-    Load(keys, a.v.At(begin + key, key_column), a.length - key, a.head_dim);
+    Load(keys, a.v.At(key_begin + key, key_column), count, a.head_dim);
     __syncthreads();
     for (int c = lane; c < a.head_dim; c += kTile<A>) {
       A sum = sums[r][c] * shrink;
@@ -174,27 +181,28 @@ __global__ void __launch_bounds__(kThreads<A>) PlainQueryGradientKernel(const Pl
   const Tile<A> q = TileAt<A>(0, a.head_dim), dout = TileAt<A>(1, a.head_dim), keys = TileAt<A>(2, a.head_dim);
   const Tile<A> values = TileAt<A>(3, a.head_dim), dq = TileAt<A>(4, a.head_dim);
   const StreamBlock block = StreamBlockOf(blockIdx.x, a.tiles, a.heads, /*last_tile_first=*/true);
-  const int64_t begin = block.sequence * a.length, column = int64_t{block.head} * a.head_dim;
+  const int64_t begin = block.sequence * a.length, key_begin = block.sequence * a.keys;
+  const int64_t column = int64_t{block.head} * a.head_dim;
   const int64_t key_column = int64_t{KeyHeadOf(block.head, a.heads, a.kv_heads)} * a.head_dim;
-  const int32_t* const first_key = a.first_key == nullptr ? nullptr : a.first_key + begin;
+  const StreamSpan span = a.SpanAt(begin);
   const auto [r, lane] = PlaceOf<A>();
   const int first_row = block.tile * kTile<A>, row = first_row + r;
-  const int first = row < a.length ? FirstKeyOf(first_key, row) : 0;
+  const int first = row < a.length ? span.FirstKey(row) : 0;
   const A lse = row < a.length ? *a.lse.At(block.head, begin + row).data : A(0);
   const A dot = row < a.length ? *a.dots.At(block.head, begin + row).data : A(0);
-  const TileRange tiles = KeyTiles(first_row, kTile<A>, kTile<A>, a.length, first_key);
+  const TileRange tiles = KeyTiles(span, first_row, kTile<A>, kTile<A>);
   Load(q, a.q.At(begin + first_row, column), a.length - first_row, a.head_dim);
   Load(dout, a.dout.At(begin + first_row, column), a.length - first_row, a.head_dim);
   for (int c = lane; c < a.head_dim; c += kTile<A>) dq[r][c] = 0;
 
   for (int tile = tiles.begin; tile < tiles.end; ++tile) {
-    const int key = tile * kTile<A>;
+    const int key = tile * kTile<A>, count = span.seen_keys() - key;
     __syncthreads();
-    Load(keys, a.k.At(begin + key, key_column), a.length - key, a.head_dim);
-    Load(values, a.v.At(begin + key, key_column), a.length - key, a.head_dim);
+    Load(keys, a.k.At(key_begin + key, key_column), count, a.head_dim);
+    Load(values, a.v.At(key_begin + key, key_column), count, a.head_dim);
     __syncthreads();
     dscores[r][lane] =
-        PairOf(row < a.length && Sees(row, first, key + lane), a.scale * Dot(q[r], keys[lane], a.head_dim),
+        PairOf(row < a.length && Sees(a.offset + row, first, key + lane), a.scale * Dot(q[r], keys[lane], a.head_dim),
                Dot(dout[r], values[lane], a.head_dim), lse, dot)
             .dscore;
     __syncthreads();
@@ -217,13 +225,15 @@ __global__ void __launch_bounds__(kThreads<A>) PlainKeyGradientKernel(const Plai
   const Tile<A> keys = TileAt<A>(0, a.head_dim), values = TileAt<A>(1, a.head_dim), q = TileAt<A>(2, a.head_dim);
   const Tile<A> dout = TileAt<A>(3, a.head_dim), dk = TileAt<A>(4, a.head_dim), dv = TileAt<A>(5, a.head_dim);
   const StreamBlock block = StreamBlockOf(blockIdx.x, a.tiles, a.kv_heads, /*last_tile_first=*/false);
-  const int64_t begin = block.sequence * a.length, key_column = int64_t{block.head} * a.head_dim;
-  const int32_t* const first_key = a.first_key == nullptr ? nullptr : a.first_key + begin;
+  const int64_t begin = block.sequence * a.length, key_begin = block.sequence * a.keys;
+  const int64_t key_column = int64_t{block.head} * a.head_dim;
+  const StreamSpan span = a.SpanAt(begin);
   const auto [r, lane] = PlaceOf<A>();
   const int first_of_block = block.tile * kTile<A>, key = first_of_block + r;
-  const TileRange tiles = RowTiles(first_of_block, kTile<A>, kTile<A>, a.length, first_key);
-  Load(keys, a.k.At(begin + first_of_block, key_column), a.length - first_of_block, a.head_dim);
-  Load(values, a.v.At(begin + first_of_block, key_column), a.length - first_of_block, a.head_dim);
+  const TileRange tiles = RowTiles(span, first_of_block, kTile<A>, kTile<A>);
+  const int count = span.seen_keys() - first_of_block;
+  Load(keys, a.k.At(key_begin + first_of_block, key_column), count, a.head_dim);
+  Load(values, a.v.At(key_begin + first_of_block, key_column), count, a.head_dim);
   for (int c = lane; c < a.head_dim; c += kTile<A>) dk[r][c] = dv[r][c] = 0;
 
   for (int h = FirstHeadOf(block.head, a.heads, a.kv_heads); h < FirstHeadOf(block.head + 1, a.heads, a.kv_heads);
@@ -235,7 +245,7 @@ __global__ void __launch_bounds__(kThreads<A>) PlainKeyGradientKernel(const Plai
       Load(q, a.q.At(begin + first_row, column), a.length - first_row, a.head_dim);
       Load(dout, a.dout.At(begin + first_row, column), a.length - first_row, a.head_dim);
       __syncthreads();
-      const bool sees = row < a.length && Sees(row, FirstKeyOf(first_key, row), key);
+      const bool sees = row < a.length && Sees(a.offset + row, span.FirstKey(row), key);
       const Pair<A> pair =
           PairOf(sees, a.scale * Dot(q[lane], keys[r], a.head_dim), Dot(dout[lane], values[r], a.head_dim),
                  sees ? *a.lse.At(h, begin + row).data : A(0), sees ? *a.dots.At(h, begin + row).data : A(0));
@@ -253,17 +263,22 @@ __global__ void __launch_bounds__(kThreads<A>) PlainKeyGradientKernel(const Plai
       }
     }
   }
-  if (key >= a.length) return;
-  const Rows<T> to_keys = a.dk.At(begin + key, key_column), to_values = a.dv.At(begin + key, key_column);
+  if (key >= a.keys) return;
+  const Rows<T> to_keys = a.dk.At(key_begin + key, key_column), to_values = a.dv.At(key_begin + key, key_column);
   for (int c = lane; c < a.head_dim; c += kTile<A>) {
     to_keys.data[c] = T(a.scale * dk[r][c]);
     to_values.data[c] = T(dv[r][c]);
   }
 }
 
-template <typename A>
-dim3 Grid(const ops::AttentionShape& shape, int heads) {
-  return dim3(static_cast<unsigned>(shape.batch * heads * TilesOf(shape.length, kTile<A>)));
+// A block for each tile of `rows` rows or keys, of each sequence and head.
+template <typename T>
+void LaunchTiles(const Context& context, const char* operation, void (*kernel)(PlainArguments<T>), int64_t batch,
+                 int64_t rows, int heads, int shared_tiles, PlainArguments<T> a) {
+  using A = AccumulateType<T>;
+  a.tiles = TilesOf(rows, kTile<A>);
+  Launch(context, operation, kernel, dim3(static_cast<unsigned>(batch * heads * a.tiles)), dim3(kThreads<A>),
+         SharedBytes<A>(shared_tiles, a.head_dim), a);
 }
 
 }  // namespace
@@ -276,8 +291,7 @@ void StreamForwardPlain(const Context& context, const Tensor& q, const Tensor& k
     PlainArguments<T> a = ArgumentsOf<T>(q, k, v, shape);
     a.out = RowsOf<T>(out);
     if (lse.defined()) a.lse = RowsOf<A>(lse);
-    Launch(context, "attention_forward", PlainForwardKernel<T>, Grid<A>(shape, shape.heads), dim3(kThreads<A>),
-           SharedBytes<A>(3, shape.head_dim), a);
+    LaunchTiles<T>(context, "attention_forward", PlainForwardKernel<T>, shape.batch, shape.length, shape.heads, 3, a);
   });
 }
 
@@ -296,10 +310,10 @@ void StreamBackwardPlain(const Context& context, const Tensor& dout, const Tenso
     a.dv = RowsOf<T>(dv);
     a.lse = RowsOf<A>(lse);
     a.dots = RowsOf<A>(dots);
-    Launch(context, "attention_backward", PlainKeyGradientKernel<T>, Grid<A>(shape, shape.kv_heads), dim3(kThreads<A>),
-           SharedBytes<A>(6, shape.head_dim), a);
-    Launch(context, "attention_backward", PlainQueryGradientKernel<T>, Grid<A>(shape, shape.heads), dim3(kThreads<A>),
-           SharedBytes<A>(5, shape.head_dim), a);
+    LaunchTiles<T>(context, "attention_backward", PlainKeyGradientKernel<T>, shape.batch, shape.key_count(),
+                   shape.kv_heads, 6, a);
+    LaunchTiles<T>(context, "attention_backward", PlainQueryGradientKernel<T>, shape.batch, shape.length, shape.heads,
+                   5, a);
   });
 }
 

@@ -1,8 +1,8 @@
 // Where things are in attention over long streams: which block does what, which tiles it meets, who sees whom, and
 // where an element of a tile lies in shared memory and in a warp's registers.
 //
-// Plain functions, for kernels and, in tests, for the host. Rows and keys are positions inside one sequence.
-// `first_key` is the sequence's own part of AttentionShape::first_key, nondecreasing, or null: all 0.
+// Plain functions, for kernels and, in tests, for the host. Keys are positions inside one sequence, rows are counted
+// from the first one that the call computes.
 #pragma once
 
 #include <cstdint>
@@ -42,42 +42,52 @@ PHOTON_HOST_DEVICE constexpr int FirstHeadOf(int g, int heads, int kv_heads) {
   return static_cast<int>((static_cast<int64_t>(g) * heads + kv_heads - 1) / kv_heads);
 }
 
-PHOTON_HOST_DEVICE constexpr int FirstKeyOf(const int32_t* first_key, int row) {
-  return first_key == nullptr ? 0 : first_key[row];
-}
-PHOTON_HOST_DEVICE constexpr bool Sees(int row, int first_key, int key) { return first_key <= key && key <= row; }
+// The rows of one sequence that a call computes: row i is position offset + i.
+struct StreamSpan {
+  int length, offset;
+  const int32_t* first_key;  // the sequence's own part of AttentionShape::first_key, nondecreasing, or null: all 0
 
-// Tiles of `tile` keys that rows [row, row + rows) of a sequence see anything of. Never outside of the sequence,
-// whatever first_key holds.
-PHOTON_HOST_DEVICE constexpr TileRange KeyTiles(int row, int rows, int tile, int length, const int32_t* first_key) {
-  const int end = row + rows < length ? row + rows : length;
-  const int first = FirstKeyOf(first_key, row);
-  return {(first < 0 ? 0 : first < row ? first : row) / tile, TilesOf(end, tile)};
+  PHOTON_HOST_DEVICE constexpr int FirstKey(int row) const { return first_key == nullptr ? 0 : first_key[row]; }
+  PHOTON_HOST_DEVICE constexpr int seen_keys() const { return offset + length; }
+};
+
+PHOTON_HOST_DEVICE constexpr bool Sees(int position, int first_key, int key) {
+  return first_key <= key && key <= position;
 }
-// Tiles of `tile` rows in which some row sees any of keys [key, key + keys).
-PHOTON_HOST_DEVICE constexpr TileRange RowTiles(int key, int keys, int tile, int length, const int32_t* first_key) {
-  int end = length;
-  if (first_key != nullptr) {  // the first row that sees later keys only
-    int low = key + 1;         // row `key` sees itself
+
+// Tiles of `tile` keys that rows [row, row + rows) see anything of. Never outside of the keys that are seen, whatever
+// first_key holds.
+PHOTON_HOST_DEVICE constexpr TileRange KeyTiles(const StreamSpan& span, int row, int rows, int tile) {
+  const int end = span.offset + (row + rows < span.length ? row + rows : span.length);
+  const int position = span.offset + row, first = span.FirstKey(row);
+  return {(first < 0 ? 0 : first < position ? first : position) / tile, TilesOf(end, tile)};
+}
+// Tiles of `tile` rows in which some row sees any of keys [key, key + keys); empty where none does.
+PHOTON_HOST_DEVICE constexpr TileRange RowTiles(const StreamSpan& span, int key, int keys, int tile) {
+  const int own = key - span.offset;  // the row that is key `key`: no row before it sees any
+  if (own >= span.length) return {0, 0};
+  int end = span.length;
+  if (span.first_key != nullptr) {    // the first row that sees later keys only
+    int low = own < 0 ? 0 : own + 1;  // a row sees itself
     while (low < end) {
       const int middle = low + (end - low) / 2;
-      if (first_key[middle] < key + keys) {
+      if (span.first_key[middle] < key + keys) {
         low = middle + 1;
       } else {
         end = middle;
       }
     }
   }
-  return {key / tile, TilesOf(end, tile)};
+  return {(own < 0 ? 0 : own) / tile, TilesOf(end, tile)};
 }
 
-// Of rows [row, row + rows) and keys [key, key + keys): is every pair hidden; is any? `first` and `last_first` are the
-// first keys of the first and of the last of the rows.
-PHOTON_HOST_DEVICE constexpr bool AllHidden(int row, int rows, int first, int key, int keys) {
-  return key >= row + rows || key + keys <= first;
+// Of rows at positions [position, position + rows) and keys [key, key + keys): is every pair hidden; is any? `first`
+// and `last_first` are the first keys of the first and of the last of the rows.
+PHOTON_HOST_DEVICE constexpr bool AllHidden(int position, int rows, int first, int key, int keys) {
+  return key >= position + rows || key + keys <= first;
 }
-PHOTON_HOST_DEVICE constexpr bool AnyHidden(int row, int last_first, int key, int keys) {
-  return key + keys - 1 > row || last_first > key;
+PHOTON_HOST_DEVICE constexpr bool AnyHidden(int position, int last_first, int key, int keys) {
+  return key + keys - 1 > position || last_first > key;
 }
 
 // The element of a tile [rows][kWidth] of 16-bit elements in shared memory. Eight elements, 16 bytes, stay together;

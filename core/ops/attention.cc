@@ -10,10 +10,10 @@ namespace {
 DType LseType(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
 
 bool AreInputs(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionShape& s) {
-  const int64_t rows = s.batch * s.length;
-  return IsPossible(s) && s.batch >= 0 && s.length >= 1 && IsFloating(q) &&
-         IsRows(q, rows, s.heads * s.head_dim, q.dtype()) && IsRows(k, rows, s.kv_heads * s.head_dim, q.dtype()) &&
-         IsRows(v, rows, s.kv_heads * s.head_dim, q.dtype()) &&
+  const int64_t rows = s.batch * s.length, keys = s.batch * s.key_count();
+  return IsPossible(s) && s.batch >= 0 && s.length >= 1 && s.keys >= 0 && s.offset >= 0 &&
+         s.seen_keys() <= s.key_count() && IsFloating(q) && IsRows(q, rows, s.heads * s.head_dim, q.dtype()) &&
+         IsRows(k, keys, s.kv_heads * s.head_dim, q.dtype()) && IsRows(v, keys, s.kv_heads * s.head_dim, q.dtype()) &&
          (!s.first_key.defined() ||
           (s.first_key.shape() == Shape{rows} && s.first_key.dtype() == DType::kI32 && s.first_key.contiguous()));
 }

@@ -18,8 +18,9 @@ inline bool IsPossible(const AttentionShape& s) {
 }
 
 inline std::string Describe(const AttentionShape& s) {
-  return absl::StrCat("batch ", s.batch, ", length ", s.length, ", heads ", s.heads, ", kv_heads ", s.kv_heads,
-                      ", head_dim ", s.head_dim, s.first_key.defined() ? ", first_key " + s.first_key.ToString() : "");
+  return absl::StrCat("batch ", s.batch, ", length ", s.length, ", keys ", s.key_count(), ", offset ", s.offset,
+                      ", heads ", s.heads, ", kv_heads ", s.kv_heads, ", head_dim ", s.head_dim,
+                      s.first_key.defined() ? ", first_key " + s.first_key.ToString() : "");
 }
 
 }  // namespace photon::ops

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,7 +44,12 @@ inline int32_t FirstKey(const AttentionCase& c, int64_t sequence, int64_t i) {
 }
 
 inline ops::AttentionShape ShapeOf(const Context& context, const AttentionCase& c) {
-  ops::AttentionShape shape = {c.batch, c.length, c.heads, c.kv_heads, c.head_dim, {}};
+  ops::AttentionShape shape = {.batch = c.batch,
+                               .length = c.length,
+                               .heads = c.heads,
+                               .kv_heads = c.kv_heads,
+                               .head_dim = c.head_dim,
+                               .first_key = {}};
   if (c.document == 0) return shape;
   std::vector<int32_t> first;
   for (int64_t row = 0; row < c.rows(); ++row) first.push_back(FirstKey(c, row / c.length, row % c.length));
@@ -110,7 +116,8 @@ struct Reference {
 //   dq = sum g k, dk = sum g q          (dg + (n + 2) u |g|) |k|, (dg + (m + 2) u |g|) |q|
 //   dv = sum p dout                     (b + f + (m + 2) u) p |dout|
 // and w of every stored element.
-inline Reference Define(const Attention& a) {
+// With a range of positions, of what these rows compute: zeros elsewhere in out, lse and dq.
+inline Reference Define(const Attention& a, int64_t begin = 0, int64_t end = std::numeric_limits<int64_t>::max()) {
   const AttentionCase& c = a.c;
   const int64_t d = c.head_dim;
   const Doubles q = ToDoubles(a.context, a.Q(a.qkv)), k = ToDoubles(a.context, a.K(a.qkv));
@@ -133,6 +140,7 @@ inline Reference Define(const Attention& a) {
     return sum;
   };
   for (int64_t row = 0; row < c.rows(); ++row) {
+    if (row % c.length < begin || row % c.length >= end) continue;
     const int64_t first = row / c.length * c.length + FirstKey(c, row / c.length, row % c.length);
     for (int h = 0; h < c.heads; ++h) {
       const int64_t qi = row * c.q_columns() + h * d;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -21,28 +22,50 @@ std::vector<int32_t> FirstKeys(int length, int document, int shift) {
   return first;
 }
 
-// By the definition, pair by pair: the tiles of a range are all that see or are seen, and its ends are tight.
+// By the definition, pair by pair, for the rows of `span` among `keys` keys, in tiles of `other` for every tile of
+// `own`: the tiles of a range are all that see or are seen, and its ends are tight.
+void ExpectTightRanges(const StreamSpan& span, int keys, int own, int other, const std::string& what) {
+  constexpr TileRange kNone{1 << 20, 0};
+  std::vector<TileRange> of_rows(TilesOf(span.length, own), kNone), of_keys(TilesOf(keys, own), kNone);
+  const auto add = [](TileRange& range, int tile) {
+    range = {std::min(range.begin, tile), std::max(range.end, tile + 1)};
+  };
+  for (int i = 0; i < span.length; ++i) {
+    for (int j = span.FirstKey(i); j <= span.offset + i; ++j) {
+      add(of_rows[i / own], j / other);
+      add(of_keys[j / own], i / other);
+    }
+  }
+  const auto expect = [&](TileRange got, TileRange want, const char* kind, int begin) {
+    if (want.begin > want.end) {
+      ASSERT_EQ(got.begin, got.end) << kind << " from " << begin << ", " << what << ": nobody sees them";
+    } else {
+      ASSERT_EQ(std::pair(got.begin, got.end), std::pair(want.begin, want.end))
+          << kind << " from " << begin << ", " << what;
+    }
+  };
+  for (int begin = 0; begin < span.length; begin += own) {
+    expect(KeyTiles(span, begin, own, other), of_rows[begin / own], "rows", begin);
+  }
+  for (int begin = 0; begin < keys; begin += own) {
+    expect(RowTiles(span, begin, own, other), of_keys[begin / own], "keys", begin);
+  }
+}
+
 TEST(AttentionTiles, RangesHoldEveryVisiblePair) {
-  for (const int length : kLengths) {
+  for (const int keys : kLengths) {
     for (const int document : {0, 1, 9, 50, 130}) {
-      const std::vector<int32_t> first = FirstKeys(length, document, document / 3);
-      const int32_t* const first_key = document == 0 ? nullptr : first.data();
-      for (const int own : kTiles) {
-        for (const int other : kTiles) {
-          for (int begin = 0; begin < length; begin += own) {
-            TileRange keys{length, -1}, rows{length, -1};
-            for (int i = 0; i < length; ++i) {
-              for (int j = first[i]; j <= i; ++j) {
-                if (i / own == begin / own) keys = {std::min(keys.begin, j / other), std::max(keys.end, j / other + 1)};
-                if (j / own == begin / own) rows = {std::min(rows.begin, i / other), std::max(rows.end, i / other + 1)};
-              }
-            }
-            const TileRange got_keys = KeyTiles(begin, own, other, length, first_key);
-            const TileRange got_rows = RowTiles(begin, own, other, length, first_key);
-            ASSERT_EQ(std::pair(got_keys.begin, got_keys.end), std::pair(keys.begin, keys.end))
-                << "rows from " << begin << " of " << length << ", document " << document;
-            ASSERT_EQ(std::pair(got_rows.begin, got_rows.end), std::pair(rows.begin, rows.end))
-                << "keys from " << begin << " of " << length << ", document " << document;
+      const std::vector<int32_t> first = FirstKeys(keys, document, document / 3);
+      // The whole; its end, a part of it, and its begin, whose rows are fewer than its keys.
+      for (const auto& [offset, length] : {std::pair(0, keys), std::pair(keys / 3, keys - keys / 3),
+                                           std::pair(keys / 2, keys / 4 + 1), std::pair(0, keys / 2 + 1)}) {
+        const StreamSpan span = {length, offset, document == 0 ? nullptr : first.data() + offset};
+        for (const int own : kTiles) {
+          for (const int other : kTiles) {
+            ExpectTightRanges(span, keys, own, other,
+                              "positions " + std::to_string(offset) + " .. " + std::to_string(offset + length - 1) +
+                                  " of " + std::to_string(keys) + ", document " + std::to_string(document));
+            if (HasFatalFailure()) return;
           }
         }
       }
@@ -53,11 +76,17 @@ TEST(AttentionTiles, RangesHoldEveryVisiblePair) {
 TEST(AttentionTiles, RangesStayInsideWhateverFirstKeyHolds) {
   const std::vector<int32_t> wild = {-5, 1 << 30, 3, -(1 << 30), 7, 100, 0, 2};
   const int length = static_cast<int>(wild.size());
-  for (int begin = 0; begin < length; begin += 2) {
-    const TileRange keys = KeyTiles(begin, 2, 2, length, wild.data()),
-                    rows = RowTiles(begin, 2, 2, length, wild.data());
-    EXPECT_TRUE(0 <= keys.begin && keys.begin < keys.end && keys.end <= length / 2);
-    EXPECT_TRUE(0 <= rows.begin && rows.begin < rows.end && rows.end <= length / 2);
+  for (const int offset : {0, 3}) {
+    const StreamSpan span = {length, offset, wild.data()};
+    for (int begin = 0; begin < length; begin += 2) {
+      const TileRange keys = KeyTiles(span, begin, 2, 2);
+      EXPECT_TRUE(0 <= keys.begin && keys.begin < keys.end && keys.end <= TilesOf(span.seen_keys(), 2));
+    }
+    for (int begin = 0; begin < span.seen_keys(); begin += 2) {
+      const TileRange rows = RowTiles(span, begin, 2, 2);
+      EXPECT_TRUE(0 <= rows.begin && rows.begin <= rows.end && rows.end <= length / 2);
+      EXPECT_TRUE(begin < offset || rows.begin < rows.end) << "a row sees itself";
+    }
   }
 }
 
@@ -65,7 +94,7 @@ TEST(AttentionTiles, HiddenIsTheDefinition) {
   for (const int length : {40, 70, 129}) {
     for (const int document : {0, 1, 9, 50}) {
       const std::vector<int32_t> first = FirstKeys(length, document, document / 3);
-      for (int row = 0; row < length; row += 16) {
+      for (int row = 0; row < length; row += document == 9 ? 7 : 16) {
         const int rows = std::min(16, length - row);
         for (int key = 0; key < length; key += 16) {
           int visible = 0;
