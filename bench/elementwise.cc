@@ -119,6 +119,12 @@ class Bench {
          [&] { ops::CrossEntropyForward(context_, logits, target, {}, nll); });
     Time("cross_entropy with gradient", vocabulary, dtype, 2.0 * logits.bytes(),
          [&] { ops::CrossEntropyForward(context_, logits, target, scale, nll); });
+    const Tensor stats = context_.Empty({rows, 3}, DType::kF32);
+    Time("vocabulary_statistics", vocabulary, dtype, logits.bytes(),
+         [&] { ops::VocabularyStatistics(context_, logits, target, stats); });
+    Time("split_cross_entropy", vocabulary, dtype, 2.0 * logits.bytes(), [&] {
+      ops::SplitCrossEntropy(context_, logits, target, target, stats.Reshape({1, rows, 3}), scale, nll);
+    });
   }
 
   void Cosine(int64_t width) {

@@ -122,6 +122,12 @@ class Bench {
     table_.Time("cross-entropy" + what, bytes, [&] { ops::CrossEntropyForward(context_, logits, target, {}, nll); });
     table_.Time("cross-entropy, gradient" + what, 2 * bytes,
                 [&] { ops::CrossEntropyForward(context_, logits, target, scale, nll); });
+    const Tensor stats = context_.Empty({n, 3}, DType::kF32);
+    table_.Time("vocabulary statistics" + what, bytes,
+                [&] { ops::VocabularyStatistics(context_, logits, target, stats); });
+    table_.Time("split cross-entropy, gradient" + what, 2 * bytes, [&] {
+      ops::SplitCrossEntropy(context_, logits, target, target, stats.Reshape({1, n, 3}), scale, nll);
+    });
   }
 
   // Logits like a language model's: normal ones, one in a thousand far out, which make up the nucleus.

@@ -65,6 +65,8 @@ class TimedBackend {
     Set<&Backend::swiglu_forward>(b, "swiglu_forward");
     Set<&Backend::swiglu_backward>(b, "swiglu_backward");
     Set<&Backend::cross_entropy>(b, "cross_entropy");
+    Set<&Backend::vocabulary_statistics>(b, "vocabulary_statistics");
+    Set<&Backend::split_cross_entropy>(b, "split_cross_entropy");
     Set<&Backend::cosine>(b, "cosine");
     Set<&Backend::sum_squares>(b, "sum_squares");
     Set<&Backend::accumulate_sum>(b, "accumulate_sum");

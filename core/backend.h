@@ -20,6 +20,7 @@
 #include "core/ops/row_addresses.h"
 #include "core/ops/rows.h"
 #include "core/ops/sample.h"
+#include "core/ops/split_cross_entropy.h"
 #include "core/ops/swiglu.h"
 
 namespace photon {
@@ -53,6 +54,8 @@ struct Backend {
   ops::SwiGluBackwardFn* swiglu_backward;
   // losses
   ops::CrossEntropyForwardFn* cross_entropy;
+  ops::VocabularyStatisticsFn* vocabulary_statistics;
+  ops::SplitCrossEntropyFn* split_cross_entropy;
   ops::CosineForwardFn* cosine;
   // sampling
   ops::SampleRowsFn* sample_rows;

@@ -145,6 +145,8 @@ Backend CheckedTable() {
       .swiglu_forward = Run<"swiglu_forward gate_up y!", &B::swiglu_forward>,
       .swiglu_backward = Run<"swiglu_backward dy gate_up dgate_up!", &B::swiglu_backward>,
       .cross_entropy = Run<"cross_entropy logits! target scale nll!", &B::cross_entropy>,
+      .vocabulary_statistics = Run<"vocabulary_statistics logits target stats!", &B::vocabulary_statistics>,
+      .split_cross_entropy = Run<"split_cross_entropy logits! target scored stats scale nll!", &B::split_cross_entropy>,
       .cosine = Run<"cosine a b scale distance! da! db!", &B::cosine>,
       // Of banned tokens alone, no log-probability is a number.
       .sample_rows = Run<"sample_rows logits parameters ids log_probabilities", &B::sample_rows>,

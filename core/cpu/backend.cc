@@ -26,6 +26,8 @@ const Backend& CpuBackend() {
       .swiglu_forward = cpu::SwiGluForward,
       .swiglu_backward = cpu::SwiGluBackward,
       .cross_entropy = cpu::CrossEntropyForward,
+      .vocabulary_statistics = cpu::VocabularyStatistics,
+      .split_cross_entropy = cpu::SplitCrossEntropy,
       .cosine = cpu::CosineForward,
       .sample_rows = cpu::SampleRows,
       .sum_squares = cpu::SumSquares,

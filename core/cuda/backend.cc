@@ -28,6 +28,8 @@ const Backend& CudaBackend() {
       .swiglu_forward = SwiGluForward,
       .swiglu_backward = SwiGluBackward,
       .cross_entropy = CrossEntropyForward,
+      .vocabulary_statistics = VocabularyStatistics,
+      .split_cross_entropy = SplitCrossEntropy,
       .cosine = CosineForward,
       .sample_rows = SampleRows,
       .sum_squares = SumSquares,

@@ -27,6 +27,8 @@ ops::CachedAttentionFn CachedAttention;
 ops::SwiGluForwardFn SwiGluForward;
 ops::SwiGluBackwardFn SwiGluBackward;
 ops::CrossEntropyForwardFn CrossEntropyForward;
+ops::VocabularyStatisticsFn VocabularyStatistics;
+ops::SplitCrossEntropyFn SplitCrossEntropy;
 ops::CosineForwardFn CosineForward;
 ops::SampleRowsFn SampleRows;
 ops::SumSquaresFn SumSquares;

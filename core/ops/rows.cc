@@ -30,6 +30,24 @@ void AccumulateRows(const Context& context, const Tensor& dy, const Tensor& inde
 // A weight as a table: a vector is one row.
 Tensor AsTable(const Tensor& t) { return t.rank() == 1 ? t.Reshape({1, t.dim(0)}) : t; }
 
+// `constant`: the rows that negative indices take, which have no gradient.
+Var LookupOr(Tape& tape, const Weight& table, const Tensor& constant, const Tensor& index) {
+  const Context& context = tape.context();
+  const int64_t width = table.master.dim(1);
+  Var y = tape.Output(context.Empty({index.dim(0), width}, table.master.dtype()), /*needs_gradient=*/true);
+  SelectRows(context, table.master, constant, index, y.value);
+  if (!y.needs_gradient()) return y;
+  const auto backward = [&tape, &table, index, width, y_slot = y.slot] {
+    const Tensor dy = y_slot->Take();
+    if (!dy.defined()) return;
+    tape.WeightGradient([&context = tape.context(), &table, index, dy = AsMatrix(dy, index.dim(0), width)] {
+      SelectRowsGradient(context, dy, index, table.gradient, Tensor());
+    });
+  };
+  tape.Record("lookup", backward, {&table});
+  return y;
+}
+
 }  // namespace
 
 void SelectRows(const Context& context, const Tensor& a, const Tensor& b, const Tensor& index, const Tensor& out) {
@@ -67,21 +85,11 @@ Var SelectRows(Tape& tape, const Var& a, const Var& b, const Tensor& index) {
   return y;
 }
 
-Var Lookup(Tape& tape, const Weight& table, const Tensor& index) {
-  const Context& context = tape.context();
-  const int64_t width = table.master.dim(1);
-  Var y = tape.Output(context.Empty({index.dim(0), width}, table.master.dtype()), /*needs_gradient=*/true);
-  SelectRows(context, table.master, Tensor(), index, y.value);
-  if (!y.needs_gradient()) return y;
-  const auto backward = [&tape, &table, index, width, y_slot = y.slot] {
-    const Tensor dy = y_slot->Take();
-    if (!dy.defined()) return;
-    tape.WeightGradient([&context = tape.context(), &table, index, dy = AsMatrix(dy, index.dim(0), width)] {
-      SelectRowsGradient(context, dy, index, table.gradient, Tensor());
-    });
-  };
-  tape.Record("lookup", backward, {&table});
-  return y;
+Var Lookup(Tape& tape, const Weight& table, const Tensor& index) { return LookupOr(tape, table, Tensor(), index); }
+
+Var LookupPart(Tape& tape, const Weight& table, const Tensor& index) {
+  const Tensor zeros = tape.context().Zeros({1, table.master.dim(1)}, table.master.dtype());
+  return LookupOr(tape, table, zeros, index);
 }
 
 Var SelectOrStart(Tape& tape, const Var& x, const Weight& start, const Tensor& index) {

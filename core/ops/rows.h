@@ -24,6 +24,9 @@ Var SelectRows(Tape& tape, const Var& a, const Var& b, const Tensor& index);
 // The table(s) being weights, in the master type. Lookup(E, t) is the token embedding; with b a weight of one row
 // (the start latent), SelectOrStart(x, start, index) is the shift: index -1 takes the start latent.
 Var Lookup(Tape& tape, const Weight& table, const Tensor& index);
+// The same of a table whose rows are split over ranks: index counts from this rank's first row; -1, a row of another
+// rank, gives zeros and no gradient. Summed over the ranks, the results are Lookup's of the whole table.
+Var LookupPart(Tape& tape, const Weight& table, const Tensor& index);
 Var SelectOrStart(Tape& tape, const Var& x, const Weight& start, const Tensor& index);
 
 }  // namespace photon::ops

@@ -251,6 +251,56 @@ TEST_F(RowsVars, LookupGradients) {
   ExpectGradient(context_, table_->master, table_->gradient, loss, "table");
 }
 
+TEST_F(RowsVars, LookupPartGivesZerosForOtherRanksRows) {
+  const Tensor index = IntTensor(context_, {-1, 5, 0, -1, 5, 3, -1});
+  const Tensor seed = RandomTensor(context_, {7, 5}, DType::kF64, 3);
+  const auto lookup = [&](Tape& tape) { return ops::LookupPart(tape, *table_, index); };
+  const auto loss = [&] {
+    Tape tape(context_, Tape::Mode::kEvaluate);
+    return WeightedSum(context_, lookup(tape).value, seed);
+  };
+  Tape tape(context_, Tape::Mode::kRecord);
+  const Var y = lookup(tape);
+  const std::vector<double> got = ToDoubles(context_, y.value), table = ToDoubles(context_, table_->master);
+  for (const auto& [row, from] : {std::pair(0, -1), {1, 5}, {2, 0}, {3, -1}, {4, 5}, {5, 3}, {6, -1}}) {
+    for (int j = 0; j < 5; ++j) EXPECT_EQ(got[row * 5 + j], from < 0 ? 0 : table[from * 5 + j]) << "row " << row;
+  }
+  Seed(y, seed);
+  tape.BackwardInputs();
+  EXPECT_EQ(ToDoubles(context_, table_->gradient), std::vector<double>(30, 0.0)) << "weight gradients were put off";
+  tape.BackwardWeights();
+  ExpectGradient(context_, table_->master, table_->gradient, loss, "table");
+}
+
+// Two ranks' parts of one table, one of which has no row that is asked for.
+TEST_F(RowsVars, PartsAddUpToTheWholeLookup) {
+  const std::vector<int32_t> ids = {3, 0, 5, 3, 4};
+  const Tensor seed = RandomTensor(context_, {5, 5}, DType::kF64, 3);
+  Tape whole(context_, Tape::Mode::kRecord);
+  const Var want = ops::Lookup(whole, *table_, IntTensor(context_, ids));
+  Seed(want, seed);
+  whole.Backward();
+  std::vector<double> sum(25), gradient;
+  int32_t begin = 0;
+  for (const int32_t end : {1, 2, 6}) {
+    Weight part = *table_;
+    part.master = table_->master.Rows(begin, end);
+    part.gradient = context_.get().Zeros({end - begin, 5}, DType::kF64);
+    std::vector<int32_t> own;
+    for (const int32_t id : ids) own.push_back(begin <= id && id < end ? id - begin : -1);
+    Tape tape(context_, Tape::Mode::kRecord);
+    const Var y = ops::LookupPart(tape, part, IntTensor(context_, own));
+    const std::vector<double> got = ToDoubles(context_, y.value);
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += got[i];
+    Seed(y, seed);
+    tape.Backward();
+    for (const double g : ToDoubles(context_, part.gradient)) gradient.push_back(g);
+    begin = end;
+  }
+  EXPECT_EQ(sum, ToDoubles(context_, want.value));
+  EXPECT_EQ(gradient, ToDoubles(context_, table_->gradient));
+}
+
 TEST_F(RowsVars, SelectOrStartGradients) {
   const Tensor x = RandomTensor(context_, {3, 5}, DType::kF64, 1);
   const Tensor index = IntTensor(context_, {-1, 0, 1, -1});
