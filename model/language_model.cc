@@ -96,7 +96,7 @@ const Weight* LanguageModel::AddVocabulary(const char* name, int64_t width, bool
 
 Var LanguageModel::Embed(Tape& tape, const Weight& table, const Tensor& ids, Share share) const {
   if (!layout_.splits_vocabulary()) return ops::Lookup(tape, table, ids);
-  const Var partial = ops::Lookup(tape, table, ids);
+  const Var partial = ops::LookupPart(tape, table, ids);
   constexpr char kWhat[] = "embeddings";
   return share == Share::kWhole ? SumPartial(tape, layout_.tp(), kWhat, partial)
                                 : ReduceScatterRows(tape, layout_.tp(), kWhat, partial);
