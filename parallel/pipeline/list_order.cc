@@ -37,6 +37,7 @@ class ListScheduler {
     backward_done_ = forward_done_;
     free_.assign(layout.ranks(), 0);
     bytes_.assign(layout.ranks(), 0);
+    order_.peaks.assign(layout.ranks(), 0);
     places_.resize(layout.ranks());
     order_.ranks.resize(layout.ranks());
     MeasureWays();
@@ -193,7 +194,7 @@ class ListScheduler {
         free_[rank] = begin + segment.forward;
         forward_done_[i.segment][i.microbatch] = free_[rank];
         bytes_[rank] += segment.activation_bytes;
-        order_.peak = std::max(order_.peak, bytes_[rank]);
+        order_.peaks[rank] = std::max(order_.peaks[rank], bytes_[rank]);
         break;
       case Task::kBackward:
         place.backward += place.step;

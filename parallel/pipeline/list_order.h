@@ -30,8 +30,8 @@ struct Policy {
 
 struct ListOrder {
   std::vector<std::vector<Instruction>> ranks;
-  double time = 0;   // until the last rank is done
-  int64_t peak = 0;  // bytes of activations on the fullest rank; without messages that wait
+  double time = 0;             // until the last rank is done
+  std::vector<int64_t> peaks;  // [rank] bytes of activations; without messages that wait
 };
 
 ListOrder OrderByPolicy(const Layout& layout, int microbatches, const Network& network, const Policy& policy);

@@ -1,6 +1,8 @@
 #include "parallel/pipeline/schedule.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <set>
 #include <tuple>
 
@@ -166,15 +168,22 @@ absl::StatusOr<Schedule> MakeSchedule(const Layout& layout, const ScheduleOption
   struct Tried {
     Policy policy;
     double time;
-    int64_t peak;
+    int64_t peak, peaks;  // of the fullest rank, and of all together
   };
   std::vector<Tried> tried;
   for (const Policy& policy : PoliciesOf(layout, options)) {
     const ListOrder order = make(policy);
-    tried.push_back({policy, order.time, order.peak});
+    tried.push_back({policy, order.time, *std::max_element(order.peaks.begin(), order.peaks.end()),
+                     std::accumulate(order.peaks.begin(), order.peaks.end(), int64_t{0})});
   }
-  std::stable_sort(tried.begin(), tried.end(),
-                   [](const Tried& a, const Tried& b) { return std::tie(a.time, a.peak) < std::tie(b.time, b.peak); });
+  double fastest = tried[0].time;
+  for (const Tried& t : tried) fastest = std::min(fastest, t.time);
+  // Times that differ by their rounding are equal.
+  const auto rank = [&](const Tried& t) {
+    return std::make_tuple(std::round(1e9 * t.time / std::max(fastest, std::numeric_limits<double>::min())), t.peak,
+                           t.peaks);
+  };
+  std::stable_sort(tried.begin(), tried.end(), [&](const Tried& a, const Tried& b) { return rank(a) < rank(b); });
   for (const Tried& t : tried) {
     if (t.peak > options.memory_limit) continue;
     Schedule schedule = WithMessages(layout, options.microbatches, t.policy.split, make(t.policy));
