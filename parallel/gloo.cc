@@ -29,11 +29,40 @@ namespace {
 
 using Buffer = std::unique_ptr<gloo::transport::UnboundBuffer>;
 
+// What a rank has posted and not seen go yet.
+class Posts {
+ public:
+  void Add() {
+    absl::MutexLock lock(&mutex_);
+    ++under_way_;
+  }
+  void Remove(const absl::Status& status) {
+    absl::MutexLock lock(&mutex_);
+    --under_way_;
+    status_.Update(status);
+  }
+  // Waits until all have gone; the first error of those since the last call.
+  absl::Status Finish() {
+    absl::MutexLock lock(&mutex_);
+    const auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return under_way_ == 0; };
+    mutex_.Await(absl::Condition(&none));
+    return std::exchange(status_, absl::OkStatus());
+  }
+
+ private:
+  absl::Mutex mutex_;
+  int64_t under_way_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+};
+
 // A message under way, behind a header that tells its size: Gloo ends the process where sizes differ.
 struct Outgoing {
-  std::unique_ptr<int64_t> size;
-  Buffer header, payload;
-  std::vector<char> copy;  // of what the sender doesn't wait for
+  std::unique_ptr<int64_t> size = nullptr;
+  Buffer header = nullptr, payload = nullptr;
+  // Of a message that its sender doesn't wait for: a copy, or the tensor and where its end is to be told.
+  std::vector<char> copy = {};
+  Tensor tensor = {};
+  std::shared_ptr<Posts> posts = nullptr;
 
   void Wait() {
     header->waitSend();
@@ -74,10 +103,14 @@ class Connections {
         oldest = std::move(under_way_.front());
         under_way_.pop_front();
       }
+      absl::Status status;
       try {
         oldest.Wait();
-      } catch (const std::exception&) {  // the receiver is told, or is gone
+      } catch (const std::exception& error) {  // the receiver is told, or is gone
+        status = absl::UnavailableError(error.what());
       }
+      { const Tensor gone = std::move(oldest.tensor); }  // before its end is told
+      if (oldest.posts != nullptr) oldest.posts->Remove(status);
     }
   }
 
@@ -170,7 +203,7 @@ class GlooRank : public Communicator {
       if (rank_ != root) return Fetch(root, At(tensor, 0), tensor.bytes(), kCollective);
       std::vector<Outgoing> sent;
       for (int r = 0; r < size(); ++r) {
-        if (r != root) sent.push_back(Post(r, At(tensor, 0), tensor.bytes(), kCollective));
+        if (r != root) sent.push_back(Start(r, At(tensor, 0), tensor.bytes(), kCollective));
       }
       return Finish(sent);
     });
@@ -180,12 +213,26 @@ class GlooRank : public Communicator {
   absl::Status DoSend(const Tensor& tensor, int to, int tag) override {
     return Guarded([&] {
       std::vector<char> copy(At(tensor, 0), At(tensor, tensor.elements()));
-      Outgoing message = Post(to, copy.data(), static_cast<int64_t>(copy.size()), tag);
+      Outgoing message = Start(to, copy.data(), static_cast<int64_t>(copy.size()), tag);
       message.copy = std::move(copy);  // the same memory
       connections_->Keep(std::move(message));
       return absl::OkStatus();
     });
   }
+
+  // As little, and without a copy.
+  absl::Status DoPost(const Tensor& tensor, int to, int tag) override {
+    return Guarded([&] {
+      Outgoing message = Start(to, At(tensor, 0), static_cast<int64_t>(tensor.bytes()), tag);
+      message.tensor = tensor;
+      message.posts = posts_;
+      posts_->Add();
+      connections_->Keep(std::move(message));
+      return absl::OkStatus();
+    });
+  }
+
+  absl::Status DoFinishPosts() override { return posts_->Finish(); }
 
   absl::Status DoReceive(const Tensor& tensor, int from, int tag) override {
     return Guarded([&] { return Fetch(from, At(tensor, 0), tensor.bytes(), tag); });
@@ -220,8 +267,8 @@ class GlooRank : public Communicator {
     }
   }
 
-  // Sends without waiting; `data` stays where it is until Finish().
-  Outgoing Post(int to, void* data, int64_t bytes, int tag) {
+  // Sends without waiting; `data` stays where it is until its Wait().
+  Outgoing Start(int to, void* data, int64_t bytes, int tag) {
     Outgoing out;
     out.size = std::make_unique<int64_t>(bytes);
     out.header = connections_->mesh().createUnboundBuffer(out.size.get(), sizeof(int64_t));
@@ -262,7 +309,7 @@ class GlooRank : public Communicator {
       for (int r = 0; r < size(); ++r) {
         if (r == rank_) continue;
         const Block block = outgoing(r);
-        sent.push_back(Post(r, At(tensor, block.begin), block.count * ElementBytes(tensor), kCollective));
+        sent.push_back(Start(r, At(tensor, block.begin), block.count * ElementBytes(tensor), kCollective));
       }
       for (int r = 0; r < size(); ++r) {
         if (r != rank_) PHOTON_RETURN_IF_ERROR(Fetch(r, place(r), count(r) * ElementBytes(tensor), kCollective));
@@ -294,6 +341,7 @@ class GlooRank : public Communicator {
   std::vector<int> members_;
   int rank_;
   int64_t group_;
+  std::shared_ptr<Posts> posts_ = std::make_shared<Posts>();
   std::vector<char> scratch_;  // keeps its memory from call to call
 };
 

@@ -14,8 +14,11 @@ TEST(MpiTest, Arguments) { CheckArguments(World()); }
 TEST(MpiTest, Split) { CheckSplit(World()); }
 TEST(MpiTest, SmallValues) { CheckSmallValues(World()); }
 TEST(MpiTest, Mesh) { CheckMesh(World()); }
+TEST(MpiTest, MeshGroups) { CheckMeshGroups(World()); }
+TEST(MpiTest, BytesSent) { CheckBytesSent(World()); }
 
 TEST(MpiTest, SendReceive) { CheckSendReceive(World()); }
+TEST(MpiTest, Posts) { CheckPosts(World()); }
 TEST(MpiTest, MessageOfWrongSize) { CheckMessageOfWrongSize(World()); }
 
 // Tensors above the limit of one call go in pieces; 2^30 elements are out of a test's reach, 1000 are not.
@@ -26,6 +29,7 @@ TEST(MpiTest, InPieces) {
   CheckGatherAndScatter(**world);
   CheckBroadcast(**world);
   CheckSendReceive(**world);
+  CheckPosts(**world);
 }
 
 // The second thread's twin sleeps while it waits, in small reductions too.

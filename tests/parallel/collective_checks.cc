@@ -192,6 +192,70 @@ void CheckSendReceive(Communicator& comm) {
   for (int i : {0, 1, 2}) EXPECT_EQ(got[i], message[i]);
 }
 
+void CheckPosts(Communicator& comm) {
+  const int next = (comm.rank() + 1) % comm.size(), before = (comm.rank() + comm.size() - 1) % comm.size();
+  // Nobody receives before everybody has posted everything: a Post that waited for its receiver would hang.
+  Arena arena;
+  ForEveryDType([&](auto tag) {
+    using T = decltype(tag);
+    const auto post = [&](int64_t size, int peer) {
+      const std::vector<T> values = Values<T>(comm.rank(), size);
+      const Tensor tensor(arena, {}, {size}, DTypeOf<T>());
+      std::memcpy(tensor.raw(), values.data(), size * sizeof(T));
+      EXPECT_EQ(comm.Post("activations", tensor, peer, 3), absl::OkStatus());
+    };  // and nobody here holds the tensor any longer
+    for (int64_t size : kSizes) post(size, next);
+    for (int64_t size : kSizes) post(size, before);
+    EXPECT_EQ(comm.Barrier("all have posted"), absl::OkStatus());
+    for (int peer : {before, next}) {
+      for (int64_t size : kSizes) {
+        std::vector<T> got(size);
+        EXPECT_EQ(comm.Receive("activations", Over(got), peer, 3), absl::OkStatus());
+        ExpectSameBits(got, Values<T>(peer, size), "post and receive");
+      }
+    }
+    EXPECT_EQ(comm.FinishPosts(), absl::OkStatus());
+  });
+  EXPECT_EQ(arena.in_use(), 0u);  // what has gone is let go
+  // After FinishPosts the sender may write again.
+  std::vector<double> message = Values<double>(comm.rank(), 300007), got(300007);
+  EXPECT_EQ(comm.Post("activations", Over(message), next, 4), absl::OkStatus());
+  EXPECT_EQ(comm.Receive("activations", Over(got), before, 4), absl::OkStatus());
+  EXPECT_EQ(comm.FinishPosts(), absl::OkStatus());
+  std::fill(message.begin(), message.end(), 0.0);
+  EXPECT_EQ(comm.Barrier("all have written"), absl::OkStatus());
+  ExpectSameBits(got, Values<double>(before, 300007), "post and receive");
+  EXPECT_EQ(comm.FinishPosts(), absl::OkStatus());  // of nothing
+}
+
+void CheckBytesSent(Communicator& comm) {
+  const int n = comm.size(), rank = comm.rank();
+  std::vector<float> whole(5 * n), part(5), reduced(7);
+  const auto sends = [&](int64_t bytes, const auto& call) {
+    const int64_t before = comm.bytes_sent();
+    call();
+    EXPECT_EQ(comm.bytes_sent() - before, bytes);
+  };
+  sends(20 * (n - 1), [&] { (void)comm.AllGather("parts", Over(part), Over(whole)); });
+  sends(20 * (n - 1), [&] { (void)comm.ReduceScatter("parts", Over(whole), Over(part)); });
+  sends(rank == 0 ? 28 * (n - 1) : 0, [&] { (void)comm.Broadcast("weights", Over(reduced), 0); });
+  // Of 7 elements each rank reduces its share, for which it sends the rest away, and then hands it to all.
+  const int own = 7 * (rank + 1) / n - 7 * rank / n;
+  sends(4 * (7 - own + own * (n - 1)), [&] { (void)comm.AllReduce("gradients", Over(reduced), Reduction::kSum); });
+  sends(0, [&] { (void)comm.Barrier("step"); });
+  sends(0, [&] { (void)comm.AllReduce("nothing", Tensor(), Reduction::kSum); });
+  if (n == 1) return;
+  const int next = (rank + 1) % n, before = (rank + n - 1) % n;
+  sends(20, [&] { (void)comm.Send("activations", Over(part), next, 0); });
+  sends(28, [&] { (void)comm.Post("activations", Over(reduced), next, 1); });
+  sends(0, [&] {
+    (void)comm.Receive("activations", Over(part), before, 0);
+    (void)comm.Receive("activations", Over(reduced), before, 1);
+    (void)comm.FinishPosts();
+  });
+  sends(0, [&] { (void)comm.Post("activations", Over(part), rank, 0); });  // refused
+}
+
 void CheckMessageOfWrongSize(Communicator& comm) {
   for (int64_t wanted : {3, 5}) {
     std::vector<float> values(comm.rank() == 0 ? 4 : wanted);
@@ -226,6 +290,8 @@ void CheckArguments(Communicator& comm) {
   expect(comm.Send("activations", whole, comm.rank(), 0), "not another rank");
   expect(comm.Receive("activations", whole, -1, 0), "not another rank");
   if (n > 1) expect(comm.Send("activations", whole, (comm.rank() + 1) % n, Communicator::kTags), "tag 32767");
+  expect(comm.Post("activations", whole, n, 0), "not another rank");
+  if (n > 1) expect(comm.Post("activations", matrix.Columns(0, 1), (comm.rank() + 1) % n, 0), "not contiguous");
   const Tensor elsewhere = Tensor::Wrap(buffer.data(), {4}, DType::kF32, {DeviceType::kCuda, 0});
   expect(comm.AllReduce("elsewhere", elsewhere, Reduction::kSum), "cannot reach");
   EXPECT_THAT(comm.RecentCalls(), HasSubstr("all-reduce elsewhere f32[4] failed"));
@@ -286,6 +352,70 @@ void CheckMesh(Communicator& comm) {
     const absl::Status status = Mesh::Create(comm, config).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(status.message(), HasSubstr("parallel"));
+  }
+}
+
+namespace {
+
+// World ranks that differ from `rank` along `axes` alone, by counting [dp][pp][cp][tp] in loops.
+std::vector<int32_t> MembersByHand(int rank, AxisSet axes, const std::array<int, kMeshAxes>& sizes) {
+  const MeshCoordinates own = CoordinatesOf(rank, sizes);
+  std::vector<int32_t> members;
+  int other = 0;
+  for (int dp = 0; dp < sizes[0]; ++dp) {
+    for (int pp = 0; pp < sizes[1]; ++pp) {
+      for (int cp = 0; cp < sizes[2]; ++cp) {
+        for (int tp = 0; tp < sizes[3]; ++tp, ++other) {
+          const int at[] = {dp, pp, cp, tp};
+          bool in = true;
+          for (int axis = 0; axis < kMeshAxes; ++axis) {
+            in &= axes.contains(static_cast<MeshAxis>(axis)) || at[axis] == own.index[axis];
+          }
+          if (in) members.push_back(other);
+        }
+      }
+    }
+  }
+  return members;
+}
+
+}  // namespace
+
+void CheckMeshGroups(Communicator& comm) {
+  constexpr MeshAxis kDp = MeshAxis::kDp, kPp = MeshAxis::kPp, kCp = MeshAxis::kCp, kTp = MeshAxis::kTp;
+  const int n = comm.size();
+  for (int pp = 1; pp <= n; ++pp) {
+    for (int cp = 1; cp <= n; ++cp) {
+      for (int tp = 1; tp <= n; ++tp) {
+        if (n % (pp * cp * tp) != 0) continue;
+        ParallelConfig config;
+        config.set_pp(pp);
+        config.set_cp(cp);
+        config.set_tp(tp);
+        config.set_overlap_reduction(true);
+        const std::array<int, kMeshAxes> sizes = {n / (pp * cp * tp), pp, cp, tp};
+        const absl::StatusOr<Mesh> mesh = Mesh::Create(comm, config);
+        ASSERT_EQ(mesh.status(), absl::OkStatus());
+        EXPECT_EQ(mesh->at().size, sizes);
+        EXPECT_EQ(mesh->at().index, CoordinatesOf(comm.rank(), sizes).index);
+        for (const AxisSet axes :
+             {AxisSet(), AxisSet{kDp}, AxisSet{kPp}, AxisSet{kCp}, AxisSet{kTp}, AxisSet{kCp, kTp}, AxisSet{kPp, kTp},
+              AxisSet{kDp, kCp}, AxisSet{kDp, kCp, kTp}, AxisSet{kDp, kPp, kCp}, AxisSet{kDp, kPp, kCp, kTp}}) {
+          const std::vector<int32_t> members = MembersByHand(comm.rank(), axes, sizes);
+          Communicator& group = mesh->group(axes);
+          ASSERT_EQ(group.size(), static_cast<int>(members.size()));
+          std::vector<int32_t> own = {comm.rank()}, all(members.size());
+          EXPECT_EQ(group.AllGather("members", Over(own), Over(all)), absl::OkStatus());
+          EXPECT_EQ(all, members);
+        }
+        Communicator* background = mesh->background({kDp, kCp});
+        ASSERT_EQ(background != nullptr, sizes[0] * cp > 1);
+        if (background != nullptr) {
+          EXPECT_EQ(background->size(), sizes[0] * cp);
+          EXPECT_NE(background, &mesh->group({kDp, kCp}));
+        }
+      }
+    }
   }
 }
 

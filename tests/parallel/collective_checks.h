@@ -14,10 +14,13 @@ void CheckAllReduceNan(Communicator& comm);
 void CheckGatherAndScatter(Communicator& comm);  // and in place
 void CheckBroadcast(Communicator& comm);         // from every root
 void CheckSendReceive(Communicator& comm);       // a ring, every dtype, tags out of order
+void CheckPosts(Communicator& comm);      // rings both ways before anybody receives, large ones too; no end too early
+void CheckBytesSent(Communicator& comm);  // of every call, to the byte; none for a call that failed
 void CheckMessageOfWrongSize(Communicator& comm);
 void CheckArguments(Communicator& comm);    // what is refused before anything is sent
 void CheckSplit(Communicator& comm);        // two colors, reversed keys, and both groups work
 void CheckSmallValues(Communicator& comm);  // AllReduceScalar, BroadcastString, AgreeOn
 void CheckMesh(Communicator& comm);
+void CheckMeshGroups(Communicator& comm);  // members and order of every group, for all sizes of the axes that fit
 
 }  // namespace photon::testing

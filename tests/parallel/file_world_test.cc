@@ -40,11 +40,12 @@ TEST(FileWorld, DoesWhatEveryCommunicatorMust) {
   for (int ranks : {1, 2, 3}) {
     InFolder(ranks, [](Communicator& comm) {
       for (Check check : {CheckAllReduce, CheckAllReduceNan, CheckGatherAndScatter, CheckBroadcast, CheckArguments,
-                          CheckSplit, CheckSmallValues, CheckMesh}) {
+                          CheckSplit, CheckSmallValues, CheckMesh, CheckMeshGroups, CheckBytesSent}) {
         check(comm);
       }
       if (comm.size() == 1) return;
       CheckSendReceive(comm);
+      CheckPosts(comm);
       CheckMessageOfWrongSize(comm);
     });
   }

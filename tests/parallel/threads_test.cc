@@ -31,17 +31,17 @@ INSTANTIATE_TEST_SUITE_P(
                                          Case{"GatherAndScatter", CheckGatherAndScatter},
                                          Case{"Broadcast", CheckBroadcast}, Case{"Arguments", CheckArguments},
                                          Case{"Split", CheckSplit}, Case{"SmallValues", CheckSmallValues},
-                                         Case{"Mesh", CheckMesh}),
+                                         Case{"Mesh", CheckMesh}, Case{"MeshGroups", CheckMeshGroups},
+                                         Case{"BytesSent", CheckBytesSent}),
                        ::testing::Values(1, 2, 3, 5)),
     [](const auto& info) { return std::get<0>(info.param).name + std::to_string(std::get<1>(info.param)); });
 
-INSTANTIATE_TEST_SUITE_P(PointToPoint, ThreadsTest,
-                         ::testing::Combine(::testing::Values(Case{"SendReceive", CheckSendReceive},
-                                                              Case{"WrongSize", CheckMessageOfWrongSize}),
-                                            ::testing::Values(2, 3, 5)),
-                         [](const auto& info) {
-                           return std::get<0>(info.param).name + std::to_string(std::get<1>(info.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    PointToPoint, ThreadsTest,
+    ::testing::Combine(::testing::Values(Case{"SendReceive", CheckSendReceive}, Case{"Posts", CheckPosts},
+                                         Case{"WrongSize", CheckMessageOfWrongSize}),
+                       ::testing::Values(2, 3, 5)),
+    [](const auto& info) { return std::get<0>(info.param).name + std::to_string(std::get<1>(info.param)); });
 
 TEST(ThreadsMismatchTest, EveryRankIsToldWhoCalledWhat) {
   OnThreads(3, [](Communicator& comm) {
@@ -88,7 +88,7 @@ TEST(ThreadsTest, RemembersTheLastSixteenCalls) {
 TEST(SelfTest, IsAGroupOfOne) {
   const std::unique_ptr<Communicator> self = SelfCommunicator();
   for (Check check : {CheckAllReduce, CheckAllReduceNan, CheckGatherAndScatter, CheckBroadcast, CheckArguments,
-                      CheckSplit, CheckSmallValues, CheckMesh}) {
+                      CheckSplit, CheckSmallValues, CheckMesh, CheckMeshGroups, CheckBytesSent}) {
     check(*self);
   }
 }
