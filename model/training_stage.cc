@@ -9,8 +9,8 @@ void TrainingStage::BeginStep(std::vector<const ModelInput*> inputs, const Tenso
   tapes_.clear();
 }
 
-std::vector<Tensor> TrainingStage::Forward(int microbatch, std::vector<Tensor> inputs, bool last) {
-  PHOTON_CHECK(inputs.empty()) << "a whole model takes no inputs from other stages";
+Stage::Values TrainingStage::Forward(int microbatch, int segment, Values inputs, bool last) {
+  PHOTON_CHECK(segment == 0 && inputs.empty()) << "a whole model takes no inputs from other stages";
   auto tape = std::make_unique<Tape>(context_, Tape::Mode::kRecord);
   if (last && hook_) tape->on_gradient_complete(hook_);
   const ModelInput& input = *inputs_[microbatch];
@@ -19,8 +19,8 @@ std::vector<Tensor> TrainingStage::Forward(int microbatch, std::vector<Tensor> i
   return {};
 }
 
-std::vector<Tensor> TrainingStage::Backward(int microbatch, std::vector<Tensor> output_gradients, bool split_weights) {
-  PHOTON_CHECK(output_gradients.empty());
+Stage::Values TrainingStage::Backward(int microbatch, int segment, Values output_gradients, bool split_weights) {
+  PHOTON_CHECK(segment == 0 && output_gradients.empty());
   if (split_weights) {
     tapes_.at(microbatch)->BackwardInputs();
   } else {
@@ -30,7 +30,7 @@ std::vector<Tensor> TrainingStage::Backward(int microbatch, std::vector<Tensor> 
   return {};
 }
 
-void TrainingStage::WeightGradients(int microbatch) {
+void TrainingStage::WeightGradients(int microbatch, int segment) {
   tapes_.at(microbatch)->BackwardWeights();
   tapes_.erase(microbatch);
 }

@@ -20,9 +20,9 @@ class TrainingStage final : public Stage {
   // to is added to `sums` f64 [1 + L] (model/objective.h). `hook` fires in the last microbatch.
   void BeginStep(std::vector<const ModelInput*> inputs, const Tensor& sums, Tape::GradientHook hook);
 
-  std::vector<Tensor> Forward(int microbatch, std::vector<Tensor> inputs, bool last) override;
-  std::vector<Tensor> Backward(int microbatch, std::vector<Tensor> output_gradients, bool split_weights) override;
-  void WeightGradients(int microbatch) override;
+  Values Forward(int microbatch, int segment, Values inputs, bool last) override;
+  Values Backward(int microbatch, int segment, Values output_gradients, bool split_weights) override;
+  void WeightGradients(int microbatch, int segment) override;
 
  private:
   const LanguageModel& model_;

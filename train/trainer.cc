@@ -89,8 +89,8 @@ void Trainer::Accumulate(const std::vector<TokenBatch>& microbatches, const Loss
   stage_.BeginStep(std::move(pointers), loss_sums_, std::move(hook));
   const int count = static_cast<int>(microbatches.size());
   for (int i = 0; i < count; ++i) {
-    stage_.Forward(i, {}, i == count - 1);
-    stage_.Backward(i, {}, /*split_weights=*/false);
+    stage_.Forward(i, 0, {}, i == count - 1);
+    stage_.Backward(i, 0, {}, /*split_weights=*/false);
   }
 }
 
@@ -104,8 +104,8 @@ void Trainer::AccumulateRecorded(const TokenBatch& microbatch, const LossScales&
   recorded->input.Update(context_, microbatch, scales);
   recorded->replay.Run(context_, [&] {
     stage_.BeginStep({&recorded->input}, loss_sums_, {});
-    stage_.Forward(0, {}, /*last=*/true);
-    stage_.Backward(0, {}, /*split_weights=*/false);
+    stage_.Forward(0, 0, {}, /*last=*/true);
+    stage_.Backward(0, 0, {}, /*split_weights=*/false);
   });
 }
 

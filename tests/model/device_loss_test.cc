@@ -60,8 +60,8 @@ Result Compute(OpenedDevice &device, const TinyModel &tiny, DType compute,
   const Tensor sums = context.Zeros({1 + model->levels()}, DType::kF64);
   TrainingStage stage(*model, context, objective, options);
   stage.BeginStep({&input}, sums, {});
-  stage.Forward(0, {}, /*last=*/true);
-  stage.Backward(0, {}, /*split_weights=*/false);
+  stage.Forward(0, 0, {}, /*last=*/true);
+  stage.Backward(0, 0, {}, /*split_weights=*/false);
   const std::vector<double> parts = ToDoubles(context, sums);
   double loss = parts[0] / static_cast<double>(counts.tokens);
   for (size_t l = 1; l < parts.size(); ++l) {

@@ -95,9 +95,9 @@ class Objective : public ::testing::TestWithParam<Case> {
     const std::vector<ModelInput> inputs = Inputs(microbatches);
     stage.BeginStep(Pointers(inputs), NoLoss(), {});
     const int n = static_cast<int>(microbatches.size());
-    for (int i = 0; i < n; ++i) stage.Forward(i, {}, i == n - 1);  // all forward passes before the first backward
-    for (int i = 0; i < n; ++i) stage.Backward(i, {}, split);
-    for (int i = 0; split && i < n; ++i) stage.WeightGradients(i);
+    for (int i = 0; i < n; ++i) stage.Forward(i, 0, {}, i == n - 1);  // all forward passes before the first backward
+    for (int i = 0; i < n; ++i) stage.Backward(i, 0, {}, split);
+    for (int i = 0; split && i < n; ++i) stage.WeightGradients(i, 0);
     return ToDoubles(context_, model_->parameters().gradient());
   }
 
@@ -197,8 +197,8 @@ TEST_P(Objective, HookFiresOncePerParameterWithItsFinalGradient) {
     seen[p.spec.name] = ToDoubles(context_, p.gradient);
   });
   for (int i = 0; i < 2; ++i) {
-    stage.Forward(i, {}, i == 1);
-    stage.Backward(i, {}, false);
+    stage.Forward(i, 0, {}, i == 1);
+    stage.Backward(i, 0, {}, false);
   }
   for (const std::unique_ptr<Parameter>& p : model_->parameters().parameters()) {
     ASSERT_TRUE(seen.contains(p->spec.name)) << p->spec.name;
@@ -225,8 +225,8 @@ TEST(Arena, StopsGrowingAfterTheFirstStep) {
   for (int step = 0; step < 4; ++step) {
     const ModelInput input(context, *model, batch, counts.Scales(ObjectiveConfig()));
     stage.BeginStep({&input}, sums, {});
-    stage.Forward(0, {}, true);
-    stage.Backward(0, {}, false);
+    stage.Forward(0, 0, {}, true);
+    stage.Backward(0, 0, {}, false);
     if (step == 0) grown = context.arena().grown();
   }
   EXPECT_EQ(context.arena().grown(), grown);
