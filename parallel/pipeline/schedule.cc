@@ -1,13 +1,13 @@
 #include "parallel/pipeline/schedule.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <set>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
+#include "core/random.h"
 #include "parallel/pipeline/check.h"
 #include "parallel/pipeline/list_order.h"
 
@@ -176,14 +176,14 @@ absl::StatusOr<Schedule> MakeSchedule(const Layout& layout, const ScheduleOption
     tried.push_back({policy, order.time, *std::max_element(order.peaks.begin(), order.peaks.end()),
                      std::accumulate(order.peaks.begin(), order.peaks.end(), int64_t{0})});
   }
-  double fastest = tried[0].time;
-  for (const Tried& t : tried) fastest = std::min(fastest, t.time);
+  double fastest = std::numeric_limits<double>::infinity();
+  for (const Tried& t : tried) {
+    if (t.peak <= options.memory_limit) fastest = std::min(fastest, t.time);
+  }
   // Times that differ by their rounding are equal.
-  const auto rank = [&](const Tried& t) {
-    return std::make_tuple(std::round(1e9 * t.time / std::max(fastest, std::numeric_limits<double>::min())), t.peak,
-                           t.peaks);
-  };
-  std::stable_sort(tried.begin(), tried.end(), [&](const Tried& a, const Tried& b) { return rank(a) < rank(b); });
+  const double fast = fastest * (1 + options.slack) * (1 + 1e-9);
+  const auto key = [&](const Tried& t) { return std::make_tuple(std::max(t.time, fast), t.peak, t.peaks); };
+  std::stable_sort(tried.begin(), tried.end(), [&](const Tried& a, const Tried& b) { return key(a) < key(b); });
   for (const Tried& t : tried) {
     if (t.peak > options.memory_limit) continue;
     Schedule schedule = WithMessages(layout, options.microbatches, t.policy.split, make(t.policy));
@@ -201,6 +201,18 @@ absl::StatusOr<Schedule> MakeSchedule(const Layout& layout, const ScheduleOption
                    " bytes on a rank under pipeline.schedule ", Name(options.order), ", of which ",
                    options.memory_limit, " are there: make training.micro_batch smaller",
                    options.order == Order::kGpipe ? ", take another schedule," : "", " or parallel.pp larger"));
+}
+
+uint64_t Digest(const Schedule& schedule) {
+  std::string text = absl::StrCat(schedule.microbatches, schedule.split ? " split" : "");
+  for (const std::vector<Instruction>& list : schedule.ranks) {
+    text += '\n';
+    for (const Instruction& i : list) {
+      absl::StrAppend(&text, static_cast<int>(i.task), " ", i.microbatch, " ", i.segment, " ", i.edge, " ", i.gradient,
+                      " ", i.peer, ";");
+    }
+  }
+  return StableHash(text);
 }
 
 std::string Describe(const Layout& layout, const Instruction& instruction) {

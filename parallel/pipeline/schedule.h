@@ -58,17 +58,22 @@ struct ScheduleOptions {
   Network network = {};
   // Bytes of a rank's activations and of the messages that wait to be read (check.h counts them).
   int64_t memory_limit = std::numeric_limits<int64_t>::max();
+  double slack = 0;  // share of the shortest time that may be given up for a lower peak of memory
 };
 
 // GPIPE: all forward passes of a rank, then all backward passes. The others run a backward pass as soon as there is
 // one, and bound how many microbatches are under way:
 //   ONE_F_ONE_B  as 1F1B does on a plain pipeline; on a folded one the same rule over the whole way up and down.
 //   SPLIT        weight gradients apart from input gradients, in gaps and at the end.
-// Several bounds and priorities are tried, and the simulator's fastest that keeps the memory limit is taken (of equally
-// fast ones that with the lowest peak). Each also tries the lists of those before it, so is not slower. A pure
-// function: every rank makes the same schedule by itself. kInvalidArgument where none keeps the limit, with the least
-// that one needs.
+// Several bounds and priorities are tried, and the simulator's fastest that keeps the memory limit is taken (of those
+// within `slack` of it that with the lowest peak). Each also tries the lists of those before it, so is not slower. A
+// pure function: every rank makes the same schedule by itself. kInvalidArgument where none keeps the limit, with the
+// least that one needs.
 absl::StatusOr<Schedule> MakeSchedule(const Layout& layout, const ScheduleOptions& options);
+
+// A number that two schedules share where they are the same: ranks compare theirs before the first step (costs that
+// were measured on each rank, or machines that round differently, would part them, and a rank would wait for ever).
+uint64_t Digest(const Schedule& schedule);
 
 // "F2 of microbatch 3", "send stream after E1 3 of microbatch 0 to rank 1".
 std::string Describe(const Layout& layout, const Instruction& instruction);

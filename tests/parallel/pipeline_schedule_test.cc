@@ -81,7 +81,12 @@ TEST(PipelineSchedule, KeepsTheMemoryItIsGiven) {
 TEST(PipelineSchedule, IsTheSameEveryTime) {
   const auto layout = CutByCost(StatedChain(), Form::kFolded, 4);
   const ScheduleOptions options = {.microbatches = 6};
-  EXPECT_EQ(MakeSchedule(*layout, options)->ranks, MakeSchedule(*layout, options)->ranks);
+  const auto schedule = MakeSchedule(*layout, options);
+  EXPECT_EQ(MakeSchedule(*layout, options)->ranks, schedule->ranks);
+  EXPECT_EQ(Digest(*MakeSchedule(*layout, options)), Digest(*schedule));
+  Schedule other = *schedule;
+  std::swap(other.ranks[2].front(), other.ranks[2].back());
+  EXPECT_NE(Digest(other), Digest(*schedule));
 }
 
 TEST(PipelineSchedule, EfficienciesOfTheStatedShape) {
@@ -122,6 +127,16 @@ TEST(PipelineSchedule, SplitNeedsNoMoreMemoryForMoreMicrobatches) {
     ASSERT_TRUE(schedule.ok()) << schedule.status();
     EXPECT_GE(Simulate(*layout, *schedule).efficiency(), least[i]);
   }
+}
+
+TEST(PipelineSchedule, GivesUpTimeForMemoryWithinTheSlack) {
+  const auto layout = CutByCost(StatedChain(), Form::kFolded, 4);
+  const auto fast = MakeSchedule(*layout, {.microbatches = 32});
+  const auto lean = MakeSchedule(*layout, {.microbatches = 32, .slack = 0.02});
+  const auto fast_peaks = *CheckSchedule(*layout, *fast), lean_peaks = *CheckSchedule(*layout, *lean);
+  EXPECT_LE(Simulate(*layout, *lean).time, Simulate(*layout, *fast).time * 1.02 * (1 + 1e-6));
+  EXPECT_LT(2 * *std::max_element(lean_peaks.begin(), lean_peaks.end()),
+            *std::max_element(fast_peaks.begin(), fast_peaks.end()));
 }
 
 // Classic 1F1B, on equal segments: rank r has P - r microbatches in flight at most, and the bubble is (P - 1) / M of
