@@ -13,80 +13,20 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <exception>
 #include <filesystem>
 #include <numeric>
-#include <thread>
+#include <stdexcept>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "parallel/communicator.h"
+#include "parallel/gloo_connections.h"
+#include "parallel/gloo_side_channel.h"
 #include "parallel/reduce.h"
 
 namespace photon {
 namespace {
-
-using Buffer = std::unique_ptr<gloo::transport::UnboundBuffer>;
-
-// A message under way, behind a header that tells its size: Gloo ends the process where sizes differ.
-struct Outgoing {
-  std::unique_ptr<int64_t> size;
-  Buffer header, payload;
-  std::vector<char> copy;  // of what the sender doesn't wait for
-
-  void Wait() {
-    header->waitSend();
-    if (payload != nullptr) payload->waitSend();
-  }
-};
-
-// The TCP connections of a process, shared by all its groups.
-class Connections {
- public:
-  explicit Connections(std::shared_ptr<gloo::rendezvous::Context> mesh) : mesh_(std::move(mesh)) {
-    thread_ = std::thread([this] { WaitForMessages(); });
-  }
-  ~Connections() {
-    {
-      absl::MutexLock lock(&mutex_);
-      stop_ = true;
-    }
-    thread_.join();
-  }
-
-  gloo::rendezvous::Context& mesh() { return *mesh_; }
-  // Keeps a message alive until it has gone.
-  void Keep(Outgoing message) {
-    absl::MutexLock lock(&mutex_);
-    under_way_.push_back(std::move(message));
-  }
-  int64_t next_group = 1;
-
- private:
-  void WaitForMessages() {
-    const auto some = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stop_ || !under_way_.empty(); };
-    while (true) {
-      Outgoing oldest;
-      {
-        absl::MutexLock lock(&mutex_, absl::Condition(&some));
-        if (under_way_.empty()) return;
-        oldest = std::move(under_way_.front());
-        under_way_.pop_front();
-      }
-      try {
-        oldest.Wait();
-      } catch (const std::exception&) {  // the receiver is told, or is gone
-      }
-    }
-  }
-
-  std::shared_ptr<gloo::rendezvous::Context> mesh_;
-  absl::Mutex mutex_;
-  std::deque<Outgoing> under_way_ ABSL_GUARDED_BY(mutex_);
-  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
-};
 
 // Gloo leaves Nagle's algorithm on, by which a small message waits 40 ms for the acknowledgement of the one before, and
 // gives no access to its sockets: so of all connections of this process.
@@ -102,7 +42,7 @@ void SendAtOnce() {
 class GlooRank : public Communicator {
  public:
   // `members`: the group's ranks in `connections`. `group`: no other group that shares two ranks has this number.
-  GlooRank(std::shared_ptr<Connections> connections, std::vector<int> members, int rank, int64_t group)
+  GlooRank(std::shared_ptr<GlooConnections> connections, std::vector<int> members, int rank, int64_t group)
       : connections_(std::move(connections)), members_(std::move(members)), rank_(rank), group_(group) {}
 
   int rank() const override { return rank_; }
@@ -127,6 +67,16 @@ class GlooRank : public Communicator {
     const int rank = static_cast<int>(std::find(members.begin(), members.end(), rank_) - members.begin());
     for (int& member : members) member = members_[member];
     return std::make_unique<GlooRank>(connections_, std::move(members), rank, first + color);
+  }
+
+  absl::StatusOr<std::unique_ptr<SideChannel>> OpenSideChannel() override {
+    // A group that nobody else uses, on all ranks.
+    PHOTON_ASSIGN_OR_RETURN(
+        const double group,
+        AllReduceScalar(*this, "side channel", static_cast<double>(connections_->next_group), Reduction::kMax));
+    connections_->next_group = static_cast<int64_t>(group) + 1;
+    const auto slot = static_cast<uint64_t>(group) * (kTags + 1);
+    return GlooSideChannel(connections_, members_, rank_, slot);
   }
 
   void Abort(int exit_code) override {
@@ -168,7 +118,7 @@ class GlooRank : public Communicator {
   absl::Status DoBroadcast(const Tensor& tensor, int root) override {
     return Guarded([&] {
       if (rank_ != root) return Fetch(root, At(tensor, 0), tensor.bytes(), kCollective);
-      std::vector<Outgoing> sent;
+      std::vector<GlooOutgoing> sent;
       for (int r = 0; r < size(); ++r) {
         if (r != root) sent.push_back(Post(r, At(tensor, 0), tensor.bytes(), kCollective));
       }
@@ -180,7 +130,7 @@ class GlooRank : public Communicator {
   absl::Status DoSend(const Tensor& tensor, int to, int tag) override {
     return Guarded([&] {
       std::vector<char> copy(At(tensor, 0), At(tensor, tensor.elements()));
-      Outgoing message = Post(to, copy.data(), static_cast<int64_t>(copy.size()), tag);
+      GlooOutgoing message = Post(to, copy.data(), static_cast<int64_t>(copy.size()), tag);
       message.copy = std::move(copy);  // the same memory
       connections_->Keep(std::move(message));
       return absl::OkStatus();
@@ -219,30 +169,43 @@ class GlooRank : public Communicator {
       return absl::UnavailableError(error.what());
     }
   }
+  // The same of what passes between this rank and one other, which is named.
+  template <typename Body>
+  static void With(int peer, Body&& body) {
+    try {
+      body();
+    } catch (const std::exception& error) {
+      throw std::runtime_error(absl::StrCat("lost rank ", peer, ": ", error.what()));
+    }
+  }
 
   // Sends without waiting; `data` stays where it is until Finish().
-  Outgoing Post(int to, void* data, int64_t bytes, int tag) {
-    Outgoing out;
+  GlooOutgoing Post(int to, void* data, int64_t bytes, int tag) {
+    GlooOutgoing out;
     out.size = std::make_unique<int64_t>(bytes);
-    out.header = connections_->mesh().createUnboundBuffer(out.size.get(), sizeof(int64_t));
-    out.header->send(members_[to], Slot(tag));
-    if (bytes == 0) return out;
-    out.payload = connections_->mesh().createUnboundBuffer(data, bytes);
-    out.payload->send(members_[to], Slot(tag));
+    With(to, [&] {
+      out.header = connections_->mesh().createUnboundBuffer(out.size.get(), sizeof(int64_t));
+      out.header->send(members_[to], Slot(tag));
+      if (bytes == 0) return;
+      out.payload = connections_->mesh().createUnboundBuffer(data, bytes);
+      out.payload->send(members_[to], Slot(tag));
+    });
     return out;
   }
 
-  absl::Status Finish(std::vector<Outgoing>& sent) {
-    for (Outgoing& out : sent) out.Wait();
+  absl::Status Finish(std::vector<GlooOutgoing>& sent) {
+    for (GlooOutgoing& out : sent) out.Wait();
     return absl::OkStatus();
   }
 
   absl::Status Fetch(int from, void* data, int64_t bytes, int tag) {
     int64_t arriving = 0;
     const auto receive = [&](void* to, int64_t size) {
-      const Buffer buffer = connections_->mesh().createUnboundBuffer(to, size);
-      buffer->recv(members_[from], Slot(tag));
-      buffer->waitRecv();
+      With(from, [&] {
+        const GlooBuffer buffer = connections_->mesh().createUnboundBuffer(to, size);
+        buffer->recv(members_[from], Slot(tag));
+        buffer->waitRecv();
+      });
     };
     receive(&arriving, sizeof(arriving));
     if (arriving == bytes) {
@@ -258,7 +221,7 @@ class GlooRank : public Communicator {
   template <typename Blocks, typename Place, typename Count>
   absl::Status SwapWithAll(const Tensor& tensor, Blocks&& outgoing, Place&& place, Count&& count) {
     return Guarded([&] {
-      std::vector<Outgoing> sent;
+      std::vector<GlooOutgoing> sent;
       for (int r = 0; r < size(); ++r) {
         if (r == rank_) continue;
         const Block block = outgoing(r);
@@ -290,7 +253,7 @@ class GlooRank : public Communicator {
     return absl::OkStatus();
   }
 
-  std::shared_ptr<Connections> connections_;
+  std::shared_ptr<GlooConnections> connections_;
   std::vector<int> members_;
   int rank_;
   int64_t group_;
@@ -322,7 +285,8 @@ absl::StatusOr<std::unique_ptr<Communicator>> FileWorld(const FileWorldOptions& 
     SendAtOnce();
     std::vector<int> members(options.size);
     std::iota(members.begin(), members.end(), 0);
-    return std::make_unique<GlooRank>(std::make_shared<Connections>(std::move(mesh)), std::move(members), options.rank,
+    return std::make_unique<GlooRank>(std::make_shared<GlooConnections>(std::move(mesh)), std::move(members),
+                                      options.rank,
                                       /*group=*/0);
   } catch (const std::exception& error) {
     return absl::UnavailableError(absl::StrCat("rank ", options.rank, " of ", options.size,

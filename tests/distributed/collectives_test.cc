@@ -14,6 +14,7 @@ TEST(MpiTest, Arguments) { CheckArguments(World()); }
 TEST(MpiTest, Split) { CheckSplit(World()); }
 TEST(MpiTest, SmallValues) { CheckSmallValues(World()); }
 TEST(MpiTest, Mesh) { CheckMesh(World()); }
+TEST(MpiTest, SideChannel) { CheckSideChannel(World()); }
 
 TEST(MpiTest, SendReceive) { CheckSendReceive(World()); }
 TEST(MpiTest, MessageOfWrongSize) { CheckMessageOfWrongSize(World()); }

@@ -19,5 +19,6 @@ void CheckArguments(Communicator& comm);    // what is refused before anything i
 void CheckSplit(Communicator& comm);        // two colors, reversed keys, and both groups work
 void CheckSmallValues(Communicator& comm);  // AllReduceScalar, BroadcastString, AgreeOn
 void CheckMesh(Communicator& comm);
+void CheckSideChannel(Communicator& comm);  // of all, and of a part beside it
 
 }  // namespace photon::testing

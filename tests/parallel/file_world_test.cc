@@ -40,7 +40,7 @@ TEST(FileWorld, DoesWhatEveryCommunicatorMust) {
   for (int ranks : {1, 2, 3}) {
     InFolder(ranks, [](Communicator& comm) {
       for (Check check : {CheckAllReduce, CheckAllReduceNan, CheckGatherAndScatter, CheckBroadcast, CheckArguments,
-                          CheckSplit, CheckSmallValues, CheckMesh}) {
+                          CheckSplit, CheckSmallValues, CheckMesh, CheckSideChannel}) {
         check(comm);
       }
       if (comm.size() == 1) return;

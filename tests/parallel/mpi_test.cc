@@ -15,7 +15,7 @@ TEST(MpiTest, AloneItIsAGroupOfOne) {
     EXPECT_EQ((*world)->size(), 1);
     EXPECT_EQ((*world)->rank(), 0);
     for (auto* check : {CheckAllReduce, CheckAllReduceNan, CheckGatherAndScatter, CheckBroadcast, CheckArguments,
-                        CheckSplit, CheckSmallValues, CheckMesh}) {
+                        CheckSplit, CheckSmallValues, CheckMesh, CheckSideChannel}) {
       check(**world);
     }
   }
