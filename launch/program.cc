@@ -147,6 +147,7 @@ int RunProgram(int argc, char** argv) {
   Run chosen;
   AddPrepareCommand(app, &chosen);
   AddTrainCommand(app, &chosen);
+  AddSubmitCommand(app, &chosen);
   AddGenerateCommand(app, &chosen);
   AddScoreCommand(app, &chosen);
   AddCheckpointCommands(app, &chosen);

@@ -152,6 +152,12 @@ std::string Communicator::RecentCalls() const {
   return text;
 }
 
+std::string Communicator::LastCall() const {
+  absl::MutexLock lock(&mutex_);
+  if (calls_ == 0) return "none yet";
+  return absl::StrCat("#", calls_, " ", recent_[(calls_ - 1) % kRemembered].description);
+}
+
 int64_t Communicator::bytes_sent() const {
   absl::MutexLock lock(&mutex_);
   return sent_;

@@ -22,6 +22,7 @@
 #include "absl/synchronization/mutex.h"
 #include "core/status.h"
 #include "core/tensor.h"
+#include "parallel/side_channel.h"
 
 namespace photon {
 
@@ -58,11 +59,15 @@ class Communicator {
   // The same ranks again, for a second thread of each that reduces while the first computes. Reductions that
   // wait for other ranks give the core to that computation; other calls need not. All ranks call it.
   virtual absl::StatusOr<std::unique_ptr<Communicator>> ForBackground() { return Split(0, rank()); }
+  // Messages beside the collectives, for a watchdog; null where the transport has none. All ranks call it.
+  virtual absl::StatusOr<std::unique_ptr<SideChannel>> OpenSideChannel() { return nullptr; }
   // Ends the whole job, on every rank, without waiting for anybody.
   [[noreturn]] virtual void Abort(int exit_code) = 0;
 
   // The last calls, oldest first, one a line: "#12 all-reduce gradients f32[100] done". Any thread.
   virtual std::string RecentCalls() const;
+  // The call under way, or else the last one, without how it stands: "#12 all-reduce gradients f32[100]". Any thread.
+  virtual std::string LastCall() const;
   // Seconds that the call under way has taken; 0 where none is. Any thread: for a watchdog.
   virtual double SecondsInCall() const;
   // An error that came after a call had returned: of calls that are only queued. Any thread.

@@ -13,20 +13,22 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <exception>
 #include <filesystem>
 #include <numeric>
-#include <thread>
+#include <stdexcept>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "parallel/communicator.h"
+#include "parallel/gloo_connections.h"
+#include "parallel/gloo_side_channel.h"
 #include "parallel/reduce.h"
 
 namespace photon {
 namespace {
 
+<<<<<<< HEAD
 using Buffer = std::unique_ptr<gloo::transport::UnboundBuffer>;
 
 // What a rank has posted and not seen go yet.
@@ -121,6 +123,8 @@ class Connections {
   std::thread thread_;
 };
 
+=======
+>>>>>>> launching
 // Gloo leaves Nagle's algorithm on, by which a small message waits 40 ms for the acknowledgement of the one before, and
 // gives no access to its sockets: so of all connections of this process.
 void SendAtOnce() {
@@ -135,7 +139,7 @@ void SendAtOnce() {
 class GlooRank : public Communicator {
  public:
   // `members`: the group's ranks in `connections`. `group`: no other group that shares two ranks has this number.
-  GlooRank(std::shared_ptr<Connections> connections, std::vector<int> members, int rank, int64_t group)
+  GlooRank(std::shared_ptr<GlooConnections> connections, std::vector<int> members, int rank, int64_t group)
       : connections_(std::move(connections)), members_(std::move(members)), rank_(rank), group_(group) {}
 
   int rank() const override { return rank_; }
@@ -160,6 +164,16 @@ class GlooRank : public Communicator {
     const int rank = static_cast<int>(std::find(members.begin(), members.end(), rank_) - members.begin());
     for (int& member : members) member = members_[member];
     return std::make_unique<GlooRank>(connections_, std::move(members), rank, first + color);
+  }
+
+  absl::StatusOr<std::unique_ptr<SideChannel>> OpenSideChannel() override {
+    // A group that nobody else uses, on all ranks.
+    PHOTON_ASSIGN_OR_RETURN(
+        const double group,
+        AllReduceScalar(*this, "side channel", static_cast<double>(connections_->next_group), Reduction::kMax));
+    connections_->next_group = static_cast<int64_t>(group) + 1;
+    const auto slot = static_cast<uint64_t>(group) * (kTags + 1);
+    return GlooSideChannel(connections_, members_, rank_, slot);
   }
 
   void Abort(int exit_code) override {
@@ -201,7 +215,7 @@ class GlooRank : public Communicator {
   absl::Status DoBroadcast(const Tensor& tensor, int root) override {
     return Guarded([&] {
       if (rank_ != root) return Fetch(root, At(tensor, 0), tensor.bytes(), kCollective);
-      std::vector<Outgoing> sent;
+      std::vector<GlooOutgoing> sent;
       for (int r = 0; r < size(); ++r) {
         if (r != root) sent.push_back(Start(r, At(tensor, 0), tensor.bytes(), kCollective));
       }
@@ -213,7 +227,11 @@ class GlooRank : public Communicator {
   absl::Status DoSend(const Tensor& tensor, int to, int tag) override {
     return Guarded([&] {
       std::vector<char> copy(At(tensor, 0), At(tensor, tensor.elements()));
+<<<<<<< HEAD
       Outgoing message = Start(to, copy.data(), static_cast<int64_t>(copy.size()), tag);
+=======
+      GlooOutgoing message = Post(to, copy.data(), static_cast<int64_t>(copy.size()), tag);
+>>>>>>> launching
       message.copy = std::move(copy);  // the same memory
       connections_->Keep(std::move(message));
       return absl::OkStatus();
@@ -266,30 +284,49 @@ class GlooRank : public Communicator {
       return absl::UnavailableError(error.what());
     }
   }
+  // The same of what passes between this rank and one other, which is named.
+  template <typename Body>
+  static void With(int peer, Body&& body) {
+    try {
+      body();
+    } catch (const std::exception& error) {
+      throw std::runtime_error(absl::StrCat("lost rank ", peer, ": ", error.what()));
+    }
+  }
 
+<<<<<<< HEAD
   // Sends without waiting; `data` stays where it is until its Wait().
   Outgoing Start(int to, void* data, int64_t bytes, int tag) {
     Outgoing out;
+=======
+  // Sends without waiting; `data` stays where it is until Finish().
+  GlooOutgoing Post(int to, void* data, int64_t bytes, int tag) {
+    GlooOutgoing out;
+>>>>>>> launching
     out.size = std::make_unique<int64_t>(bytes);
-    out.header = connections_->mesh().createUnboundBuffer(out.size.get(), sizeof(int64_t));
-    out.header->send(members_[to], Slot(tag));
-    if (bytes == 0) return out;
-    out.payload = connections_->mesh().createUnboundBuffer(data, bytes);
-    out.payload->send(members_[to], Slot(tag));
+    With(to, [&] {
+      out.header = connections_->mesh().createUnboundBuffer(out.size.get(), sizeof(int64_t));
+      out.header->send(members_[to], Slot(tag));
+      if (bytes == 0) return;
+      out.payload = connections_->mesh().createUnboundBuffer(data, bytes);
+      out.payload->send(members_[to], Slot(tag));
+    });
     return out;
   }
 
-  absl::Status Finish(std::vector<Outgoing>& sent) {
-    for (Outgoing& out : sent) out.Wait();
+  absl::Status Finish(std::vector<GlooOutgoing>& sent) {
+    for (GlooOutgoing& out : sent) out.Wait();
     return absl::OkStatus();
   }
 
   absl::Status Fetch(int from, void* data, int64_t bytes, int tag) {
     int64_t arriving = 0;
     const auto receive = [&](void* to, int64_t size) {
-      const Buffer buffer = connections_->mesh().createUnboundBuffer(to, size);
-      buffer->recv(members_[from], Slot(tag));
-      buffer->waitRecv();
+      With(from, [&] {
+        const GlooBuffer buffer = connections_->mesh().createUnboundBuffer(to, size);
+        buffer->recv(members_[from], Slot(tag));
+        buffer->waitRecv();
+      });
     };
     receive(&arriving, sizeof(arriving));
     if (arriving == bytes) {
@@ -305,7 +342,7 @@ class GlooRank : public Communicator {
   template <typename Blocks, typename Place, typename Count>
   absl::Status SwapWithAll(const Tensor& tensor, Blocks&& outgoing, Place&& place, Count&& count) {
     return Guarded([&] {
-      std::vector<Outgoing> sent;
+      std::vector<GlooOutgoing> sent;
       for (int r = 0; r < size(); ++r) {
         if (r == rank_) continue;
         const Block block = outgoing(r);
@@ -337,7 +374,7 @@ class GlooRank : public Communicator {
     return absl::OkStatus();
   }
 
-  std::shared_ptr<Connections> connections_;
+  std::shared_ptr<GlooConnections> connections_;
   std::vector<int> members_;
   int rank_;
   int64_t group_;
@@ -370,7 +407,8 @@ absl::StatusOr<std::unique_ptr<Communicator>> FileWorld(const FileWorldOptions& 
     SendAtOnce();
     std::vector<int> members(options.size);
     std::iota(members.begin(), members.end(), 0);
-    return std::make_unique<GlooRank>(std::make_shared<Connections>(std::move(mesh)), std::move(members), options.rank,
+    return std::make_unique<GlooRank>(std::make_shared<GlooConnections>(std::move(mesh)), std::move(members),
+                                      options.rank,
                                       /*group=*/0);
   } catch (const std::exception& error) {
     return absl::UnavailableError(absl::StrCat("rank ", options.rank, " of ", options.size,

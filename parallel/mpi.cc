@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/time.h"
 #include "parallel/communicator.h"
+#include "parallel/mpi_side_channel.h"
 #include "parallel/reduce.h"
 
 namespace photon {
@@ -88,6 +89,12 @@ class MpiCommunicator : public Communicator {
     MPI_Comm twin;
     PHOTON_MPI(MPI_Comm_dup(comm_, &twin));
     return std::make_unique<MpiCommunicator>(twin, max_count_, /*background=*/true);
+  }
+
+  absl::StatusOr<std::unique_ptr<SideChannel>> OpenSideChannel() override {
+    MPI_Comm twin;
+    PHOTON_MPI(MPI_Comm_dup(comm_, &twin));
+    return MpiSideChannel(twin);
   }
 
   void Abort(int exit_code) override {

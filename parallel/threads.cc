@@ -6,6 +6,7 @@
 #include <cstring>
 #include <deque>
 #include <map>
+#include <optional>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
@@ -61,6 +62,14 @@ class Group {
     absl::MutexLock lock(&mutex_);
     messages_[address].push_back(std::move(message));
   }
+  std::optional<std::string> TakeIfThere(Address address) {
+    absl::MutexLock lock(&mutex_);
+    std::deque<std::string>& queue = messages_[address];
+    if (queue.empty()) return std::nullopt;
+    std::string message = std::move(queue.front());
+    queue.pop_front();
+    return message;
+  }
   std::string Take(Address address) {
     absl::MutexLock lock(&mutex_);
     std::deque<std::string>& queue = messages_[address];  // stays where it is while others are added
@@ -77,6 +86,31 @@ class Group {
   int64_t round_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<Address, std::deque<std::string>> messages_ ABSL_GUARDED_BY(mutex_);
   std::vector<Offer> offers_;
+};
+
+class ThreadSideChannel : public SideChannel {
+ public:
+  ThreadSideChannel(std::shared_ptr<Group> group, int rank) : group_(std::move(group)), rank_(rank) {}
+
+  int rank() const override { return rank_; }
+  int size() const override { return group_->size(); }
+  void Send(int to, absl::string_view text) override {
+    group_->Put({rank_, to, kTag}, std::string(text.substr(0, kBytes)));
+  }
+  std::optional<Message> Poll() override {
+    for (int from = 0; from < size(); ++from) {
+      if (std::optional<std::string> text = group_->TakeIfThere({from, rank_, kTag})) {
+        return Message{from, *std::move(text)};
+      }
+    }
+    return std::nullopt;
+  }
+
+ private:
+  static constexpr int kTag = -1;  // no message of the communicator has it
+
+  const std::shared_ptr<Group> group_;
+  const int rank_;
 };
 
 class ThreadRank : public Communicator {
@@ -103,6 +137,10 @@ class ThreadRank : public Communicator {
     group_->offer(rank_).made = nullptr;
     const int rank = static_cast<int>(std::find(members.begin(), members.end(), rank_) - members.begin());
     return std::make_unique<ThreadRank>(std::move(made), rank);
+  }
+
+  absl::StatusOr<std::unique_ptr<SideChannel>> OpenSideChannel() override {
+    return std::make_unique<ThreadSideChannel>(group_, rank_);
   }
 
   void Abort(int exit_code) override {

@@ -8,9 +8,15 @@
 
 namespace photon {
 
-Watchdog::Watchdog(std::vector<Communicator*> watched, double timeout_s, Action action)
-    : watched_(std::move(watched)), timeout_s_(timeout_s), action_(std::move(action)) {
+Watchdog::Watchdog(std::vector<Communicator*> watched, double timeout_s, Action action,
+                   std::unique_ptr<RollCall> roll_call)
+    : watched_(std::move(watched)),
+      timeout_s_(timeout_s),
+      period_s_(std::min(timeout_s / 10, 5.0)),
+      action_(std::move(action)),
+      roll_call_(std::move(roll_call)) {
   PHOTON_CHECK(timeout_s_ > 0) << timeout_s_ << " s";
+  PHOTON_CHECK(!watched_.empty());
   thread_ = std::thread([this] { Loop(); });
 }
 
@@ -27,12 +33,32 @@ void Watchdog::AbortJob(Communicator& stuck, const std::string& report) {
   stuck.Abort(1);
 }
 
+Communicator* Watchdog::Longest(double* seconds) const {
+  Communicator* longest = watched_.back();
+  *seconds = longest->SecondsInCall();
+  for (Communicator* comm : watched_) {
+    if (const double its = comm->SecondsInCall(); its > *seconds) longest = comm, *seconds = its;
+  }
+  return longest;
+}
+
+bool Watchdog::TooLong(double seconds, const RankActivity& activity) {
+  double limit = timeout_s_;
+  if (roll_call_ != nullptr) {
+    roll_call_->Poll(activity);
+    const bool late = seconds > timeout_s_ - 4 * period_s_;  // an answer takes two looks on either side at most
+    if (late && !roll_call_->asked()) roll_call_->Ask();
+    if (!late) roll_call_->Forget();
+    if (roll_call_->asked() && roll_call_->LowerWaits()) limit += 2 * period_s_;
+  }
+  return seconds > limit;
+}
+
 void Watchdog::Loop() {
-  const absl::Duration period = absl::Seconds(std::min(timeout_s_ / 8, 5.0));
   while (true) {
     {
       absl::MutexLock lock(&mutex_);
-      if (mutex_.AwaitWithTimeout(absl::Condition(&stop_), period)) return;
+      if (mutex_.AwaitWithTimeout(absl::Condition(&stop_), absl::Seconds(period_s_))) return;
     }
     for (Communicator* comm : watched_) {
       if (const absl::Status late = comm->LateError(); !late.ok()) {
@@ -40,14 +66,18 @@ void Watchdog::Loop() {
                                        comm->size(), late.message(), comm->RecentCalls()));
         return;
       }
-      const double seconds = comm->SecondsInCall();
-      if (seconds <= timeout_s_) continue;
-      action_(*comm,
-              absl::StrFormat("photon: %s rank %d of %d has waited %.1f s in one collective (limit %g s): "
-                              "another rank is gone or calls something else. Its last calls:\n%s",
-                              comm->name(), comm->rank(), comm->size(), seconds, timeout_s_, comm->RecentCalls()));
-      return;
     }
+    double seconds = 0;
+    Communicator* comm = Longest(&seconds);
+    const RankActivity activity = {seconds > 0, comm->LastCall()};
+    if (!TooLong(seconds, activity)) continue;
+    const std::string others =
+        roll_call_ == nullptr ? "another rank is gone or calls something else" : roll_call_->Findings(activity);
+    action_(*comm, absl::StrFormat("photon: %s rank %d of %d has waited %.1f s in one collective (limit %g s): %s. Its "
+                                   "last calls:\n%s",
+                                   comm->name(), comm->rank(), comm->size(), seconds, timeout_s_, others,
+                                   comm->RecentCalls()));
+    return;
   }
 }
 

@@ -4,11 +4,14 @@
 
 #include <cstdlib>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "configs/config.h"
 #include "parallel/device_group.h"
+#include "parallel/hosts.h"
+#include "parallel/roll_call.h"
 #include "parallel/watchdog.h"
 #include "train/run_inputs.h"
 #include "train/training_run.h"
@@ -19,6 +22,8 @@ absl::Status Train(const RunConfig& written, const TrainOptions& options, Opened
                    std::unique_ptr<Communicator> job) {
   spdlog::set_pattern("%H:%M:%S %v");
   if (job->rank() != 0) spdlog::set_level(spdlog::level::warn);
+  PHOTON_ASSIGN_OR_RETURN(const std::vector<std::string> hosts, GatherHosts(*job));
+  PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<RollCall> roll_call, RollCallOf(*job, hosts));
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> world,
                           DeviceGroup(std::move(job), device, device.MakeContext(nullptr)));
   PHOTON_ASSIGN_OR_RETURN(const RunConfig requested, WithModelOf(options.init_from, *world, written));
@@ -27,7 +32,12 @@ absl::Status Train(const RunConfig& written, const TrainOptions& options, Opened
   PHOTON_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(*world, config.parallel()));
   std::vector<Communicator*> watched = mesh.groups();
   watched.push_back(world.get());
-  const Watchdog watchdog(watched, config.parallel().collective_timeout_s());
+  const Watchdog watchdog(watched, config.parallel().collective_timeout_s(), Watchdog::AbortJob, std::move(roll_call));
+  if (world->rank() == 0 && world->size() > 1) {
+    spdlog::info("{}", DescribeHosts(hosts));
+    const std::string crossing = TensorParallelAcrossHosts(mesh.at().size, hosts);
+    if (!crossing.empty()) spdlog::warn("{}", crossing);
+  }
   PHOTON_ASSIGN_OR_RETURN(OpenedData data, OpenRunData(*world, config, options.resume, options.init_from));
   device.TimeProducts(!config.training().deterministic());
   if (config.training().deterministic()) {

@@ -79,6 +79,7 @@ absl::Status TrainingRun::Start(const TrainOptions& options) {
     opened = log.status();
     if (log.ok()) log_ = *std::move(log);
     if (opened.ok()) opened = WriteFile(config_.run_dir() + "/config.textproto", ToText(saved_config_));
+    if (opened.ok()) opened = RemoveFile(FinishedFile());
   }
   PHOTON_RETURN_IF_ERROR(AgreeOn(mesh_.world(), "open metrics", opened));
   return MeasurePeak();
@@ -166,7 +167,11 @@ absl::Status TrainingRun::Loop() {
   // A run that could not save its end has not done its job, however well it trained.
   if (saver_.last_saved() != step())
     return absl::ResourceExhaustedError("the last checkpoint could not be saved; see above");
-  return absl::OkStatus();
+  absl::Status marked;
+  if (leads() && (step() >= progress_->last_step() || early_stop_.due())) {
+    marked = WriteFile(FinishedFile(), absl::StrCat("step ", step(), "\n"));
+  }
+  return AgreeOn(mesh_.world(), "the run's end", marked);
 }
 
 void TrainingRun::ReportEnd(int stop_signal) {

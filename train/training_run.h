@@ -49,6 +49,8 @@ class TrainingRun {
  private:
   bool leads() const { return mesh_.world().rank() == 0; }
   int64_t step() const { return trainer_.state().step(); }
+  // There once the run is at its end, and gone again when it goes on: for scripts that start it.
+  std::string FinishedFile() const { return config_.run_dir() + "/finished"; }
   absl::Status Start(const TrainOptions& options);
   absl::Status LockRun();
   absl::Status ChooseBeginning(const TrainOptions& options);

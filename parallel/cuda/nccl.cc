@@ -65,6 +65,14 @@ class NcclRank : public Communicator {
     return text;
   }
 
+  std::string LastCall() const override {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!calls_.empty()) return absl::StrCat("on the GPU, ", calls_.front().description);
+    }
+    return Communicator::LastCall();
+  }
+
   double SecondsInCall() const override {
     UseDevice();
     absl::MutexLock lock(&mutex_);

@@ -8,6 +8,8 @@
 #include <limits>
 #include <numeric>
 
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "core/allocator.h"
 #include "parallel/mesh.h"
 
@@ -355,6 +357,7 @@ void CheckMesh(Communicator& comm) {
   }
 }
 
+<<<<<<< HEAD
 namespace {
 
 // World ranks that differ from `rank` along `axes` alone, by counting [dp][pp][cp][tp] in loops.
@@ -416,6 +419,50 @@ void CheckMeshGroups(Communicator& comm) {
         }
       }
     }
+=======
+void CheckSideChannel(Communicator& comm) {
+  auto part = comm.Split(comm.rank() % 2, -comm.rank());
+  ASSERT_EQ(part.status(), absl::OkStatus());
+  for (Communicator* group : {&comm, part->get()}) {
+    auto opened = group->OpenSideChannel();
+    ASSERT_EQ(opened.status(), absl::OkStatus());
+    if (*opened == nullptr) {  // nobody to talk to
+      ASSERT_EQ(group->size(), 1);
+      continue;
+    }
+    SideChannel& channel = **opened;
+    EXPECT_EQ(channel.rank(), group->rank());
+    ASSERT_EQ(channel.size(), group->size());
+    EXPECT_FALSE(channel.Poll().has_value());
+    EXPECT_EQ(group->Barrier("nothing was sent yet"), absl::OkStatus());
+    const std::string longest(2 * SideChannel::kBytes, 'x');
+    for (int to = 0; to < group->size(); ++to) {
+      if (to == group->rank()) continue;
+      channel.Send(to, absl::StrCat("from ", group->rank(), " to ", to));
+      channel.Send(to, longest);
+    }
+    // Two from each, in the order they were sent.
+    std::vector<std::vector<std::string>> got(group->size());
+    int left = 2 * (group->size() - 1);
+    for (const absl::Time give_up = absl::Now() + absl::Seconds(20); left > 0 && absl::Now() < give_up;) {
+      if (const auto message = channel.Poll()) {
+        got[message->from].push_back(message->text);
+        --left;
+      }
+    }
+    ASSERT_EQ(left, 0);
+    for (int from = 0; from < group->size(); ++from) {
+      if (from == group->rank()) continue;
+      ASSERT_EQ(got[from].size(), 2u);
+      EXPECT_EQ(got[from][0], absl::StrCat("from ", from, " to ", group->rank()));
+      EXPECT_LE(got[from][1].size(), size_t{SideChannel::kBytes});
+      EXPECT_EQ(got[from][1], longest.substr(0, got[from][1].size()));
+      EXPECT_GE(got[from][1].size(), size_t{SideChannel::kBytes} - 1);
+    }
+    // Messages are no calls, and calls no messages.
+    EXPECT_EQ(group->Barrier("all have arrived"), absl::OkStatus());
+    EXPECT_FALSE(channel.Poll().has_value());
+>>>>>>> launching
   }
 }
 

@@ -32,7 +32,7 @@ INSTANTIATE_TEST_SUITE_P(
                                          Case{"Broadcast", CheckBroadcast}, Case{"Arguments", CheckArguments},
                                          Case{"Split", CheckSplit}, Case{"SmallValues", CheckSmallValues},
                                          Case{"Mesh", CheckMesh}, Case{"MeshGroups", CheckMeshGroups},
-                                         Case{"BytesSent", CheckBytesSent}),
+                                         Case{"BytesSent", CheckBytesSent}, Case{"SideChannel", CheckSideChannel}),
                        ::testing::Values(1, 2, 3, 5)),
     [](const auto& info) { return std::get<0>(info.param).name + std::to_string(std::get<1>(info.param)); });
 
@@ -88,7 +88,7 @@ TEST(ThreadsTest, RemembersTheLastSixteenCalls) {
 TEST(SelfTest, IsAGroupOfOne) {
   const std::unique_ptr<Communicator> self = SelfCommunicator();
   for (Check check : {CheckAllReduce, CheckAllReduceNan, CheckGatherAndScatter, CheckBroadcast, CheckArguments,
-                      CheckSplit, CheckSmallValues, CheckMesh, CheckMeshGroups, CheckBytesSent}) {
+                      CheckSplit, CheckSmallValues, CheckMesh, CheckMeshGroups, CheckBytesSent, CheckSideChannel}) {
     check(*self);
   }
 }
