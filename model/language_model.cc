@@ -35,26 +35,34 @@ LanguageModel::Passage LanguageModel::Begin() const {
   return passage;
 }
 
-int LanguageModel::first_sliced() const {
-  const auto sliced = [](const ModelItem& item) {
-    return item.kind == ModelItem::Kind::kHead || (item.kind == ModelItem::Kind::kDecoder && item.level == 1);
-  };
-  return static_cast<int>(std::find_if(items_.begin(), items_.end(), sliced) - items_.begin());
-}
-
 std::vector<Reconstruction> LanguageModel::Forward(Tape& tape, const ModelInput& input, const ForwardOptions& options,
                                                    const LogitsSink& sink) const {
-  const int sliced = first_sliced();
   Passage passage = Begin();
-  for (int i = 0; i < sliced; ++i) RunItem(tape, input, options, items_[i], {}, sink, &passage);
-  const int64_t each = tokens_per_sliced_row(), slice = SliceRows(options.slice_tokens, input.rows()) / each;
-  tape.Slices(passage.stream.x, slice, [&](Tape& inner, const Var& rows, int64_t begin, int64_t end) {
+  RunItems(tape, input, options, 0, static_cast<int>(items_.size()), sink, &passage);
+  return std::move(passage.reconstructions);
+}
+
+void LanguageModel::RunItems(Tape& tape, const ModelInput& input, const ForwardOptions& options, int begin, int end,
+                             const LogitsSink& sink, Passage* passage, const AfterItem& done) const {
+  const auto of_tokens = [](const ModelItem& item) {
+    return item.kind == ModelItem::Kind::kHead || (item.kind == ModelItem::Kind::kDecoder && item.level == 1);
+  };
+  const auto tail = static_cast<int>(std::find_if(items_.begin(), items_.end(), of_tokens) - items_.begin());
+  const auto head = static_cast<int>(items_.size()) - 1;
+  const int sliced = end <= head ? end : begin <= tail ? tail : head;
+  for (int i = begin; i < sliced; ++i) {
+    RunItem(tape, input, options, items_[i], {0, input.rows()}, sink, passage);
+    if (done) done(i, *passage);
+  }
+  if (sliced == end) return;
+  const int64_t each = sliced == head ? 1 : config_.levels(0).chunk();  // tokens for a row of the stream
+  const int64_t slice = SliceRows(options.slice_tokens, input.rows()) / each;
+  tape.Slices(passage->stream.x, slice, [&](Tape& inner, const Var& rows, int64_t first, int64_t last) {
     Passage part = Begin();
     part.stream.x = rows;
-    for (size_t i = sliced; i < items_.size(); ++i)
-      RunItem(inner, input, options, items_[i], {begin * each, end * each}, sink, &part);
+    for (int i = sliced; i < end; ++i)
+      RunItem(inner, input, options, items_[i], {first * each, last * each}, sink, &part);
   });
-  return std::move(passage.reconstructions);
 }
 
 bool LanguageModel::RunEncoder(Tape& tape, const ModelInput& input, const ForwardOptions& options, const Stack& stack,

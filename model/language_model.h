@@ -44,8 +44,8 @@ class LanguageModel {
   // The config must be valid (configs/model_config.h).
   static std::unique_ptr<LanguageModel> Create(const ModelConfig& config, ModelLayout layout = {});
 
-  // The training forward (spec, section 3; section 5 for the flat model). Reads nothing from the host. Runs the items
-  // of the chain, the last ones (PHOTON: decoder 1 and the head; flat: the head) in slices.
+  // The training forward (spec, section 3; section 5 for the flat model): all items of the chain. Reads nothing from
+  // the host.
   std::vector<Reconstruction> Forward(Tape& tape, const ModelInput& input, const ForwardOptions& options,
                                       const LogitsSink& sink) const;
 
@@ -66,12 +66,16 @@ class LanguageModel {
   struct TokenRows {
     int64_t begin, end;
   };
+  // Items [begin, end) of a batch. Where they are all from the first that can be (PHOTON: decoder 1; flat: the head) to
+  // the head, those run in slices, forward and backward at once; else the head alone does, where it is among them.
+  // `done` (may be empty) is called after each item that is not in a slice.
+  using AfterItem = std::function<void(int item, const Passage& passage)>;
+  void RunItems(Tape& tape, const ModelInput& input, const ForwardOptions& options, int begin, int end,
+                const LogitsSink& sink, Passage* passage, const AfterItem& done = {}) const;
   virtual void RunItem(Tape& tape, const ModelInput& input, const ForwardOptions& options, const ModelItem& item,
                        TokenRows rows, const LogitsSink& sink, Passage* passage) const = 0;
   const std::vector<ModelItem>& items() const { return items_; }
-  // Of them, the first that Forward() runs in slices; and the tokens for one row of the stream before it.
-  int first_sliced() const;
-  int64_t tokens_per_sliced_row() const { return levels() == 0 ? 1 : config_.levels(0).chunk(); }
+
   // The decoder's embedding of token ids i32 [n]: [n, D]. Not with a split vocabulary.
   virtual Var EmbedTokens(Tape& tape, const Tensor& ids) const = 0;
   // The same of rows [begin, end) of the input, whatever the layout.

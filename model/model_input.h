@@ -44,6 +44,7 @@ class ModelInput {
   void Update(const Context& context, const TokenBatch& batch, const LossScales& scales = {});
 
   int64_t sequences() const { return form_.sequences; }
+  int64_t length() const { return form_.length; }  // T
   // Rows of tokens whose logits this rank scores: those of layout().tokens().
   int64_t rows() const { return rows_; }
   // What embedding, head and loss of these rows are computed with. Where the vocabulary is split, ids and targets are

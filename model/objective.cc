@@ -54,22 +54,32 @@ LossScales LossCounts::Scales(const ObjectiveConfig& objective) const {
 
 LossRows ComputeLoss(const LanguageModel& model, Tape& tape, const ModelInput& input, const ObjectiveConfig& objective,
                      const ForwardOptions& options) {
+  LanguageModel::Passage passage = model.Begin();
+  const auto items = static_cast<int>(model.items().size());
+  return ComputeLossOfItems(model, tape, input, objective, options, 0, items, &passage);
+}
+
+LossRows ComputeLossOfItems(const LanguageModel& model, Tape& tape, const ModelInput& input,
+                            const ObjectiveConfig& objective, const ForwardOptions& options, int begin, int end,
+                            LanguageModel::Passage* passage, const LanguageModel::AfterItem& done) {
   const Context& context = tape.context();
   const DType dtype = model.master_type();
-  LossRows result{.nll = context.Empty({input.rows()}, dtype), .distances = std::vector<Tensor>(model.levels())};
-  const bool level_one = objective.level_one_term() && model.levels() > 0;
+  const bool head = end == static_cast<int>(model.items().size());
+  LossRows result{.nll = {}, .distances = std::vector<Tensor>(model.levels())};
+  if (head) result.nll = context.Empty({input.rows()}, dtype);
+  const bool level_one = head && objective.level_one_term() && model.levels() > 0;
   if (level_one) result.distances[0] = context.Empty({input.rows()}, dtype);
 
-  const LogitsSink sink = [&](Tape& t, const Var& hidden, const Var& logits, int64_t begin, int64_t end) {
+  const LogitsSink sink = [&](Tape& t, const Var& hidden, const Var& logits, int64_t first, int64_t last) {
     const Scope scope(context, "loss");
     if (level_one) {
-      const Var embedded = model.EmbedTokens(t, input, begin, end);
-      const Tensor part = DistanceTerm(t, hidden, embedded, input.unit_scale(1).Rows(begin, end), objective);
-      ops::Cast(context, part, result.distances[0].Rows(begin, end));
+      const Var embedded = model.EmbedTokens(t, input, first, last);
+      const Tensor part = DistanceTerm(t, hidden, embedded, input.unit_scale(1).Rows(first, last), objective);
+      ops::Cast(context, part, result.distances[0].Rows(first, last));
     }
-    const auto slice = [&](const Tensor& all) { return input.Gathered(all, begin, end); };
+    const auto slice = [&](const Tensor& all) { return input.Gathered(all, first, last); };
     const Tensor scale = tape.recording() ? slice(input.token_scale()) : Tensor();
-    const Tensor nll = result.nll.Rows(begin, end);
+    const Tensor nll = result.nll.Rows(first, last);
     if (model.layout().splits_vocabulary()) {
       SplitCrossEntropy(t, model.layout().tp(), logits, slice(input.token_targets()), slice(input.token_scored()),
                         scale, nll);
@@ -77,7 +87,8 @@ LossRows ComputeLoss(const LanguageModel& model, Tape& tape, const ModelInput& i
       ops::CrossEntropy(t, logits, slice(input.token_targets()), scale, nll);
     }
   };
-  for (const Reconstruction& r : model.Forward(tape, input, options, sink)) {
+  model.RunItems(tape, input, options, begin, end, sink, passage, done);
+  for (const Reconstruction& r : passage->reconstructions) {
     const Scope scope(context, "loss");
     result.distances[r.level - 1] =
         DistanceTerm(tape, r.reconstructed, r.encoded, input.unit_scale(r.level), objective);
@@ -87,7 +98,7 @@ LossRows ComputeLoss(const LanguageModel& model, Tape& tape, const ModelInput& i
 
 void AddLoss(const Context& context, const ModelInput& input, const LossRows& rows, const Tensor& sums) {
   const Scope scope(context, "loss");
-  if (input.counts_tokens()) ops::AccumulateSum(context, rows.nll, {}, sums.Rows(0, 1));
+  if (rows.nll.defined() && input.counts_tokens()) ops::AccumulateSum(context, rows.nll, {}, sums.Rows(0, 1));
   for (int l = 1; l <= static_cast<int>(rows.distances.size()); ++l) {
     const Tensor& distances = rows.distances[l - 1];
     if (distances.defined() && input.counts_units(l))

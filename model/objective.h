@@ -21,7 +21,7 @@ struct LossCounts {
 
 // Of this rank's rows of one batch, on the device.
 struct LossRows {
-  Tensor nll;                     // [rows], 0 where the row scores nothing
+  Tensor nll;                     // [rows], 0 where the row scores nothing; undefined without the head
   std::vector<Tensor> distances;  // [l - 1]: 1 - cos per level-(l-1) unit; undefined where not computed
 };
 
@@ -29,6 +29,12 @@ struct LossRows {
 // `tape` (whose Backward() the caller runs).
 LossRows ComputeLoss(const LanguageModel& model, Tape& tape, const ModelInput& input, const ObjectiveConfig& objective,
                      const ForwardOptions& options);
+
+// The same of items [begin, end) of the model's chain, on what `passage` brings from those before: the rows of the
+// terms that these items compute.
+LossRows ComputeLossOfItems(const LanguageModel& model, Tape& tape, const ModelInput& input,
+                            const ObjectiveConfig& objective, const ForwardOptions& options, int begin, int end,
+                            LanguageModel::Passage* passage, const LanguageModel::AfterItem& done = {});
 
 // sums f64 [1 + L] += each mean's numerator: the sum of nll, then of distances_l over units with a real token. Over all
 // ranks that share a batch every row is added once.

@@ -39,6 +39,22 @@ void SumRows(const Context& context, const Tensor& in, const Tensor& out) {
   context.backend().sum_rows(context, in, out);
 }
 
+Var Sum(Tape& tape, const Var& a, const Var& b) {
+  const Context& context = tape.context();
+  const Tensor sum = context.Empty(a.value.shape(), a.value.dtype());
+  Cast(context, a.value, sum);
+  Add(context, b.value, sum);
+  const Var y = tape.Output(sum, a.needs_gradient() || b.needs_gradient());
+  if (!y.needs_gradient()) return y;
+  tape.Record("sum", [&context, a_slot = a.slot, b_slot = b.slot, b_type = b.value.dtype(), y_slot = y.slot] {
+    const Tensor dy = y_slot->Take();
+    if (!dy.defined()) return;
+    if (b_slot != nullptr) b_slot->Accumulate(context, Converted(context, dy, b_type));
+    if (a_slot != nullptr) a_slot->Accumulate(context, dy);
+  });
+  return y;
+}
+
 Tensor Converted(const Context& context, const Tensor& t, DType dtype) {
   if (t.dtype() == dtype) return t;
   const Tensor converted = context.Empty(t.shape(), dtype);

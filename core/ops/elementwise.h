@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/context.h"
+#include "core/tape.h"
 
 namespace photon::ops {
 
@@ -15,6 +16,9 @@ using SumRowsFn = void(const Context& context, const Tensor& in, const Tensor& o
 CastFn Cast;
 AddFn Add;
 SumRowsFn SumRows;
+
+// Var-level: a + b, of a's type. b has a's shape and any floating type.
+Var Sum(Tape& tape, const Var& a, const Var& b);
 
 // `t` as `dtype`: itself where it has that type, else a converted copy.
 Tensor Converted(const Context& context, const Tensor& t, DType dtype);
