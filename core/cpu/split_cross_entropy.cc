@@ -49,9 +49,7 @@ void VocabularyStatistics(const Context&, const Tensor& logits, const Tensor& ta
         const int32_t t = target.data<int32_t>()[i];
         CheckTarget("vocabulary_statistics", t, i, logits);
         const auto [largest, sum] = Denominator(row, width);
-        // Written so that a NaN is no largest: the sum tells of it.
-        to[i] = {largest > std::numeric_limits<A>::lowest() ? largest : std::numeric_limits<A>::lowest(), sum,
-                 t >= 0 ? static_cast<A>(row[t]) : A(0)};
+        to[i] = {largest, sum, t >= 0 ? static_cast<A>(row[t]) : A(0)};
       }
     });
   });

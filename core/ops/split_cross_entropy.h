@@ -14,7 +14,8 @@ namespace photon::ops {
 //   logits [N, V] floating, contiguous: this rank's columns, of which there may be none; target i32 [N]: a column, or
 //   -1 where the target is another rank's or the row scores nothing: then the third is 0, so that the parts' sum is the
 //   target's logit; stats [N, 3] f32 (f64), contiguous.
-// `largest` is never below the type's lowest finite number, nor NaN; a NaN among the logits makes the sum NaN.
+// Without columns, or with -inf alone, `largest` is the type's lowest finite number and the sum 0. A NaN or +inf among
+// the logits makes the sum NaN.
 // Another target ends the process on the CPU; on a GPU the third number is NaN.
 using VocabularyStatisticsFn = void(const Context& context, const Tensor& logits, const Tensor& target,
                                     const Tensor& stats);
