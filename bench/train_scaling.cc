@@ -1,6 +1,6 @@
 // What a second core brings to a training step: one thread, two threads, and two ranks with a thread each, the last
-// with and without gradients reduced during the backward pass. All take the same batch, step by step in turn; a rank
-// that has nothing to do sleeps.
+// with and without gradients reduced during the backward pass, and with shared-out optimizer state and gradients. All
+// take the same batch, step by step in turn; a rank that has nothing to do sleeps.
 //   . launch/mpi_env.sh; mpirun -n 2 build/bench/train_scaling [--dtype f32|bf16] [--rounds N]
 #include <omp.h>
 
@@ -22,7 +22,8 @@ namespace {
 struct Setup {
   const char* name;
   int ranks, threads;
-  bool overlap;
+  bool overlap = false;
+  ParallelConfig::Shard shard = ParallelConfig::NOTHING;
 };
 
 // A setup on this rank, ready to take steps.
@@ -33,6 +34,7 @@ class Runner {
     RunConfig config = requested;
     config.mutable_parallel()->set_dp(setup.ranks);
     config.mutable_parallel()->set_overlap_reduction(setup.overlap);
+    config.mutable_parallel()->set_shard(setup.shard);
     self_ = SelfCommunicator();
     absl::StatusOr<Mesh> mesh = Mesh::Create(setup.ranks > 1 ? world : *self_, config.parallel());
     PHOTON_CHECK(mesh.ok()) << mesh.status().message();
@@ -68,10 +70,12 @@ void Meet(Communicator& background) {
 void Run(const RunConfig& config, int rounds) {
   const std::unique_ptr<Communicator> world = *MpiWorld();
   const std::unique_ptr<Communicator> background = *world->ForBackground();
-  std::vector<Setup> setups = {{"1 thread", 1, 1, false}, {"2 threads", 1, 2, false}};
+  std::vector<Setup> setups = {{"1 thread", 1, 1}, {"2 threads", 1, 2}};
   if (world->size() == 2) {
-    setups.push_back({"2 ranks of 1 thread", 2, 1, false});
+    setups.push_back({"2 ranks of 1 thread", 2, 1});
     setups.push_back({"the same, overlapped", 2, 1, true});
+    setups.push_back({"2, shard: OPTIMIZER", 2, 1, false, ParallelConfig::OPTIMIZER});
+    setups.push_back({"2, shard: GRADIENTS", 2, 1, false, ParallelConfig::GRADIENTS});
   }
   Arena arena;
   std::vector<std::unique_ptr<Runner>> runners;

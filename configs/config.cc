@@ -3,6 +3,7 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/text_format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -94,6 +95,9 @@ RunConfig Resolved(const RunConfig& config, int world_size) {
   parallel.set_dp(sizes->dp);
   TrainingConfig& training = *resolved.mutable_training();
   if (!training.has_micro_batch_sequences()) training.set_micro_batch_sequences(training.batch_sequences() / sizes->dp);
+  if (!config.parallel().has_bucket_mb() && parallel.shard() != ParallelConfig::NOTHING) {
+    parallel.set_bucket_mb(std::max<double>(parallel.bucket_mb(), int64_t{sizes->dp} * sizes->cp));
+  }
   return resolved;
 }
 

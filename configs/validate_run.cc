@@ -102,9 +102,10 @@ absl::Status ValidateEarlyStop(const TrainingConfig& training, const DataConfig&
 
 absl::Status ValidateTraining(const TrainingConfig& training) {
   const std::string at = "training.";
-  if (training.dtype() != "f32" && training.dtype() != "bf16") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("training.dtype = \"", training.dtype(), "\" is not a compute type; use \"bf16\" or \"f32\""));
+  if (training.dtype() != "f32" && training.dtype() != "bf16" && training.dtype() != "f64") {
+    return absl::InvalidArgumentError(absl::StrCat("training.dtype = \"", training.dtype(),
+                                                   "\" is not a compute type; use \"bf16\" or \"f32\" (or \"f64\", to "
+                                                   "compare layouts)"));
   }
   const double spike = training.health().spike_factor();
   if (spike != 0 && !(spike > 1)) {

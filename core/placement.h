@@ -24,6 +24,7 @@ class AxisSet {
   }
   constexpr bool contains(MeshAxis axis) const { return (bits_ & Bit(axis)) != 0; }
   constexpr bool empty() const { return bits_ == 0; }
+  constexpr bool contains(AxisSet other) const { return (other - *this).empty(); }
   constexpr AxisSet operator|(AxisSet other) const { return AxisSet(bits_ | other.bits_); }
   constexpr AxisSet operator-(AxisSet other) const { return AxisSet(bits_ & ~other.bits_); }
   friend constexpr auto operator<=>(AxisSet, AxisSet) = default;
@@ -40,6 +41,12 @@ struct MeshCoordinates {
   std::array<int, kMeshAxes> size = {1, 1, 1, 1};
   int index_of(MeshAxis axis) const { return index[static_cast<int>(axis)]; }
   int size_of(MeshAxis axis) const { return size[static_cast<int>(axis)]; }
+  // Those of `axes` that have more than one rank.
+  AxisSet Proper(AxisSet axes) const;
+  // Of the ranks that differ from this one along `axes` alone, in the order of the world: their number, and this one's
+  // place among them.
+  int group_size(AxisSet axes) const;
+  int group_rank(AxisSet axes) const;
 };
 
 // The same on all ranks, but for the axes that split a dimension (evenly; the size must divide).
@@ -66,6 +73,10 @@ struct Region {
   std::vector<int64_t> offset;
   Shape shape;
 };
+
+// Elements [begin, end) of a tensor, counted row-major, as boxes: each contiguous, one after the other. A matrix gives
+// three at most: the rest of a row, whole rows, the begin of a row. None where the range is empty.
+std::vector<Region> Boxes(const Shape& shape, int64_t begin, int64_t end);
 
 // The part of a tensor of `global` shape that the rank at `at` holds. CHECKs that split sizes divide.
 Region LocalRegion(const Shape& global, const Placement& placement, const MeshCoordinates& at);

@@ -35,8 +35,9 @@ void Tape::Record(absl::string_view name, std::function<void()> backward, std::v
 
 void Tape::WeightGradient(std::function<void()> work) {
   if (defer_weights_) {
-    deferred_.push_back([this, scope = CurrentScope(context_), work = std::move(work)] {
+    deferred_.push_back([this, scope = CurrentScope(context_), weights = *running_, work = std::move(work)] {
       const Scope again(context_, scope);
+      Need(weights);
       work();
     });
   } else {
@@ -52,6 +53,8 @@ void Tape::RunNodes() {
     const size_t deferred_before = deferred_.size();
     {
       const Scope scope(context_, node.scope);
+      Need(node.weights);
+      running_ = &node.weights;
       node.backward();
     }
     if (deferred_.size() == deferred_before) {
@@ -78,6 +81,11 @@ void Tape::BackwardWeights() {
     work = nullptr;  // frees what it saved
   }
   deferred_.clear();
+}
+
+void Tape::Need(const std::vector<const Weight*>& weights) {
+  if (!needed_) return;
+  for (const Weight* weight : weights) needed_(*weight);
 }
 
 void Tape::Use(const std::vector<const Weight*>& weights) {
@@ -124,6 +132,7 @@ void Tape::Slices(const Var& x, int64_t rows_per_slice, const SliceBody& body) {
   for (int64_t begin = 0; begin < rows; begin += rows_per_slice) {
     const int64_t end = std::min(rows, begin + rows_per_slice);
     Tape inner(context_, mode_);
+    inner.on_gradient_needed(needed_);
     const Var part = inner.Output(x.value.Rows(begin, end), x.needs_gradient());
     body(inner, part, begin, end);
     if (begin == 0) used = inner.WeightsInUse();

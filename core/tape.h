@@ -53,6 +53,8 @@ class Tape {
  public:
   // Called when the last use of a parameter has been differentiated. See on_gradient_complete().
   using GradientHook = std::function<void(Parameter&)>;
+  // Called before a node may add to a weight's gradient. See on_gradient_needed().
+  using NeededHook = std::function<void(const Weight&)>;
 
   enum class Mode {
     kRecord,    // training
@@ -81,9 +83,13 @@ class Tape {
   void BackwardInputs();   // input gradients only
   void BackwardWeights();  // what BackwardInputs() put off
 
-  // Set for the last microbatch of a step only: `hook(parameter)` is called once for every parameter, as soon as its
-  // gradient is complete, so that its reduction can start while the backward pass goes on.
+  // `hook(parameter)` is called once for every parameter, as soon as this tape adds no more to its gradient. In a
+  // step's last microbatch the gradient is then complete, and its reduction can start while the backward pass goes on.
   void on_gradient_complete(GradientHook hook) { hook_ = std::move(hook); }
+
+  // `hook(weight)` is called before any node that adds to the weight's gradient runs, and again before work that such a
+  // node put off: the gradient's memory need not exist before.
+  void on_gradient_needed(NeededHook hook) { needed_ = std::move(hook); }
 
   // Runs `body` on consecutive ranges of `rows_per_slice` rows of x, *forward and backward at once*, and drops the
   // activations of each before the next: the depth-first slices of the level-1 decoder, head and loss. `body` must end
@@ -106,6 +112,7 @@ class Tape {
   using WeightSet = absl::flat_hash_set<const Weight*>;
 
   void RunNodes();
+  void Need(const std::vector<const Weight*>& weights);
   void Use(const std::vector<const Weight*>& weights);
   void Release(const std::vector<const Weight*>& weights);
   std::vector<const Weight*> WeightsInUse() const;
@@ -113,11 +120,20 @@ class Tape {
   const Context& context_;
   Mode mode_;
   GradientHook hook_;
+  NeededHook needed_;
+  const std::vector<const Weight*>* running_ = nullptr;  // what the node that runs may add to
   bool defer_weights_ = false;
   std::vector<Node> nodes_;
   std::vector<std::function<void()>> deferred_;
   absl::flat_hash_map<const Weight*, int> uses_;  // recorded and not yet differentiated
   WeightSet complete_;                            // those whose hook was called
+};
+
+// What follows gradients through a step hands to the tapes of its microbatches. Either may be empty.
+struct GradientHooks {
+  Tape::GradientHook complete;
+  Tape::NeededHook needed;
+  bool each_microbatch = false;  // `complete` is called in all of them, not in the last one alone
 };
 
 }  // namespace photon

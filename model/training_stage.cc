@@ -2,17 +2,18 @@
 
 namespace photon {
 
-void TrainingStage::BeginStep(std::vector<const ModelInput*> inputs, const Tensor& sums, Tape::GradientHook hook) {
+void TrainingStage::BeginStep(std::vector<const ModelInput*> inputs, const Tensor& sums, GradientHooks hooks) {
   inputs_ = std::move(inputs);
   sums_ = sums;
-  hook_ = std::move(hook);
+  hooks_ = std::move(hooks);
   tapes_.clear();
 }
 
 Stage::Values TrainingStage::Forward(int microbatch, int segment, Values inputs, bool last) {
   PHOTON_CHECK(segment == 0 && inputs.empty()) << "a whole model takes no inputs from other stages";
   auto tape = std::make_unique<Tape>(context_, Tape::Mode::kRecord);
-  if (last && hook_) tape->on_gradient_complete(hook_);
+  tape->on_gradient_needed(hooks_.needed);
+  if (last || hooks_.each_microbatch) tape->on_gradient_complete(hooks_.complete);
   const ModelInput& input = *inputs_[microbatch];
   AddLoss(context_, input, ComputeLoss(model_, *tape, input, objective_, options_), sums_);
   tapes_[microbatch] = std::move(tape);

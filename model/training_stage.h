@@ -17,8 +17,8 @@ class TrainingStage final : public Stage {
       : model_(model), context_(context), objective_(objective), options_(options) {}
 
   // Before the first Forward of a step. `inputs` [microbatch] stay until the last of their gradients; what each sums up
-  // to is added to `sums` f64 [1 + L] (model/objective.h). `hook` fires in the last microbatch.
-  void BeginStep(std::vector<const ModelInput*> inputs, const Tensor& sums, Tape::GradientHook hook);
+  // to is added to `sums` f64 [1 + L] (model/objective.h). `hooks.complete` fires in the last microbatch, or in each.
+  void BeginStep(std::vector<const ModelInput*> inputs, const Tensor& sums, GradientHooks hooks);
 
   Values Forward(int microbatch, int segment, Values inputs, bool last) override;
   Values Backward(int microbatch, int segment, Values output_gradients, bool split_weights) override;
@@ -31,7 +31,7 @@ class TrainingStage final : public Stage {
   ForwardOptions options_;
   std::vector<const ModelInput*> inputs_;
   Tensor sums_;
-  Tape::GradientHook hook_;
+  GradientHooks hooks_;
   std::map<int, std::unique_ptr<Tape>> tapes_;  // of microbatches between Forward and their last gradient
 };
 

@@ -26,15 +26,6 @@ MeshCoordinates CoordinatesOf(int rank, const std::array<int, kMeshAxes>& sizes)
   return at;
 }
 
-AxisSet Mesh::Proper(AxisSet axes) const {
-  AxisSet proper;
-  for (int axis = 0; axis < kMeshAxes; ++axis) {
-    const auto a = static_cast<MeshAxis>(axis);
-    if (axes.contains(a) && at_.size_of(a) > 1) proper = proper | AxisSet{a};
-  }
-  return proper;
-}
-
 absl::StatusOr<Mesh> Mesh::Create(Communicator& world, const ParallelConfig& config) {
   Mesh mesh;
   mesh.world_ = &world;
@@ -43,7 +34,7 @@ absl::StatusOr<Mesh> Mesh::Create(Communicator& world, const ParallelConfig& con
   mesh.groups_[AxisSet()] = SelfCommunicator();
   // Every rank makes the same groups in the same order.
   const auto make = [&](AxisSet axes) -> absl::StatusOr<Communicator*> {
-    std::unique_ptr<Communicator>& group = mesh.groups_[mesh.Proper(axes)];
+    std::unique_ptr<Communicator>& group = mesh.groups_[mesh.at_.Proper(axes)];
     if (group != nullptr) return group.get();
     // Its color is the rank of the member that is at 0 along all of its axes.
     int color = 0;
@@ -57,7 +48,7 @@ absl::StatusOr<Mesh> Mesh::Create(Communicator& world, const ParallelConfig& con
   for (const AxisSet axes : kOthers) PHOTON_RETURN_IF_ERROR(make(axes).status());
   for (const AxisSet axes : kSummed) {
     PHOTON_ASSIGN_OR_RETURN(Communicator * group, make(axes));
-    std::unique_ptr<Communicator>& twin = mesh.background_[mesh.Proper(axes)];
+    std::unique_ptr<Communicator>& twin = mesh.background_[mesh.at_.Proper(axes)];
     if (!config.overlap_reduction() || group->size() == 1 || twin != nullptr) continue;
     PHOTON_ASSIGN_OR_RETURN(twin, group->ForBackground());
   }
@@ -65,13 +56,13 @@ absl::StatusOr<Mesh> Mesh::Create(Communicator& world, const ParallelConfig& con
 }
 
 Communicator& Mesh::group(AxisSet axes) const {
-  const auto found = groups_.find(Proper(axes));
+  const auto found = groups_.find(at_.Proper(axes));
   PHOTON_CHECK(found != groups_.end()) << "no group of these axes";
   return *found->second;
 }
 
 Communicator* Mesh::background(AxisSet axes) const {
-  const auto found = background_.find(Proper(axes));
+  const auto found = background_.find(at_.Proper(axes));
   return found == background_.end() ? nullptr : found->second.get();
 }
 

@@ -30,8 +30,6 @@ class Mesh {
   const MeshCoordinates& at() const { return at_; }
 
  private:
-  AxisSet Proper(AxisSet axes) const;  // without those of size 1
-
   Communicator* world_ = nullptr;
   MeshCoordinates at_;
   std::map<AxisSet, std::unique_ptr<Communicator>> groups_;

@@ -4,19 +4,16 @@
 #include <limits>
 
 #include "core/ops/adamw.h"
-#include "core/ops/reduce.h"
 #include "core/profiler.h"
 
 namespace photon {
 
-Optimizer::Optimizer(const Context& context, ParameterSet& parameters, const OptimizerConfig& config)
+Optimizer::Optimizer(const Context& context, const ParameterSet& parameters, const OptimizerConfig& config)
     : context_(context),
-      parameters_(parameters),
       config_(config),
-      m_(context.Zeros(parameters.master().shape(), parameters.master().dtype())),
-      v_(context.Zeros(parameters.master().shape(), parameters.master().dtype())),
-      square_sum_(context.Empty({1}, DType::kF64)),
-      ranges_(parameters.Ranges()) {}
+      ranges_(parameters.Ranges()),
+      m_(context.Zeros({parameters.layout().shard_elements}, parameters.options().master)),
+      v_(context.Zeros({parameters.layout().shard_elements}, parameters.options().master)) {}
 
 std::vector<double> Optimizer::Controls(double lr, double largest_norm) const {
   const auto t = static_cast<double>(updates_ + 1);
@@ -29,24 +26,19 @@ std::vector<double> Optimizer::Controls(double lr, double largest_norm) const {
   return values;
 }
 
-void Optimizer::Step(const Tensor& losses, const Tensor& control) {
-  {
-    const Scope scope(context_, "gradient norm");
-    ops::SumSquares(context_, parameters_.gradient(), square_sum_);
-    ops::Clip(context_, square_sum_, losses, control);
-  }
+void Optimizer::Step(const Tensor& square_sum, const Tensor& losses, const Tensor& control) {
   const Scope scope(context_, "optimizer");
+  ops::Clip(context_, square_sum, losses, control);
   ops::AdamWStep step{.beta1 = config_.beta1(), .beta2 = config_.beta2(), .eps = config_.eps(), .weight_decay = 0};
   for (const ParameterSet::Range& range : ranges_) {
     const auto rows = [&](const Tensor& flat) { return flat.Rows(range.begin, range.end); };
     step.weight_decay = range.decay ? config_.weight_decay() : 0;
-    ops::AdamW(context_, step, control, rows(parameters_.master()), rows(parameters_.gradient()), rows(m_), rows(v_),
-               range.compute);
+    ops::AdamW(context_, step, control, range.master, range.gradient, rows(m_), rows(v_), range.compute);
   }
 }
 
 Tensor Optimizer::View(const Tensor& flat, const Parameter& p) {
-  return flat.Rows(p.begin, p.begin + p.elements()).Reshape(p.local.shape);
+  return flat.Rows(p.shard.at, p.shard.at + p.shard.end - p.shard.begin);
 }
 
 }  // namespace photon

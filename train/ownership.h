@@ -9,14 +9,15 @@
 
 namespace photon {
 
-struct PlacedPart {
-  const Placement* placement;
+struct HeldPart {
+  AxisSet holders;   // ranks that differ from this one along these axes alone hold the same
   int64_t elements;  // of one rank's part
 };
 
-// For every part, whether the rank at `at` owns it. The ranks that differ along replicating axes alone hold the same;
-// each such part goes to the one of them with the least to write so far, so that files come out about equal. Every
-// rank must give the same list: none asks another.
-std::vector<bool> OwnedParts(absl::Span<const PlacedPart> parts, const MeshCoordinates& at);
+// For every part that the rank at `at` holds, whether it owns it. Among ranks that hold the same parts, each goes to
+// the one with the least of those to write so far, so that files come out about equal. The holders of a part must list
+// the same parts of the same holders in the same order, and need not know of others: none asks another, and a pipeline
+// stage knows its own parameters only.
+std::vector<bool> OwnedParts(absl::Span<const HeldPart> parts, const MeshCoordinates& at);
 
 }  // namespace photon

@@ -23,6 +23,26 @@ std::string MomentName(char moment, const Parameter& p) {
   return absl::StrCat("optimizer.", std::string(1, moment), ".", p.spec.name);
 }
 
+// A box of a parameter's global tensor that this rank keeps, and where.
+struct ShardBox {
+  Region region;
+  Tensor value;
+};
+
+// What this rank keeps of a parameter; `value`: one element for each of those.
+std::vector<ShardBox> BoxesOfShard(const Parameter& p, const Tensor& value) {
+  std::vector<ShardBox> boxes;
+  int64_t at = 0;
+  for (Region& box : Boxes(p.local.shape, p.shard.begin, p.shard.end)) {
+    for (int d = 0; d < box.shape.rank(); ++d) box.offset[d] += p.local.offset[d];
+    const int64_t n = box.shape.elements();
+    Tensor rows = value.Rows(at, at + n).Reshape(box.shape);
+    boxes.push_back({std::move(box), std::move(rows)});
+    at += n;
+  }
+  return boxes;
+}
+
 absl::Status CheckSameModel(const std::string& dir, const ModelConfig& found, const ModelConfig& wanted,
                             const std::string& otherwise) {
   google::protobuf::util::MessageDifferencer differ;
@@ -51,21 +71,25 @@ RunCheckpoints::RunCheckpoints(const Context& context, const Mesh& mesh, const R
       background_(mesh.world(), files, [this](const CheckpointSave& save) { Publish(save, started_); }) {}
 
 std::vector<TensorPart> RunCheckpoints::PartsToSave() const {
-  std::vector<PlacedPart> placed;
+  std::vector<HeldPart> held;
   for (const std::unique_ptr<Parameter>& p : parameters_.parameters()) {
-    placed.push_back({&p->spec.placement, p->elements()});
+    const Placement& placement = p->spec.placement;
+    const AxisSet shared_out = parameters_.sharded() ? placement.summed : AxisSet();
+    held.push_back({placement.replicated_axes() - shared_out, p->shard.end - p->shard.begin});
   }
-  const std::vector<bool> owned = OwnedParts(placed, mesh_.at());
+  const std::vector<bool> owned = OwnedParts(held, mesh_.at());
   std::vector<TensorPart> parts;
-  for (size_t i = 0; i < placed.size(); ++i) {
+  for (size_t i = 0; i < held.size(); ++i) {
     if (!owned[i]) continue;
-    const std::unique_ptr<Parameter>& p = parameters_.parameters()[i];
+    const Parameter& p = *parameters_.parameters()[i];
     const auto add = [&](const char* section, const std::string& name, const Tensor& value) {
-      parts.push_back({section, name, p->spec.shape, p->local, value});
+      for (ShardBox& box : BoxesOfShard(p, value)) {
+        parts.push_back({section, name, p.spec.shape, std::move(box.region), std::move(box.value)});
+      }
     };
-    add("model", p->spec.name, p->master);
-    add("optimizer", MomentName('m', *p), optimizer_.m(*p));
-    add("optimizer", MomentName('v', *p), optimizer_.v(*p));
+    add("model", p.spec.name, p.shard.master);
+    add("optimizer", MomentName('m', p), optimizer_.m(p));
+    add("optimizer", MomentName('v', p), optimizer_.v(p));
   }
   return parts;
 }
@@ -178,7 +202,10 @@ absl::StatusOr<RunState> RunCheckpoints::RestoreFrom(const std::string& dir) {
     PHOTON_RETURN_IF_ERROR(LoadParameters(reader, context_, parameters_));
     for (const std::unique_ptr<Parameter>& p : parameters_.parameters()) {
       for (const auto& [name, moment] : {std::pair{'m', optimizer_.m(*p)}, std::pair{'v', optimizer_.v(*p)}}) {
-        PHOTON_RETURN_IF_ERROR(LoadTensor(reader, context_, MomentName(name, *p), p->spec.shape, p->local, moment));
+        for (const ShardBox& box : BoxesOfShard(*p, moment)) {
+          PHOTON_RETURN_IF_ERROR(
+              LoadTensor(reader, context_, MomentName(name, *p), p->spec.shape, box.region, box.value));
+        }
       }
     }
     return absl::OkStatus();

@@ -8,6 +8,7 @@
 #include "core/profiler.h"
 #include "core/time.h"
 #include "model/flops.h"
+#include "train/gather_parameters.h"
 #include "train/schedule.h"
 
 namespace photon {
@@ -15,11 +16,25 @@ namespace {
 
 constexpr AxisSet kAllRanks = {MeshAxis::kDp, MeshAxis::kPp, MeshAxis::kCp, MeshAxis::kTp};
 
+Sharding ShardingOf(const ParallelConfig& parallel) {
+  switch (parallel.shard()) {
+    case ParallelConfig::OPTIMIZER:
+      return Sharding::kOptimizer;
+    case ParallelConfig::GRADIENTS:
+      return Sharding::kGradients;
+    default:
+      return Sharding::kNone;
+  }
+}
+
 std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& mesh, const Context& context) {
   std::unique_ptr<LanguageModel> model =
       LanguageModel::Create(config.model(), ModelLayout(config.model(), config.parallel(), mesh));
   ParameterSet::Options options{.at = mesh.at()};
   PHOTON_CHECK(ParseDType(config.training().dtype(), &options.compute)) << config.training().dtype();
+  if (options.compute == DType::kF64) options.master = DType::kF64;
+  options.sharding = ShardingOf(config.parallel());
+  options.bucket_bytes = static_cast<int64_t>(1e6 * config.parallel().bucket_mb());
   model->parameters().Allocate(context, options);
   model->parameters().Initialize(context, config.training().seed());
   return model;
@@ -40,8 +55,8 @@ Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& conte
       model_(BuildModel(config, mesh, context)),
       optimizer_(context, model_->parameters(), config.training().optimizer()),
       stage_(*model_, context, config.training().objective(), ForwardOf(config.training())),
-      reducer_(model_->parameters(), mesh.axis(MeshAxis::kDp), mesh.background({MeshAxis::kDp, MeshAxis::kCp}),
-               static_cast<int64_t>(1e6 * config.parallel().bucket_mb())),
+      reducer_(context, model_->parameters(), mesh),
+      norm_(context, model_->parameters(), mesh),
       health_(config.training().health(), state_),
       step_flops_(TrainingFlops(config.model(), config.data().sequence_length()) * config.training().batch_sequences()),
       exchange_(context.Empty({ops::kAdamWControls + 1 + config.model().levels_size()}, DType::kF64)),
@@ -73,9 +88,8 @@ absl::StatusOr<LossCounts> Trainer::GlobalCounts(const std::vector<TokenBatch>& 
 // Hooks call back while operations are queued, and a profile wants to see each of them.
 bool Trainer::Records() const { return device_ != nullptr && ActiveProfiler(context_) == nullptr; }
 
-void Trainer::Accumulate(const std::vector<TokenBatch>& microbatches, const LossScales& scales,
-                         Tape::GradientHook hook) {
-  if (Records() && !hook) {
+void Trainer::Accumulate(const std::vector<TokenBatch>& microbatches, const LossScales& scales, GradientHooks hooks) {
+  if (Records() && !hooks.complete) {
     for (const TokenBatch& batch : microbatches) AccumulateRecorded(batch, scales);
     return;
   }
@@ -86,7 +100,7 @@ void Trainer::Accumulate(const std::vector<TokenBatch>& microbatches, const Loss
     inputs.emplace_back(context_, *model_, batch, scales, config_.training().slice_tokens());
     pointers.push_back(&inputs.back());
   }
-  stage_.BeginStep(std::move(pointers), loss_sums_, std::move(hook));
+  stage_.BeginStep(std::move(pointers), loss_sums_, std::move(hooks));
   const int count = static_cast<int>(microbatches.size());
   for (int i = 0; i < count; ++i) {
     stage_.Forward(i, 0, {}, i == count - 1);
@@ -136,8 +150,7 @@ absl::StatusOr<StepMetrics> Trainer::Step(std::vector<TokenBatch> microbatches) 
   }
   const double reduced = Now();
 
-  const auto update = [this] { optimizer_.Step(loss_sums_, control_); };
-  Records() ? recorded_update_->Run(context_, update) : update();
+  PHOTON_RETURN_IF_ERROR(Update());
   context_.ToHost(exchange_, exchanged.data());  // the step's only wait for the device
 
   const double* sums = exchanged.data() + ops::kAdamWControls;
@@ -159,6 +172,18 @@ absl::StatusOr<StepMetrics> Trainer::Step(std::vector<TokenBatch> microbatches) 
   m.optimizer_s = m.step_s - m.compute_s - m.communication_s;
   m.memory_bytes = PeakMemory();
   return m;
+}
+
+absl::Status Trainer::Update() {
+  absl::Status status;
+  const auto update = [this, &status] {
+    status = norm_.Compute();
+    if (status.ok()) optimizer_.Step(norm_.square_sum(), loss_sums_, control_);
+  };
+  // A recording can't ask other ranks.
+  Records() && norm_.local() ? recorded_update_->Run(context_, update) : update();
+  PHOTON_RETURN_IF_ERROR(status);
+  return GatherParameters(context_, model_->parameters(), mesh_);
 }
 
 double Trainer::PeakMemory() const {

@@ -9,6 +9,7 @@
 #include "core/allocator.h"
 #include "model/training_stage.h"
 #include "parallel/mesh.h"
+#include "train/gradient_norm.h"
 #include "train/gradient_reducer.h"
 #include "train/health.h"
 #include "train/metrics.h"
@@ -49,9 +50,11 @@ class Trainer {
  private:
   absl::StatusOr<LossCounts> GlobalCounts(const std::vector<TokenBatch>& microbatches, int64_t* real_tokens) const;
   // Forward and backward of all of them: gradients and loss sums.
-  void Accumulate(const std::vector<TokenBatch>& microbatches, const LossScales& scales, Tape::GradientHook hook);
+  void Accumulate(const std::vector<TokenBatch>& microbatches, const LossScales& scales, GradientHooks hooks);
   void AccumulateRecorded(const TokenBatch& microbatch, const LossScales& scales);
   bool Records() const;
+  // Norm, clipping, update, and what the other ranks have updated. Collective.
+  absl::Status Update();
   double PeakMemory() const;
 
   RunConfig config_;
@@ -62,6 +65,7 @@ class Trainer {
   Optimizer optimizer_;
   TrainingStage stage_;
   GradientReducer reducer_;
+  GradientNorm norm_;
   RunState state_;  // before health_, which begins from it
   HealthMonitor health_;
   double step_flops_;

@@ -123,7 +123,8 @@ absl::Status TrainingRun::MeasurePeak() {
   PHOTON_ASSIGN_OR_RETURN(peak_flops_, AllReduceScalar(mesh_.world(), "matrix peak", mine, Reduction::kSum));
   if (leads()) {
     spdlog::info("{} parameters, {} rank{}, {} tokens a step, {}; {}, matrix peak {:.0f} GFLOP/s",
-                 trainer_.model().parameters().count(), mesh_.world().size(), mesh_.world().size() == 1 ? "" : "s",
+                 LanguageModel::Create(config_.model())->parameters().count(), mesh_.world().size(),
+                 mesh_.world().size() == 1 ? "" : "s",
                  int64_t{config_.training().batch_sequences()} * config_.data().sequence_length(),
                  config_.training().dtype(), device_, peak_flops_ / 1e9);
   }

@@ -30,9 +30,9 @@ Var Linear(Tape& tape, const Var& x, const Weight& weight, const Weight* bias, D
   const Context& context = tape.context();
   const Tensor& w = weight.compute;
   PHOTON_CHECK(IsMatrix(x.value) && w.rank() == 2 && x.value.dim(1) == w.dim(1) &&
-               (x.value.dtype() == w.dtype() || x.value.dtype() == weight.master.dtype()))
+               (x.value.dtype() == w.dtype() || x.value.dtype() == weight.master_type))
       << "[linear] x " << x.value.ToString() << ", weight " << w.ToString() << " of master "
-      << weight.master.ToString();
+      << Name(weight.master_type);
   const int64_t rows = x.value.dim(0);
   const int64_t outputs = w.dim(0);
   const Tensor input = Converted(context, x.value, w.dtype());

@@ -93,7 +93,7 @@ void RmsNormBackward(const Context& context, const Tensor& dy, const Tensor& x, 
 
 ResidualNorm AddRmsNorm(Tape& tape, const Var& x, const Var& delta, const Weight& weight, double eps, DType output) {
   const Context& context = tape.context();
-  const bool trained = weight.gradient.defined();
+  const bool trained = weight.trained;
   const bool has_delta = delta.value.defined();
   ResidualNorm out;
   out.sum = x;

@@ -168,6 +168,18 @@ TEST(Resolved, KeepsWhatIsSetAndIsIdempotent) {
   EXPECT_EQ(ToText(Resolved(once, 2)), ToText(once));
 }
 
+// Where state is shared out, buckets grow with the ranks that share, unless their size is set.
+TEST(Resolved, BucketsOfManyRanks) {
+  const auto bucket_mb = [](const std::string& parallel, int ranks) {
+    const std::string text = "model { layers: 1 } parallel { " + parallel + " }";
+    return Resolved(*ParseRunConfig(text, "t"), ranks).parallel().bucket_mb();
+  };
+  EXPECT_EQ(bucket_mb("", 64), 8);
+  EXPECT_EQ(bucket_mb("shard: OPTIMIZER", 4), 8);
+  EXPECT_EQ(bucket_mb("shard: OPTIMIZER tp: 2 cp: 2", 64), 32);
+  EXPECT_EQ(bucket_mb("shard: GRADIENTS bucket_mb: 3", 64), 3);
+}
+
 TEST(ToText, ReadsBackAsTheSame) {
   RunConfig config =
       *ParseRunConfig("run_dir: \"a \\\"b\\\" \\n\" model { rope_theta: 0.1 norm_eps: 1.0000000000000002 }", "t");

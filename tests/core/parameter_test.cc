@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <string>
 
+#include "core/backend.h"
 #include "core/ops/elementwise.h"
 #include "core/random.h"
 #include "tests/support/tensors.h"
@@ -186,6 +189,129 @@ TEST(ParameterSet, InitialValuesDoNotDependOnThePlacement) {
       EXPECT_EQ(part.set.count(), whole.set.count()) << "of global elements";
     }
   }
+}
+
+// What ranks share out: together they keep every master once; what is computed with is whole on each, and as without.
+TEST(ParameterSet, ShardsOfSeveralRanksMakeUpTheMasters) {
+  const TestContext context;
+  for (const DType compute : {DType::kF32, DType::kBF16}) {
+    Layout whole;
+    whole.set.Allocate(context, {.compute = compute});
+    whole.set.Initialize(context, 5);
+    for (const int ranks : {2, 3}) {
+      for (const Sharding sharding : {Sharding::kOptimizer, Sharding::kGradients}) {
+        std::map<std::string, std::vector<double>> kept;
+        int64_t ranges = 0;
+        for (int rank = 0; rank < ranks; ++rank) {
+          SCOPED_TRACE(::testing::Message() << Name(compute) << " rank " << rank << " of " << ranks);
+          Layout part;
+          part.set.Allocate(context, {.compute = compute,
+                                      .at = {.index = {rank, 0, 0, 0}, .size = {ranks, 1, 1, 1}},
+                                      .sharding = sharding,
+                                      .bucket_bytes = 100});
+          part.set.Initialize(context, 5);
+          for (const auto& p : part.set.parameters()) {
+            const Parameter& full = *whole.set.Find(p->spec.name);
+            std::vector<double>& values = kept[p->spec.name];
+            EXPECT_EQ(p->shard.begin == p->shard.end ? values.size() : p->shard.begin, values.size());
+            if (p->shard.begin < p->shard.end) {
+              const std::vector<double> own = ToDoubles(context, p->shard.master);
+              EXPECT_EQ(static_cast<int64_t>(own.size()), p->shard.end - p->shard.begin);
+              values.insert(values.end(), own.begin(), own.end());
+            }
+            EXPECT_EQ(p->master.defined(), compute == DType::kF32 || p->spec.name == "norm");
+            if (p->master.defined()) {
+              EXPECT_EQ(ToDoubles(context, p->master), ToDoubles(context, full.master));
+            }
+            EXPECT_EQ(p->compute.defined(), p->spec.name != "norm");
+            if (p->compute.defined()) {
+              EXPECT_EQ(ToDoubles(context, p->compute), ToDoubles(context, full.compute));
+            }
+            EXPECT_EQ(p->gradient.defined(), sharding == Sharding::kOptimizer);
+          }
+          EXPECT_EQ(part.qkv->compute.shape(), (Shape{10, 5}));
+          EXPECT_TRUE(part.norm->trained);
+          int64_t end = 0;
+          for (const ParameterSet::Range& range : part.set.Ranges()) {
+            EXPECT_GE(range.begin, end);
+            end = range.end;
+            const int64_t n = range.end - range.begin;
+            EXPECT_EQ(range.master.elements(), n);
+            EXPECT_EQ(range.gradient.elements(), n);
+            if (range.compute.defined()) {
+              EXPECT_EQ(range.compute.elements(), n);
+            }
+            ranges += n;
+          }
+          EXPECT_LE(end, part.set.layout().shard_elements);
+          const int64_t gradients = part.set.gradient().elements();
+          EXPECT_EQ(gradients,
+                    sharding == Sharding::kGradients ? part.set.layout().shard_elements : part.set.layout().elements);
+          EXPECT_EQ(part.set.count(), whole.set.count());
+        }
+        for (const auto& p : whole.set.parameters()) {
+          EXPECT_EQ(kept[p->spec.name], ToDoubles(context, p->master)) << p->spec.name;
+        }
+        EXPECT_EQ(ranges, whole.set.count()) << "groups of these sizes leave no gap inside a range";
+      }
+    }
+  }
+}
+
+// A bf16 matrix of n elements on 4 ranks: 2 n bytes of copies, 4 n of gradients (n where they are sharded), n of
+// masters.
+TEST(ParameterSet, MemoryOfShards) {
+  constexpr int64_t kN = 64 * 1024;
+  const auto bytes = [](int ranks, Sharding sharding, DType compute) {
+    Arena arena;
+    const Context context(Device{}, CpuBackend(), arena);
+    ParameterSet set;
+    set.Add({{"matrix", {64, 1024}, kNormal, true, {}}}, true);
+    set.Add({{"norm", {1024}, kNormal, true, {}}});
+    set.Allocate(context, {.compute = compute, .at = {.index = {}, .size = {ranks, 1, 1, 1}}, .sharding = sharding});
+    set.Initialize(context, 1);
+    const auto before = static_cast<int64_t>(arena.in_use());
+    set.OpenGradients(context, static_cast<int>(set.layout().buckets.size()) - 1);
+    const int64_t opened = static_cast<int64_t>(arena.in_use()) - before;
+    EXPECT_EQ(opened, 4 * (set.layout().buckets.back().end - set.layout().buckets.back().begin));
+    set.CloseGradients(static_cast<int>(set.layout().buckets.size()) - 1);
+    EXPECT_EQ(static_cast<int64_t>(arena.in_use()), before);
+    return before;
+  };
+  const int64_t all = kN + 1024;
+  EXPECT_EQ(bytes(1, Sharding::kGradients, DType::kBF16), bytes(1, Sharding::kNone, DType::kBF16)) << "nobody to share";
+  EXPECT_EQ(bytes(4, Sharding::kNone, DType::kBF16), 8 * all + 2 * kN);
+  EXPECT_EQ(bytes(4, Sharding::kOptimizer, DType::kBF16), 4 * all + 4 * 1024 + kN + 2 * kN);
+  EXPECT_EQ(bytes(4, Sharding::kGradients, DType::kBF16), all + 4 * 1024 + kN + 2 * kN);
+  EXPECT_EQ(bytes(4, Sharding::kOptimizer, DType::kF32), 8 * all) << "all is computed with; the moments alone shrink";
+  EXPECT_EQ(bytes(4, Sharding::kGradients, DType::kF32), 5 * all);
+}
+
+TEST(ParameterSet, ClassesLieTogether) {
+  const TestContext context;
+  const Placement split = {.splits = {{0, MeshAxis::kTp}}};
+  ParameterSet set;
+  set.Add({{"a", {4, 2}, kNormal, true, split}}, true);
+  set.Add({{"b", {3}, kNormal, false, {}}});
+  set.Add({{"c", {8, 2}, kNormal, true, split}}, true);
+  set.Allocate(context, {.at = {.index = {}, .size = {1, 1, 1, 2}}});
+  EXPECT_EQ(set.layout().classes.size(), 2u);
+  EXPECT_LT(set.Find("b")->begin, set.Find("a")->begin);
+  EXPECT_EQ(set.Find("c")->begin, set.Find("a")->begin + 64);
+  EXPECT_EQ(set.parameters()[0]->spec.name, "a") << "in the order of adding";
+  // Along an axis of one rank nothing is split.
+  set.Allocate(context, {});
+  EXPECT_EQ(set.layout().classes.size(), 1u);
+  EXPECT_EQ(set.Find("a")->begin, 0);
+}
+
+TEST(ParameterSetDeathTest, AGroupOfTwoPlacements) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const TestContext context;
+  ParameterSet set;
+  set.Add({{"q", {4, 2}, kNormal, true, {.splits = {{0, MeshAxis::kTp}}}}, {"k", {4, 2}, kNormal, true, {}}}, true);
+  EXPECT_EXIT(set.Allocate(context, {.at = {.index = {}, .size = {1, 1, 1, 2}}}), ::testing::ExitedWithCode(1),
+              "k does not lie as q");
 }
 
 TEST(ParameterSetDeathTest, TheSameNameTwice) {

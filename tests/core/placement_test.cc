@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
 #include <vector>
 
 namespace photon {
@@ -49,6 +50,47 @@ TEST(LocalRegionTest, RegionsCoverOnce) {
     }
     EXPECT_EQ(seen, std::vector<int>(global.elements(), copies));
   }
+}
+
+// In order, one after the other, and of whole rows where there are some.
+TEST(LocalRegionTest, BoxesOfARangeAreItsElementsInOrder) {
+  for (const Shape& shape : {Shape{7}, Shape{3, 5}, Shape{1, 4}, Shape{2, 3, 4}, Shape{2, 1, 3, 2}}) {
+    for (int64_t begin = 0; begin <= shape.elements(); ++begin) {
+      for (int64_t end = begin; end <= shape.elements(); ++end) {
+        std::vector<int64_t> visited;
+        const std::vector<Region> boxes = Boxes(shape, begin, end);
+        for (const Region& box : boxes) {
+          for (int64_t i = 0; i < box.shape.elements(); ++i) {
+            int64_t rest = i, flat = 0, stride = 1;
+            for (int d = shape.rank() - 1; d >= 0; --d) {
+              const int64_t at = box.offset[d] + rest % box.shape[d];
+              ASSERT_LT(at, shape[d]);
+              flat += at * stride;
+              rest /= box.shape[d];
+              stride *= shape[d];
+            }
+            visited.push_back(flat);
+          }
+        }
+        std::vector<int64_t> want(end - begin);
+        std::iota(want.begin(), want.end(), begin);
+        ASSERT_EQ(visited, want) << shape.ToString() << " [" << begin << ", " << end << ")";
+        ASSERT_LE(boxes.size(), 2 * static_cast<size_t>(shape.rank()) - 1);
+      }
+    }
+  }
+  EXPECT_EQ(Boxes({4, 3}, 3, 9).size(), 1u);
+  EXPECT_EQ(Boxes({4, 3}, 1, 11).size(), 3u);
+}
+
+TEST(LocalRegionTest, PlacesInGroupsCountAsInTheWorld) {
+  const MeshCoordinates at = {.index = {1, 0, 2, 1}, .size = {2, 1, 3, 2}};
+  EXPECT_EQ(at.group_size({MeshAxis::kDp, MeshAxis::kTp}), 4);
+  EXPECT_EQ(at.group_rank({MeshAxis::kDp, MeshAxis::kTp}), 3);
+  EXPECT_EQ(at.group_rank({MeshAxis::kCp, MeshAxis::kTp}), 5);
+  EXPECT_EQ(at.group_size({}), 1);
+  EXPECT_EQ(at.group_rank({}), 0);
+  EXPECT_EQ(at.Proper({MeshAxis::kDp, MeshAxis::kPp}), AxisSet{MeshAxis::kDp});
 }
 
 TEST(LocalRegionDeathTest, SizesMustDivide) {

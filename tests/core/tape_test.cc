@@ -306,6 +306,57 @@ TEST_F(TapeTest, HooksComeOnceAndWhenFinal) {
   }
 }
 
+// A gradient's memory comes into being before the first node that adds to it, and goes when it is complete.
+TEST_F(TapeTest, GradientsThatExistWhileTheyAreNeeded) {
+  const auto build = [&](Tape& tape, const Var& x) {
+    const Var fused = ops::Linear(tape, x, *fused_, nullptr, DType::kF64);
+    const Var y = tape.Recompute({Apply(tape, "a", fused)}, [&](Tape& inner, const std::vector<Var>& in) {
+      return std::vector<Var>{Span(inner, Span(inner, in[0]))};
+    })[0];
+    tape.Slices(y, 2, [&](Tape& inner, const Var& rows, int64_t begin, int64_t) {
+      Sink(inner, Apply(inner, "c", Apply(inner, "b", rows)), begin);
+    });
+  };
+  for (const bool halves : {false, true}) {
+    const Gradients want = Run(build);
+    std::map<std::string, std::vector<double>> plain;
+    Run(build);  // cleared again
+    {
+      Tape tape(context_, Tape::Mode::kRecord);
+      build(tape, tape.Leaf(x_));
+      tape.Backward();
+      for (const auto& p : parameters_.parameters()) plain[p->spec.name] = ToDoubles(context_, p->gradient);
+    }
+    parameters_.Allocate(context_, {.master = DType::kF64,
+                                    .compute = DType::kF64,
+                                    .at = {.index = {}, .size = {2, 1, 1, 1}},
+                                    .sharding = Sharding::kGradients,
+                                    .bucket_bytes = 1});
+    parameters_.Initialize(context_, 1);
+    std::map<std::string, std::vector<double>> got;
+    Tape tape(context_, Tape::Mode::kRecord);
+    tape.on_gradient_needed(
+        [&](const Weight& weight) { parameters_.OpenGradients(context_, weight.parameters[0]->bucket); });
+    tape.on_gradient_complete([&](Parameter& p) {
+      ASSERT_TRUE(p.gradient.defined()) << p.spec.name;
+      got[p.spec.name] = ToDoubles(context_, p.gradient);
+      if (p.spec.name != "q") parameters_.CloseGradients(p.bucket);  // k is in its bucket
+    });
+    const Var x = tape.Leaf(x_);
+    build(tape, x);
+    EXPECT_FALSE(weights_["a"]->gradient.defined());
+    EXPECT_TRUE(weights_["b"]->gradient.defined()) << "used in slices and before them: not complete";
+    EXPECT_FALSE(weights_["c"]->gradient.defined()) << "complete with the slices";
+    if (halves) tape.BackwardInputs(), tape.BackwardWeights();
+    if (!halves) tape.Backward();
+    EXPECT_EQ(got, plain);
+    EXPECT_EQ(ToDoubles(context_, x.slot->Take()), want.x);
+    for (const auto& p : parameters_.parameters()) EXPECT_FALSE(p->gradient.defined()) << p->spec.name;
+    parameters_.Allocate(context_, {.master = DType::kF64, .compute = DType::kF64, .at = {}});
+    parameters_.Initialize(context_, 1);
+  }
+}
+
 // A pipeline's warm-up: two microbatches go forward before the first goes back; gradients add up.
 TEST_F(TapeTest, SeveralTapesAtOnce) {
   const Gradients once = Run([&](Tape& tape, const Var& x) { Sink(tape, Span(tape, x)); });

@@ -37,6 +37,36 @@ TEST_F(MpiTraining, OverlappedIsThatOfThreads) {
   ExpectSameBits(run.Result(), plain);
 }
 
+// Shared-out state over MPI: the parameters of training without, and a checkpoint that the others read.
+TEST_F(MpiTraining, ShardedIsThatOfThreads) {
+  const Outcome plain = TrainSteps(World().size(), config_, tokens_, 3);
+  for (const auto shard : {ParallelConfig::OPTIMIZER, ParallelConfig::GRADIENTS}) {
+    for (const bool overlap : {false, true}) {
+      RunConfig config = config_;
+      config.set_run_dir(shared_ + ParallelConfig::Shard_Name(shard) + (overlap ? "-overlapped" : ""));
+      config.mutable_parallel()->set_shard(shard);
+      config.mutable_parallel()->set_overlap_reduction(overlap);
+      config.mutable_parallel()->set_bucket_mb(0.02);
+      RankRun run(config, World(), tokens_);
+      ASSERT_TRUE(run.TrainTo(3).ok());
+      const Outcome sharded = run.Result();
+      ExpectSameBits(sharded.master, plain.master, "parameters");
+      ExpectSameBits(sharded.m, plain.m, "first moments");
+      ExpectSameBits(sharded.v, plain.v, "second moments");
+      const absl::Status saved = run.Save();
+      ASSERT_TRUE(saved.ok()) << saved;
+      config.mutable_parallel()->set_shard(ParallelConfig::NOTHING);
+      const std::unique_ptr<Communicator> self = SelfCommunicator();
+      config.mutable_parallel()->clear_dp();
+      RankRun alone(config, *self, tokens_);
+      ASSERT_EQ(*alone.Resume(), 3);
+      const Outcome read = alone.Result();
+      ExpectSameBits(read.master, plain.master, "parameters");
+      ExpectSameBits(read.v, plain.v, "second moments");
+    }
+  }
+}
+
 TEST_F(MpiTraining, ResumesToTheBit) {
   const Outcome straight = TrainSteps(World().size(), config_, tokens_, 4);
   {

@@ -192,10 +192,11 @@ TEST_P(Objective, HookFiresOncePerParameterWithItsFinalGradient) {
   std::map<std::string, std::vector<double>> seen;
   TrainingStage stage(*model_, context_, ObjectiveOf(GetParam()), {.slice_tokens = 4, .recompute = true});
   const std::vector<ModelInput> inputs = Inputs({batch_.Sequences(0, 1), batch_.Sequences(1, 2)});
-  stage.BeginStep(Pointers(inputs), NoLoss(), [&](Parameter& p) {
+  const Tape::GradientHook hook = [&](Parameter& p) {
     EXPECT_FALSE(seen.contains(p.spec.name)) << p.spec.name << " twice";
     seen[p.spec.name] = ToDoubles(context_, p.gradient);
-  });
+  };
+  stage.BeginStep(Pointers(inputs), NoLoss(), {.complete = hook});
   for (int i = 0; i < 2; ++i) {
     stage.Forward(i, 0, {}, i == 1);
     stage.Backward(i, 0, {}, false);

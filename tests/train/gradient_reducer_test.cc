@@ -40,6 +40,12 @@ TEST_F(GradientReducerTest, OverlappedTrainingIsTheSameToTheBit) {
   }
 }
 
+ParallelConfig Overlapping(bool overlap) {
+  ParallelConfig config;
+  config.set_overlap_reduction(overlap);
+  return config;
+}
+
 // A set of three parameters with gradients rank + 1, and what `body` does with its reducer on each rank.
 using Body = std::function<absl::Status(GradientReducer& reducer, ParameterSet& parameters, int rank)>;
 std::vector<absl::Status> OnRanks(int ranks, bool overlap, const Body& body) {
@@ -50,13 +56,13 @@ std::vector<absl::Status> OnRanks(int ranks, bool overlap, const Body& body) {
     threads.emplace_back([&, r] {
       Arena arena;
       const Context context(Device{}, CpuBackend(), arena);
+      const Mesh mesh = *Mesh::Create(*comms[r], Overlapping(overlap));
       ParameterSet parameters;
       for (const char* name : {"a", "b", "c"}) parameters.Add({{name, {100}, {}, false, {}}});
-      parameters.Allocate(context, {});
+      parameters.Allocate(context, {.at = mesh.at(), .bucket_bytes = 4});
       for (int64_t i = 0; i < parameters.gradient().elements(); ++i)
         parameters.gradient().data<float>()[i] = static_cast<float>(r + 1);
-      const std::unique_ptr<Communicator> background = *comms[r]->ForBackground();
-      GradientReducer reducer(parameters, *comms[r], overlap ? background.get() : nullptr, /*bucket_bytes=*/4);
+      GradientReducer reducer(context, parameters, mesh);
       statuses[r] = body(reducer, parameters, r);
     });
   }
@@ -67,15 +73,14 @@ std::vector<absl::Status> OnRanks(int ranks, bool overlap, const Body& body) {
 TEST_F(GradientReducerTest, BucketsWithoutAnnouncementAreReducedAtTheEnd) {
   for (const bool overlap : {false, true}) {
     const auto statuses = OnRanks(2, overlap, [&](GradientReducer& reducer, ParameterSet& parameters, int) {
-      EXPECT_EQ(reducer.buckets(), overlap ? 3 : 0);
       for (float want : {3.0f, 6.0f}) {  // 1 + 2; then what both ranks have, twice
-        const Tape::GradientHook hook = reducer.Begin();
+        const Tape::GradientHook hook = reducer.Begin().complete;
         EXPECT_EQ(hook != nullptr, overlap);
         if (overlap) hook(*parameters.Find("b"));
         const absl::Status finished = reducer.Finish();
         if (!finished.ok()) return finished;
-        for (const float g : Floats(parameters.Find("a")->gradient)) EXPECT_EQ(g, want);
-        for (const float g : Floats(parameters.Find("b")->gradient)) EXPECT_EQ(g, want);
+        for (const double g : Doubles(parameters.Find("a")->gradient)) EXPECT_EQ(g, want);
+        for (const double g : Doubles(parameters.Find("b")->gradient)) EXPECT_EQ(g, want);
         EXPECT_EQ(reducer.busy().size(), overlap ? 3u : 0u);
       }
       return absl::OkStatus();
@@ -86,7 +91,7 @@ TEST_F(GradientReducerTest, BucketsWithoutAnnouncementAreReducedAtTheEnd) {
 
 TEST_F(GradientReducerTest, AnotherOrderOnAnotherRankIsAnError) {
   const auto statuses = OnRanks(2, true, [](GradientReducer& reducer, ParameterSet& parameters, int rank) {
-    const Tape::GradientHook hook = reducer.Begin();
+    const Tape::GradientHook hook = reducer.Begin().complete;
     hook(*parameters.Find(rank == 0 ? "a" : "c"));
     return reducer.Finish();
   });
@@ -98,9 +103,9 @@ TEST_F(GradientReducerTest, AnotherOrderOnAnotherRankIsAnError) {
 
 TEST_F(GradientReducerTest, OneRankNeedsNoThread) {
   for (const absl::Status& status : OnRanks(1, true, [](GradientReducer&reducer, ParameterSet&parameters, int) {
-         EXPECT_EQ(reducer.Begin(), nullptr);
+         EXPECT_EQ(reducer.Begin().complete, nullptr);
          const absl::Status finished = reducer.Finish();
-         for (const float g : Floats(parameters.gradient())) EXPECT_EQ(g, 1);
+         for (const double g : Doubles(parameters.gradient())) EXPECT_EQ(g, 1);
          return finished;
        })) {
     EXPECT_TRUE(status.ok()) << status;
@@ -116,11 +121,11 @@ TEST_F(GradientReducerTest, AFailureOfTheThreadIsTheStepsFailure) {
     threads.emplace_back([&, r] {
       Arena arena;
       const Context context(Device{}, CpuBackend(), arena);
+      const Mesh mesh = *Mesh::Create(*comms[r], Overlapping(true));
       ParameterSet parameters;
-      parameters.Add({{"a", {100 + r}, {}, false, {}}});
-      parameters.Allocate(context, {});
-      const std::unique_ptr<Communicator> background = *comms[r]->ForBackground();
-      GradientReducer reducer(parameters, *comms[r], background.get(), 1 << 20);
+      parameters.Add({{"a", {100 + 100 * r}, {}, false, {}}});
+      parameters.Allocate(context, {.at = mesh.at()});
+      GradientReducer reducer(context, parameters, mesh);
       reducer.Begin();
       statuses[r] = reducer.Finish();
     });

@@ -58,7 +58,9 @@ class OptimizerTest : public ::testing::Test {
   double Step(Optimizer& optimizer, double lr) {
     std::vector<double> values = optimizer.Controls(lr, std::numeric_limits<double>::infinity());
     const Tensor control = context_.get().FromHost(values.data(), {ops::kAdamWControls}, DType::kF64);
-    optimizer.Step(context_.get().Zeros({1}, DType::kF64), control);
+    const Tensor square_sum = context_.get().Empty({1}, DType::kF64);
+    ops::SumSquares(context_, set_.gradient(), square_sum);
+    optimizer.Step(square_sum, context_.get().Zeros({1}, DType::kF64), control);
     values = ToDoubles(context_, control);
     EXPECT_GE(values[ops::kGradientScale], 0);
     optimizer.CountUpdate();

@@ -284,7 +284,7 @@ TEST_F(RunCheckpointsTest, BeginsFromTheWeightsOfAnotherRun) {
     ExpectSameBits(first.master, saved.master, "weights");
     EXPECT_EQ(first.state.step(), 0);
     EXPECT_EQ(first.state.updates(), 0);
-    for (const float m : first.m) ASSERT_EQ(m, 0);
+    for (const double m : first.m) ASSERT_EQ(m, 0);
   }
   // And goes on after a break as without one, still knowing where it came from.
   const Outcome straight = Train(2, tuned, tokens_, [&](RankRun& run, int) -> absl::Status {

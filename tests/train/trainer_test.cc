@@ -19,9 +19,9 @@ class TrainerTest : public ::testing::Test {
   const std::shared_ptr<const TokenFile> tokens_ = WriteTokens(folder_ / "tokens");
 };
 
-double MaxDifference(const std::vector<float>& a, const std::vector<float>& b) {
+double MaxDifference(const std::vector<double>& a, const std::vector<double>& b) {
   double worst = 0;
-  for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(double{a[i]} - double{b[i]}));
+  for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
   return worst;
 }
 
@@ -127,7 +127,7 @@ TEST_F(TrainerTest, NotANumberIsSkippedThenStopsTheRun) {
         Parameter* norm = run.trainer().model().parameters().Find("level.1.encoder.norm.weight");
         if (norm == nullptr) return absl::NotFoundError("the parameter to poison");
         if (rank == 1) norm->master.data<float>()[0] = std::numeric_limits<float>::quiet_NaN();
-        const std::vector<float> before = run.Result().m;
+        const std::vector<double> before = run.Result().m;
         const absl::Status stopped = run.TrainTo(10);
         const Outcome after = run.Result();
         ExpectSameBits(after.m, before, "moments");

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -67,12 +68,32 @@ inline RunConfig TinyRun(const std::string& run_dir) {
 // What training left behind: all of it is compared bit for bit.
 struct Outcome {
   std::vector<StepMetrics> steps;
-  std::vector<float> master, m, v;
+  std::vector<double> master, m, v;  // of all parameters, whole, in the order in which the model adds them
+  std::vector<double> compute;       // those that have copies
   RunState state;
 };
 
-inline std::vector<float> Floats(const Tensor& tensor) {
-  return std::vector<float>(tensor.data<float>(), tensor.data<float>() + tensor.elements());
+inline std::vector<double> Doubles(const Tensor& tensor) {
+  std::vector<double> values(tensor.elements());
+  VisitFloat(tensor.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    std::transform(tensor.data<T>(), tensor.data<T>() + tensor.elements(), values.begin(),
+                   [](T value) { return static_cast<double>(value); });
+  });
+  return values;
+}
+
+// A parameter's values of this rank's part, from what each rank of the group that shares them out keeps. Collective
+// where that is more than one.
+inline std::vector<double> Whole(const Parameter& p, const Tensor& kept, Communicator& sharers) {
+  const std::vector<double> own = p.shard.begin == p.shard.end ? std::vector<double>() : Doubles(kept);
+  std::vector<double> whole(p.elements());
+  std::copy(own.begin(), own.end(), whole.begin() + p.shard.begin);
+  // As integers: the others' zeros leave every bit as it is.
+  const absl::Status summed =
+      sharers.AllReduce("whole", Tensor::Wrap(whole.data(), {p.elements()}, DType::kI64), Reduction::kSum);
+  PHOTON_CHECK(summed.ok()) << summed.ToString();
+  return whole;
 }
 
 // One rank of a run: everything `photon train` builds, without its program.
@@ -142,21 +163,28 @@ class RankRun {
     trainer_.Restore(*state);
     return state->step();
   }
+  // Collective where state is sharded.
   Outcome Result() {
-    Outcome outcome{.steps = steps_,
-                    .master = Floats(trainer_.model().parameters().master()),
-                    .m = {},
-                    .v = {},
-                    .state = trainer_.state()};
-    for (const auto& p : trainer_.model().parameters().parameters()) {
-      for (auto [from, to] :
-           {std::pair{trainer_.optimizer().m(*p), &outcome.m}, std::pair{trainer_.optimizer().v(*p), &outcome.v}}) {
-        const std::vector<float> values = Floats(from);
+    Outcome outcome{.steps = steps_, .master = {}, .m = {}, .v = {}, .compute = {}, .state = trainer_.state()};
+    const ParameterSet& set = trainer_.model().parameters();
+    const std::unique_ptr<Communicator> self = SelfCommunicator();
+    for (const auto& p : set.parameters()) {
+      Communicator& sharers = set.sharded() ? mesh_.group(p->spec.placement.summed) : *self;
+      for (const auto& [from, to] : {std::pair{p->shard.master, &outcome.master},
+                                     {trainer_.optimizer().m(*p), &outcome.m},
+                                     {trainer_.optimizer().v(*p), &outcome.v}}) {
+        const std::vector<double> values = Whole(*p, from, sharers);
         to->insert(to->end(), values.begin(), values.end());
+      }
+      // What is computed with is the same everywhere.
+      if (p->compute.defined()) {
+        const std::vector<double> copy = Doubles(p->compute);
+        outcome.compute.insert(outcome.compute.end(), copy.begin(), copy.end());
       }
     }
     return outcome;
   }
+  const Arena& arena() const { return arena_; }
 
  private:
   RunConfig config_;
@@ -188,6 +216,11 @@ inline std::vector<absl::Status> OnTrainingRanks(int ranks, const RunConfig& con
   return statuses;
 }
 
+inline void ExpectSameBits(const std::vector<double>& got, const std::vector<double>& want, const char* what) {
+  ASSERT_EQ(got.size(), want.size()) << what;
+  EXPECT_EQ(memcmp(got.data(), want.data(), got.size() * sizeof(double)), 0) << what;
+}
+
 // What rank 0 has after `body`, which must succeed on all ranks; all ranks must end with the same bits.
 inline Outcome Train(int ranks, const RunConfig& config, const std::shared_ptr<const TokenFile>& tokens,
                      const RankBody& body) {
@@ -200,8 +233,8 @@ inline Outcome Train(int ranks, const RunConfig& config, const std::shared_ptr<c
     EXPECT_TRUE(status.ok()) << status;
   }
   for (const Outcome& other : outcomes) {
-    EXPECT_EQ(memcmp(other.master.data(), outcomes[0].master.data(), 4 * other.master.size()), 0)
-        << "ranks drifted apart";
+    ExpectSameBits(other.master, outcomes[0].master, "ranks drifted apart");
+    ExpectSameBits(other.compute, outcomes[0].compute, "what ranks compute with drifted apart");
   }
   return outcomes[0];
 }
@@ -209,11 +242,6 @@ inline Outcome Train(int ranks, const RunConfig& config, const std::shared_ptr<c
 inline Outcome TrainSteps(int ranks, const RunConfig& config, const std::shared_ptr<const TokenFile>& tokens,
                           int64_t steps) {
   return Train(ranks, config, tokens, [steps](RankRun& run, int) { return run.TrainTo(steps); });
-}
-
-inline void ExpectSameBits(const std::vector<float>& got, const std::vector<float>& want, const char* what) {
-  ASSERT_EQ(got.size(), want.size()) << what;
-  EXPECT_EQ(memcmp(got.data(), want.data(), got.size() * sizeof(float)), 0) << what;
 }
 
 // Parameters, moments, state, and the metrics of the steps from `first` on; times differ.

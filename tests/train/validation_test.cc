@@ -85,7 +85,7 @@ TEST_F(ValidationTest, LossIsTheSameForAnyNumberOfRanks) {
   for (int ranks = 1; ranks <= 4; ++ranks) {
     for (const auto& status : OnTrainingRanks(ranks, config, tokens_, [&](RankRun&run, int rank) -> absl::Status {
            PHOTON_ASSIGN_OR_RETURN(const auto batches, ValidationBatches(*valid_, Config(7, 2), rank, ranks));
-           const std::vector<float> before = run.Result().master;
+           const std::vector<double> before = run.Result().master;
            PHOTON_ASSIGN_OR_RETURN(const Trainer::Validation result, run.trainer().Validate(batches));
            ExpectSameBits(run.Result().master, before, "validation trains nothing");
            if (rank == 0) results.push_back(result);
