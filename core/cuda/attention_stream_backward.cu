@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
   const int block_key = block.tile * Shape::kOwn, tile_row = static_cast<int>(threadIdx.x) / kWarp * Shape::kWarpRows;
   const int key = block_key + tile_row;  // the warp's first
   const TileRange tiles = RowTiles(span, block_key, Shape::kOwn, kOther);
-  const bool masks = span.first_key != nullptr;
+  const bool masks = a.first_key != nullptr;
   const int first_head = FirstHeadOf(block.head, a.heads, a.kv_heads);
   const int heads = FirstHeadOf(block.head + 1, a.heads, a.kv_heads) - first_head;
   const int steps_of_head = tiles.end - tiles.begin, steps = heads * steps_of_head;
@@ -158,7 +158,7 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
       const int r = i < rows ? i : 0;
       CopyAsync<4>(&n.lse[i], a.lse + copied_head * a.lse_stride + at + r, i < rows);
       CopyAsync<4>(&n.dot[i], a.dots + copied_head * a.dots_stride + at + r, i < rows);
-      if (masks) CopyAsync<4>(&n.first_key[i], span.first_key + row + r, i < rows);
+      if (masks) CopyAsync<4>(&n.first_key[i], a.first_key + at + r, i < rows);
     }
     CopyAsyncCommit();
   };
@@ -185,20 +185,19 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
     CopyAsyncWait<0>();
     __syncthreads();
     if (step + 1 < steps) copy(step + 1);
-    const int tile_query = (tiles.begin + step % steps_of_head) * kOther;
+    const int tile_position = a.offset + (tiles.begin + step % steps_of_head) * kOther;
     if (key >= seen) continue;
     const Bits* const queries = stages + (step & 1) * 2 * Shape::kOtherElements;
     const Bits* const douts = queries + Shape::kOtherElements;
     const QueryNumbers& number = numbers[step & 1];
 #pragma unroll 1
     for (int n = 0; n < kOther; n += 16) {
-      const int query = tile_query + n, count = a.length - query < 16 ? a.length - query : 16;
+      const int position = tile_position + n, count = seen - position < 16 ? seen - position : 16;
       // Queries behind the end are zeros: they add zeros.
-      if (count <= 0 || AllHidden(a.offset + query, count, masks ? number.first_key[n] : 0, key, Shape::kWarpRows)) {
+      if (count <= 0 || AllHidden(position, count, masks ? number.first_key[n] : 0, key, Shape::kWarpRows)) {
         continue;
       }
-      const bool masked =
-          AnyHidden(a.offset + query, masks ? number.first_key[n + count - 1] : 0, key, Shape::kWarpRows);
+      const bool masked = AnyHidden(position, masks ? number.first_key[n + count - 1] : 0, key, Shape::kWarpRows);
       float weights[kTiles][2][4];  // [key][query]
       MultiplyTransposed<kWidth, kTiles>(weights, k, queries, n);
       const int thread_query = n + SumPlace(lane, 0).column;
@@ -213,7 +212,7 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
           for (int half = 0; half < 2; ++half) {
             float& x = weights[m][i / 2][2 * half + i % 2];
             x = Exp2(fmaf(x, scale, -lse));
-            if (masked) x = Sees(a.offset + tile_query + q, first, key + 16 * m + SumPlace(lane, 2 * half).row) ? x : 0;
+            if (masked) x = Sees(tile_position + q, first, key + 16 * m + SumPlace(lane, 2 * half).row) ? x : 0;
           }
         }
       }
