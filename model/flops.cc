@@ -14,34 +14,50 @@ double LayerFlops(const ModelConfig& config, double positions, double pairs) {
   return 2 * weights * positions + 4 * d * pairs;
 }
 
-double LevelFlops(const ModelConfig& config, int level, double length) {
-  const LevelConfig& c = config.levels(level - 1);
-  const double d = config.width(), units = length / static_cast<double>(ChunkProduct(config, level));
-  const bool grouped = config.encoder_scope() == ModelConfig::GROUP && level < config.levels_size();
-  const double group = grouped ? config.levels(level).chunk() : units;
-  const double window = c.prefix() + c.chunk() - 1;
+double EncoderFlops(const ModelConfig& config, const ModelItem& item, double length) {
+  const int layers = item.end - item.begin, l = item.level;
+  if (config.levels_size() == 0) return layers * LayerFlops(config, length, Triangle(length));
+  const double d = config.width(), units = length / static_cast<double>(ChunkProduct(config, l));
+  const bool grouped = config.encoder_scope() == ModelConfig::GROUP && l < config.levels_size();
+  const double group = grouped ? config.levels(l).chunk() : units;
+  double flops = layers * LayerFlops(config, units, units / group * Triangle(group));
+  if (item.first && l >= 2) flops += 2 * config.levels(l - 1).chunk() * d * d * units;  // chunker
+  return flops;
+}
 
-  double flops = c.encoder_layers() * LayerFlops(config, units, units / group * Triangle(group));
-  flops += 2 * c.prefix() * d * d * units;                 // converter
-  if (level >= 2) flops += 2 * c.chunk() * d * d * units;  // chunker
-  if (level >= 2 && config.contents() == ModelConfig::RECONSTRUCTED) {
+double DecoderFlops(const ModelConfig& config, const ModelItem& item, double length) {
+  const LevelConfig& c = config.levels(item.level - 1);
+  const int layers = item.end - item.begin;
+  const double d = config.width(), units = length / static_cast<double>(ChunkProduct(config, item.level));
+  double flops = item.first ? 2 * c.prefix() * d * d * units : 0;  // converter
+  if (item.level >= 2 && config.contents() == ModelConfig::RECONSTRUCTED) {
     for (int j = 0; j < c.chunk(); ++j) {  // one pass per slot, over a window that grows
       const double w = c.prefix() + j;
-      flops += c.decoder_layers() * LayerFlops(config, w * units, Triangle(w) * units);
+      flops += layers * LayerFlops(config, w * units, Triangle(w) * units);
     }
-  } else {
-    flops += c.decoder_layers() * LayerFlops(config, window * units, Triangle(window) * units);
+    return flops;
   }
-  return flops;
+  const double window = c.prefix() + c.chunk() - 1;
+  return flops + layers * LayerFlops(config, window * units, Triangle(window) * units);
 }
 
 }  // namespace
 
+double ItemFlops(const ModelConfig& config, const ModelItem& item, int64_t length) {
+  const auto t = static_cast<double>(length);
+  switch (item.kind) {
+    case ModelItem::Kind::kEncoder:
+      return EncoderFlops(config, item, t);
+    case ModelItem::Kind::kDecoder:
+      return DecoderFlops(config, item, t);
+    default:
+      return 2.0 * config.width() * config.vocab_size() * t;
+  }
+}
+
 double ForwardFlops(const ModelConfig& config, int64_t length) {
-  const double t = static_cast<double>(length);
-  double flops = 2.0 * config.width() * config.vocab_size() * t;  // head
-  if (config.levels_size() == 0) return flops + config.layers() * LayerFlops(config, t, Triangle(t));
-  for (int l = 1; l <= config.levels_size(); ++l) flops += LevelFlops(config, l, t);
+  double flops = 0;
+  for (const ModelItem& item : ItemsOf(config)) flops += ItemFlops(config, item, length);
   return flops;
 }
 
