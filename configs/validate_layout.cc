@@ -62,6 +62,11 @@ absl::Status FitsStages(const RunConfig& config, const LayoutSizes& sizes) {
   if (sizes.pp == 1) return absl::OkStatus();
   const ModelConfig& model = config.model();
   const bool folded = config.parallel().pipeline().form() == PipelineConfig::FOLDED;
+  if (folded && config.training().objective().level_one_term()) {
+    return absl::InvalidArgumentError(
+        "training.objective.level_one_term compares with the decoder's embedding, which the pipeline stage of the loss "
+        "may not have; use parallel.pipeline.form: ENCODERS, or parallel.pp = 1");
+  }
   if (model.levels_size() == 0) {
     if (!folded) {
       return absl::InvalidArgumentError(

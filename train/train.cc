@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "configs/config.h"
+#include "model/pipeline_plan.h"
 #include "parallel/device_group.h"
 #include "parallel/hosts.h"
 #include "parallel/roll_call.h"
@@ -29,6 +30,7 @@ absl::Status Train(const RunConfig& written, const TrainOptions& options, Opened
   PHOTON_ASSIGN_OR_RETURN(const RunConfig requested, WithModelOf(options.init_from, *world, written));
   PHOTON_RETURN_IF_ERROR(ValidateRun(requested, world->size()));
   const RunConfig config = Resolved(requested, world->size());
+  if (config.parallel().pp() > 1) PHOTON_RETURN_IF_ERROR(PlanPipeline(config).status());
   PHOTON_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(*world, config.parallel()));
   std::vector<Communicator*> watched = mesh.groups();
   watched.push_back(world.get());

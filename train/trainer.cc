@@ -27,9 +27,18 @@ Sharding ShardingOf(const ParallelConfig& parallel) {
   }
 }
 
-std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& mesh, const Context& context) {
-  std::unique_ptr<LanguageModel> model =
-      LanguageModel::Create(config.model(), ModelLayout(config.model(), config.parallel(), mesh));
+std::unique_ptr<PipelinePlan> PlanFor(const RunConfig& config) {
+  if (config.parallel().pp() == 1) return nullptr;
+  absl::StatusOr<PipelinePlan> plan = PlanPipeline(config);
+  PHOTON_CHECK(plan.ok()) << plan.status();  // who made the config asked before
+  return std::make_unique<PipelinePlan>(*std::move(plan));
+}
+
+std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& mesh, const PipelinePlan* plan,
+                                          const Context& context) {
+  ModelLayout layout(config.model(), config.parallel(), mesh);
+  if (plan != nullptr) layout.SetStages(plan->Stages(), mesh.at().index_of(MeshAxis::kPp));
+  std::unique_ptr<LanguageModel> model = LanguageModel::Create(config.model(), std::move(layout));
   ParameterSet::Options options{.at = mesh.at()};
   PHOTON_CHECK(ParseDType(config.training().dtype(), &options.compute)) << config.training().dtype();
   if (options.compute == DType::kF64) options.master = DType::kF64;
@@ -40,10 +49,6 @@ std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& m
   return model;
 }
 
-ForwardOptions ForwardOf(const TrainingConfig& training) {
-  return {.slice_tokens = training.slice_tokens(), .recompute = training.recompute()};
-}
-
 }  // namespace
 
 Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& context, const Arena& arena,
@@ -52,9 +57,10 @@ Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& conte
       mesh_(mesh),
       context_(context),
       arena_(arena),
-      model_(BuildModel(config, mesh, context)),
+      plan_(PlanFor(config)),
+      model_(BuildModel(config, mesh, plan_.get(), context)),
       optimizer_(context, model_->parameters(), config.training().optimizer()),
-      stage_(*model_, context, config.training().objective(), ForwardOf(config.training())),
+      stage_(*model_, context, config.training().objective(), TrainingPipeline::ForwardOf(config.training())),
       reducer_(context, model_->parameters(), mesh),
       norm_(context, model_->parameters(), mesh),
       health_(config.training().health(), state_),
@@ -63,6 +69,7 @@ Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& conte
       control_(exchange_.Rows(0, ops::kAdamWControls)),
       loss_sums_(exchange_.Rows(ops::kAdamWControls, exchange_.dim(0))),
       device_(device != nullptr && device->records() ? device : nullptr) {
+  if (plan_ != nullptr) pipeline_ = std::make_unique<TrainingPipeline>(config_, *plan_, *model_, mesh_, context_);
   if (device_ != nullptr) recorded_update_ = std::make_unique<Replay>(*device_);
 }
 
@@ -85,13 +92,18 @@ absl::StatusOr<LossCounts> Trainer::GlobalCounts(const std::vector<TokenBatch>& 
   return counts;
 }
 
-// Hooks call back while operations are queued, and a profile wants to see each of them.
-bool Trainer::Records() const { return device_ != nullptr && ActiveProfiler(context_) == nullptr; }
+// Hooks call back while operations are queued, a profile wants to see each of them, and the exchanges inside a model
+// that is spread over ranks are calls of the host.
+bool Trainer::Records() const {
+  const bool spread = mesh_.world().size() > mesh_.axis(MeshAxis::kDp).size();
+  return device_ != nullptr && !spread && ActiveProfiler(context_) == nullptr;
+}
 
-void Trainer::Accumulate(const std::vector<TokenBatch>& microbatches, const LossScales& scales, GradientHooks hooks) {
+absl::Status Trainer::Accumulate(const std::vector<TokenBatch>& microbatches, const LossScales& scales,
+                                 GradientHooks hooks) {
   if (Records() && !hooks.complete) {
     for (const TokenBatch& batch : microbatches) AccumulateRecorded(batch, scales);
-    return;
+    return absl::OkStatus();
   }
   std::vector<ModelInput> inputs;
   std::vector<const ModelInput*> pointers;
@@ -100,12 +112,14 @@ void Trainer::Accumulate(const std::vector<TokenBatch>& microbatches, const Loss
     inputs.emplace_back(context_, *model_, batch, scales, config_.training().slice_tokens());
     pointers.push_back(&inputs.back());
   }
+  if (pipeline_ != nullptr) return pipeline_->Accumulate(std::move(pointers), loss_sums_, std::move(hooks));
   stage_.BeginStep(std::move(pointers), loss_sums_, std::move(hooks));
   const int count = static_cast<int>(microbatches.size());
   for (int i = 0; i < count; ++i) {
     stage_.Forward(i, 0, {}, i == count - 1);
     stage_.Backward(i, 0, {}, /*split_weights=*/false);
   }
+  return absl::OkStatus();
 }
 
 void Trainer::AccumulateRecorded(const TokenBatch& microbatch, const LossScales& scales) {
@@ -138,7 +152,7 @@ absl::StatusOr<StepMetrics> Trainer::Step(std::vector<TokenBatch> microbatches) 
     const Scope scope(context_, "zero gradients");
     model_->parameters().ZeroGradients(context_);
   }
-  Accumulate(microbatches, counts.Scales(training.objective()), reducer_.Begin());
+  PHOTON_RETURN_IF_ERROR(Accumulate(microbatches, counts.Scales(training.objective()), reducer_.Begin()));
   const double computed = Now();
   if (const Scope scope(context_, "reduction"); mesh_.world().size() > 1) {
     PHOTON_RETURN_IF_ERROR(reducer_.Finish());
@@ -199,17 +213,39 @@ absl::Status Trainer::Verdict() const {
                                       " of the sample order)"));
 }
 
+absl::Status Trainer::Evaluate(const std::vector<TokenBatch>& batches, const Tensor& sums) {
+  const int64_t slice_tokens = config_.training().slice_tokens();
+  if (pipeline_ == nullptr) {
+    for (const TokenBatch& batch : batches) {
+      Tape tape(context_, Tape::Mode::kEvaluate);
+      const ModelInput input(context_, *model_, batch, {}, slice_tokens);
+      AddLoss(context_, input,
+              ComputeLoss(*model_, tape, input, config_.training().objective(),
+                          TrainingPipeline::ForwardOf(config_.training())),
+              sums);
+    }
+    return absl::OkStatus();
+  }
+  // A pipeline's microbatches have one form: the last batch may be shorter.
+  for (size_t begin = 0; begin < batches.size();) {
+    std::vector<ModelInput> inputs;
+    std::vector<const ModelInput*> pointers;
+    inputs.reserve(batches.size() - begin);
+    const int64_t sequences = batches[begin].sequences;
+    for (; begin < batches.size() && batches[begin].sequences == sequences; ++begin) {
+      inputs.emplace_back(context_, *model_, batches[begin], LossScales{}, slice_tokens);
+      pointers.push_back(&inputs.back());
+    }
+    PHOTON_RETURN_IF_ERROR(pipeline_->Evaluate(std::move(pointers), sums));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Trainer::Validation> Trainer::Validate(const std::vector<TokenBatch>& batches) {
   const Tensor sums = context_.Zeros(loss_sums_.shape(), DType::kF64);
+  PHOTON_RETURN_IF_ERROR(Evaluate(batches, sums));
   LossCounts counts;
-  for (const TokenBatch& batch : batches) {
-    Tape tape(context_, Tape::Mode::kEvaluate);
-    const ModelInput input(context_, *model_, batch, {}, config_.training().slice_tokens());
-    const LossRows rows =
-        ComputeLoss(*model_, tape, input, config_.training().objective(), ForwardOf(config_.training()));
-    AddLoss(context_, input, rows, sums);
-    counts.Add(LossCounts::Of(config_.model(), batch));
-  }
+  for (const TokenBatch& batch : batches) counts.Add(LossCounts::Of(config_.model(), batch));
   std::vector<double> totals(sums.elements());
   context_.ToHost(sums, totals.data());
   PHOTON_ASSIGN_OR_RETURN(const double nll,

@@ -15,6 +15,7 @@
 #include "train/metrics.h"
 #include "train/optimizer.h"
 #include "train/replay.h"
+#include "train/training_pipeline.h"
 
 namespace photon {
 
@@ -50,7 +51,9 @@ class Trainer {
  private:
   absl::StatusOr<LossCounts> GlobalCounts(const std::vector<TokenBatch>& microbatches, int64_t* real_tokens) const;
   // Forward and backward of all of them: gradients and loss sums.
-  void Accumulate(const std::vector<TokenBatch>& microbatches, const LossScales& scales, GradientHooks hooks);
+  absl::Status Accumulate(const std::vector<TokenBatch>& microbatches, const LossScales& scales, GradientHooks hooks);
+  // The losses of validation batches, without gradients, are added to `sums`.
+  absl::Status Evaluate(const std::vector<TokenBatch>& batches, const Tensor& sums);
   void AccumulateRecorded(const TokenBatch& microbatch, const LossScales& scales);
   bool Records() const;
   // Norm, clipping, update, and what the other ranks have updated. Collective.
@@ -61,9 +64,11 @@ class Trainer {
   const Mesh& mesh_;
   const Context& context_;
   const Arena& arena_;
+  const std::unique_ptr<PipelinePlan> plan_;  // null: no pipeline
   std::unique_ptr<LanguageModel> model_;
   Optimizer optimizer_;
   TrainingStage stage_;
+  std::unique_ptr<TrainingPipeline> pipeline_;
   GradientReducer reducer_;
   GradientNorm norm_;
   RunState state_;  // before health_, which begins from it

@@ -80,8 +80,9 @@ class Executor {
     for (const int edge : layout_.incoming(i.segment)) {
       inputs.push_back(TakeTurn(here_, {edge, i.microbatch}));
     }
+    const auto last = last_.find(i.segment);
     Stage::Values outputs =
-        stage_.Forward(i.microbatch, i.segment, std::move(inputs), last_.at(i.segment) == i.microbatch);
+        stage_.Forward(i.microbatch, i.segment, std::move(inputs), last != last_.end() && last->second == i.microbatch);
     const std::vector<int>& edges = layout_.outgoing(i.segment);
     if (outputs.size() != edges.size()) return WrongCount("values", outputs.size(), edges.size());
     for (size_t n = 0; n < edges.size(); ++n) {
@@ -207,7 +208,7 @@ class Executor {
   Communicator& pp_;
   const Context& context_;
   Stage& stage_;
-  std::map<int, int> last_;                             // segment -> microbatch of its last gradients here
+  std::map<int, int> last_;                             // segment -> microbatch of its last gradients here, if any
   std::map<Key, Held> here_, to_send_;                  // for segments here, for other ranks
   std::map<Key, std::vector<GradientSlot>> gradients_;  // sums, one a tensor
 };

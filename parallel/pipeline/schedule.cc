@@ -203,6 +203,15 @@ absl::StatusOr<Schedule> MakeSchedule(const Layout& layout, const ScheduleOption
                    options.order == Order::kGpipe ? ", take another schedule," : "", " or parallel.pp larger"));
 }
 
+Schedule ForwardOnly(Schedule schedule) {
+  for (std::vector<Instruction>& list : schedule.ranks) {
+    std::erase_if(list, [](const Instruction& i) {
+      return i.task == Task::kBackward || i.task == Task::kWeights || (!i.computes() && i.gradient);
+    });
+  }
+  return schedule;
+}
+
 uint64_t Digest(const Schedule& schedule) {
   std::string text = absl::StrCat(schedule.microbatches, schedule.split ? " split" : "");
   for (const std::vector<Instruction>& list : schedule.ranks) {

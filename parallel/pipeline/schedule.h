@@ -71,6 +71,9 @@ struct ScheduleOptions {
 // least that one needs.
 absl::StatusOr<Schedule> MakeSchedule(const Layout& layout, const ScheduleOptions& options);
 
+// The forward passes of a schedule, and their messages: values without gradients (validation).
+Schedule ForwardOnly(Schedule schedule);
+
 // A number that two schedules share where they are the same: ranks compare theirs before the first step (costs that
 // were measured on each rank, or machines that round differently, would part them, and a rank would wait for ever).
 uint64_t Digest(const Schedule& schedule);

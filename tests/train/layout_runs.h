@@ -24,9 +24,10 @@ struct Layout {
 };
 
 struct LayoutOutcome {
-  std::vector<double> losses, norms;                     // of each step
-  std::map<std::string, std::vector<double>> gradients;  // of the first step, before clipping, whole tensors
-  std::vector<absl::Status> statuses;                    // of each rank
+  std::vector<double> losses, norms;  // of each step
+  // Of the first step, before clipping, whole tensors; none where they are shared out.
+  std::map<std::string, std::vector<double>> gradients;
+  std::vector<absl::Status> statuses;  // of each rank
 };
 
 // Gathers the ranks' parts of a tensor into one; parts that several ranks hold must be the same.
@@ -101,7 +102,10 @@ inline LayoutOutcome TrainUnder(const RunConfig& base, const Layout& layout,
       const std::vector<std::unique_ptr<Parameter>>& parameters = run.trainer().model().parameters().parameters();
       outcome.statuses[r] = run.TrainTo(1);
       if (!outcome.statuses[r].ok()) return;
-      for (const auto& p : parameters) gradients.Add(*p, ToDoubles(run.context(), p->gradient));
+      // Where state is shared out nobody has whole sums; the norm is of all of them.
+      if (!run.trainer().model().parameters().sharded()) {
+        for (const auto& p : parameters) gradients.Add(*p, ToDoubles(run.context(), p->gradient));
+      }
       outcome.statuses[r] = run.TrainTo(steps);
       if (r != 0) return;
       for (const StepMetrics& m : run.steps()) {
