@@ -182,7 +182,6 @@ TEST_F(Layouts, EveryPipeline) {
       const Fields pipeline = {"parallel.pipeline.form=" + form, "parallel.pipeline.schedule=" + schedule};
       layouts.push_back(Of("pp2", pipeline + Fields{"training.micro_batch_sequences=2"}));
       layouts.push_back(Of("pp3", pipeline + Fields{"training.micro_batch_sequences=1"}));
-      layouts.push_back(Of("pp3", pipeline + Fields{"training.micro_batch_sequences=4"}));  // fewer than stages
       layouts.push_back(
           Of("pp2 tp2", pipeline + Fields{"training.micro_batch_sequences=1", "parallel.levels.0.encoder=SEQUENCE",
                                           "parallel.levels.0.decoder=TENSOR"}));
