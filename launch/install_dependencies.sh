@@ -2,6 +2,7 @@
 # Installs the Debian packages that PHOTON needs and that are missing; does nothing, quickly, where all are there.
 #   launch/install_dependencies.sh           to build and run
 #   launch/install_dependencies.sh test      to build and run the tests too
+#   launch/install_dependencies.sh cluster   for the tests of several hosts and of SLURM (tests/cluster)
 #   launch/install_dependencies.sh NAME...   these packages
 set -euo pipefail
 
@@ -20,11 +21,16 @@ test=(
   libboost-context-dev                                          # threads of the emulated GPU
   python3 python3-numpy python3-h5py hdf5-tools                 # others' view of our checkpoints
 )
+cluster=(
+  iproute2 util-linux                                           # hosts that are network namespaces
+  slurmctld slurmd slurm-client
+)
 
 case "${1:-run}" in
   run) wanted=("${run[@]}") ;;
   test) wanted=("${run[@]}" "${test[@]}") ;;
-  -h | --help) sed -n '2,5s/^# \?//p' "$0"; exit 0 ;;
+  cluster) wanted=("${cluster[@]}") ;;
+  -h | --help) sed -n '2,6s/^# \?//p' "$0"; exit 0 ;;
   *) wanted=("$@") ;;
 esac
 

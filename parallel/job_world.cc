@@ -65,7 +65,22 @@ absl::StatusOr<std::unique_ptr<Communicator>> JobWorld() {
   FileWorldOptions options;
   PHOTON_ASSIGN_OR_RETURN(const bool in_folder,
                           ReadRendezvous([](const char* name) { return std::getenv(name); }, &options));
-  return in_folder ? FileWorld(options) : MpiWorld();
+  if (in_folder) return FileWorld(options);
+  PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> world, MpiWorld());
+  PHOTON_RETURN_IF_ERROR(CheckConnected([](const char* name) { return std::getenv(name); }, world->size()));
+  return world;
+}
+
+absl::Status CheckConnected(const Environment& environment, int ranks) {
+  int tasks = 1;
+  const bool by_srun = absl::SimpleAtoi(Text(environment, "SLURM_STEP_NUM_TASKS"), &tasks) &&
+                       Text(environment, "OMPI_COMM_WORLD_SIZE").empty() && Text(environment, "PMI_SIZE").empty();
+  if (!by_srun || tasks == 1 || ranks > 1) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("srun started ", tasks,
+                   " tasks, but MPI connects none of them, and each would run alone: choose a way "
+                   "that this MPI knows of those that srun --mpi=list names (mostly SLURM_MPI_TYPE=pmix, or srun "
+                   "--mpi=pmix), or let the ranks meet in a folder: PHOTON_RENDEZVOUS"));
 }
 
 }  // namespace photon

@@ -20,4 +20,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> JobWorld();
 absl::StatusOr<bool> ReadRendezvous(const std::function<const char*(const char*)>& environment,
                                     FileWorldOptions* options);
 
+// kFailedPrecondition where srun started several tasks and MPI knows of this one alone.
+absl::Status CheckConnected(const std::function<const char*(const char*)>& environment, int ranks);
+
 }  // namespace photon

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 
 namespace photon {
@@ -30,6 +31,7 @@ Watchdog::~Watchdog() {
 
 void Watchdog::AbortJob(Communicator& stuck, const std::string& report) {
   std::fputs(report.c_str(), stderr);
+  absl::SleepFor(absl::Milliseconds(300));  // MPICH's launcher drops what it has not passed on when a rank aborts
   stuck.Abort(1);
 }
 

@@ -18,8 +18,11 @@ Module Load() {
   namespace fs = std::filesystem;
   std::error_code ignored;
   const fs::path built = PHOTON_SENTENCEPIECE_MODULE;
-  const fs::path beside = fs::read_symlink("/proc/self/exe", ignored).parent_path() / built.filename();
-  const fs::path path = fs::exists(beside, ignored) ? beside : built;
+  const fs::path program = fs::read_symlink("/proc/self/exe", ignored).parent_path();
+  fs::path path = built;
+  for (const fs::path& folder : {program.parent_path() / "lib", program}) {
+    if (fs::exists(folder / built.filename(), ignored)) path = folder / built.filename();
+  }
   Module module;
   void* handle = dlmopen(LM_ID_NEWLM, path.c_str(), RTLD_NOW);
   void* entry = handle == nullptr ? nullptr : dlsym(handle, "PhotonSentencePiece");

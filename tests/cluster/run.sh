@@ -1,6 +1,6 @@
 #!/bin/bash
 # One scenario of scenarios.py, on several hosts that are network namespaces of this machine.
-#   run.sh PHOTON SCENARIO
+#   run.sh PHOTON CACHE SCENARIO
 # All of it lives in namespaces of its own (processes, mounts, network), which the kernel takes away with everything in them
 # however this ends; nothing outside is touched, and several may run at once.
 set -euo pipefail

@@ -1,6 +1,6 @@
 """A SLURM cluster on hosts.Hosts: the controller on h0, a node on each host, no accounts, no munge."""
 
-import pathlib
+import shutil
 import subprocess
 import time
 
@@ -44,10 +44,7 @@ class Slurm:
     def __init__(self, hosts):
         self.hosts = hosts
         self.folder = WORK / "slurm"
-        for name in hosts.names:
-            for kind in ("spool", "tmp"):
-                (self.folder / kind / name).mkdir(parents=True)
-        (self.folder / "state").mkdir()
+        (self.folder / "state").mkdir(parents=True)
         config = self.folder / "slurm.conf"
         config.write_text(CONFIG.format(d=self.folder, last=len(hosts.names) - 1, count=len(hosts.names)))
         self.env = {**hosts.environment(), "SLURM_CONF": str(config)}
@@ -61,6 +58,10 @@ class Slurm:
         subprocess.Popen(self.hosts.on(host, command), env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def node(self, name):
+        """Starts a node, as after a boot: sockets of PMIx that a lost one left would be in the way."""
+        for kind in ("spool", "tmp"):
+            shutil.rmtree(self.folder / kind / name, ignore_errors=True)
+            (self.folder / kind / name).mkdir(parents=True)
         self.daemon(name, ["slurmd", "-D", "-N", name])
 
     def wait_for_nodes(self, count):

@@ -47,6 +47,7 @@ TEST(TrainCommand, LeavesWhatOthersRelyOn) {
   EXPECT_EQ(fs::read_symlink(folder.Checkpoint("latest")), "step-00000006");
   EXPECT_TRUE(fs::exists(folder.Checkpoint("step-00000004")));
   EXPECT_TRUE(fs::exists(folder / "run/config.textproto"));
+  EXPECT_EQ(folder.Read("run/finished"), "step 6\n");
   // A finished run that is resumed has nothing to do, and says so with 0.
   const std::string before = folder.Read("run/metrics.jsonl");
   TrainProcess again(folder, 0, "--resume");
@@ -54,6 +55,21 @@ TEST(TrainCommand, LeavesWhatOthersRelyOn) {
   EXPECT_THAT(again.Log(), AllOf(HasSubstr("resumed at step 6"),
                                  HasSubstr("already at step 6 of training.steps = 6; to go on, raise training.steps")));
   EXPECT_EQ(folder.Read("run/metrics.jsonl"), before);
+  EXPECT_TRUE(fs::exists(folder / "run/finished"));
+}
+
+// Scripts that start a run again look for the mark that it needs no more.
+TEST(TrainCommand, IsMarkedAsFinishedOnlyAtItsEnd) {
+  const TrainFolder folder("steps: 4 valid_every: 0");
+  TrainProcess finished(folder, 2, "");
+  ASSERT_EQ(finished.Wait(), 0) << finished.Log();
+  ASSERT_TRUE(fs::exists(folder / "run/finished"));
+  TrainProcess longer(folder, 2, "--resume --set training.steps=1000000");
+  ASSERT_TRUE(longer.WaitForLog("step 20/")) << longer.Log();
+  EXPECT_FALSE(fs::exists(folder / "run/finished")) << "it goes on";
+  longer.Signal(SIGUSR2);
+  ASSERT_EQ(longer.Wait(), 0) << longer.Log();
+  EXPECT_FALSE(fs::exists(folder / "run/finished")) << "it was stopped";
 }
 
 TEST(TrainCommand, SigtermSavesAndExitsWith0) {

@@ -73,5 +73,25 @@ TEST(JobWorld, SaysWhichVariableIsWrong) {
   }
 }
 
+// Each task would else train the whole alone, into one folder.
+TEST(JobWorld, TasksOfSrunThatMpiDoesNotConnectAreRefused) {
+  const auto check = [](const Variables& variables, int ranks) {
+    return CheckConnected(
+        [&](const char* name) {
+          const auto found = variables.find(name);
+          return found == variables.end() ? nullptr : found->second.c_str();
+        },
+        ranks);
+  };
+  const Variables srun = {{"SLURM_STEP_NUM_TASKS", "4"}};
+  EXPECT_EQ(check({}, 1), absl::OkStatus());
+  EXPECT_EQ(check(srun, 4), absl::OkStatus());
+  EXPECT_EQ(check({{"SLURM_STEP_NUM_TASKS", "1"}}, 1), absl::OkStatus());
+  EXPECT_EQ(check({{"SLURM_STEP_NUM_TASKS", "4"}, {"OMPI_COMM_WORLD_SIZE", "1"}}, 1), absl::OkStatus());
+  const absl::Status alone = check(srun, 1);
+  EXPECT_TRUE(absl::IsFailedPrecondition(alone));
+  EXPECT_THAT(std::string(alone.message()), HasSubstr("srun started 4 tasks, but MPI connects none of them"));
+}
+
 }  // namespace
 }  // namespace photon
