@@ -28,103 +28,6 @@
 namespace photon {
 namespace {
 
-<<<<<<< HEAD
-using Buffer = std::unique_ptr<gloo::transport::UnboundBuffer>;
-
-// What a rank has posted and not seen go yet.
-class Posts {
- public:
-  void Add() {
-    absl::MutexLock lock(&mutex_);
-    ++under_way_;
-  }
-  void Remove(const absl::Status& status) {
-    absl::MutexLock lock(&mutex_);
-    --under_way_;
-    status_.Update(status);
-  }
-  // Waits until all have gone; the first error of those since the last call.
-  absl::Status Finish() {
-    absl::MutexLock lock(&mutex_);
-    const auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return under_way_ == 0; };
-    mutex_.Await(absl::Condition(&none));
-    return std::exchange(status_, absl::OkStatus());
-  }
-
- private:
-  absl::Mutex mutex_;
-  int64_t under_way_ ABSL_GUARDED_BY(mutex_) = 0;
-  absl::Status status_ ABSL_GUARDED_BY(mutex_);
-};
-
-// A message under way, behind a header that tells its size: Gloo ends the process where sizes differ.
-struct Outgoing {
-  std::unique_ptr<int64_t> size = nullptr;
-  Buffer header = nullptr, payload = nullptr;
-  // Of a message that its sender doesn't wait for: a copy, or the tensor and where its end is to be told.
-  std::vector<char> copy = {};
-  Tensor tensor = {};
-  std::shared_ptr<Posts> posts = nullptr;
-
-  void Wait() {
-    header->waitSend();
-    if (payload != nullptr) payload->waitSend();
-  }
-};
-
-// The TCP connections of a process, shared by all its groups.
-class Connections {
- public:
-  explicit Connections(std::shared_ptr<gloo::rendezvous::Context> mesh) : mesh_(std::move(mesh)) {
-    thread_ = std::thread([this] { WaitForMessages(); });
-  }
-  ~Connections() {
-    {
-      absl::MutexLock lock(&mutex_);
-      stop_ = true;
-    }
-    thread_.join();
-  }
-
-  gloo::rendezvous::Context& mesh() { return *mesh_; }
-  // Keeps a message alive until it has gone.
-  void Keep(Outgoing message) {
-    absl::MutexLock lock(&mutex_);
-    under_way_.push_back(std::move(message));
-  }
-  int64_t next_group = 1;
-
- private:
-  void WaitForMessages() {
-    const auto some = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stop_ || !under_way_.empty(); };
-    while (true) {
-      Outgoing oldest;
-      {
-        absl::MutexLock lock(&mutex_, absl::Condition(&some));
-        if (under_way_.empty()) return;
-        oldest = std::move(under_way_.front());
-        under_way_.pop_front();
-      }
-      absl::Status status;
-      try {
-        oldest.Wait();
-      } catch (const std::exception& error) {  // the receiver is told, or is gone
-        status = absl::UnavailableError(error.what());
-      }
-      { const Tensor gone = std::move(oldest.tensor); }  // before its end is told
-      if (oldest.posts != nullptr) oldest.posts->Remove(status);
-    }
-  }
-
-  std::shared_ptr<gloo::rendezvous::Context> mesh_;
-  absl::Mutex mutex_;
-  std::deque<Outgoing> under_way_ ABSL_GUARDED_BY(mutex_);
-  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
-};
-
-=======
->>>>>>> launching
 // Gloo leaves Nagle's algorithm on, by which a small message waits 40 ms for the acknowledgement of the one before, and
 // gives no access to its sockets: so of all connections of this process.
 void SendAtOnce() {
@@ -227,11 +130,7 @@ class GlooRank : public Communicator {
   absl::Status DoSend(const Tensor& tensor, int to, int tag) override {
     return Guarded([&] {
       std::vector<char> copy(At(tensor, 0), At(tensor, tensor.elements()));
-<<<<<<< HEAD
-      Outgoing message = Start(to, copy.data(), static_cast<int64_t>(copy.size()), tag);
-=======
-      GlooOutgoing message = Post(to, copy.data(), static_cast<int64_t>(copy.size()), tag);
->>>>>>> launching
+      GlooOutgoing message = Start(to, copy.data(), static_cast<int64_t>(copy.size()), tag);
       message.copy = std::move(copy);  // the same memory
       connections_->Keep(std::move(message));
       return absl::OkStatus();
@@ -241,7 +140,7 @@ class GlooRank : public Communicator {
   // As little, and without a copy.
   absl::Status DoPost(const Tensor& tensor, int to, int tag) override {
     return Guarded([&] {
-      Outgoing message = Start(to, At(tensor, 0), static_cast<int64_t>(tensor.bytes()), tag);
+      GlooOutgoing message = Start(to, At(tensor, 0), static_cast<int64_t>(tensor.bytes()), tag);
       message.tensor = tensor;
       message.posts = posts_;
       posts_->Add();
@@ -294,15 +193,9 @@ class GlooRank : public Communicator {
     }
   }
 
-<<<<<<< HEAD
   // Sends without waiting; `data` stays where it is until its Wait().
-  Outgoing Start(int to, void* data, int64_t bytes, int tag) {
-    Outgoing out;
-=======
-  // Sends without waiting; `data` stays where it is until Finish().
-  GlooOutgoing Post(int to, void* data, int64_t bytes, int tag) {
+  GlooOutgoing Start(int to, void* data, int64_t bytes, int tag) {
     GlooOutgoing out;
->>>>>>> launching
     out.size = std::make_unique<int64_t>(bytes);
     With(to, [&] {
       out.header = connections_->mesh().createUnboundBuffer(out.size.get(), sizeof(int64_t));
@@ -378,7 +271,7 @@ class GlooRank : public Communicator {
   std::vector<int> members_;
   int rank_;
   int64_t group_;
-  std::shared_ptr<Posts> posts_ = std::make_shared<Posts>();
+  std::shared_ptr<GlooPosts> posts_ = std::make_shared<GlooPosts>();
   std::vector<char> scratch_;  // keeps its memory from call to call
 };
 

@@ -14,12 +14,9 @@ TEST(MpiTest, Arguments) { CheckArguments(World()); }
 TEST(MpiTest, Split) { CheckSplit(World()); }
 TEST(MpiTest, SmallValues) { CheckSmallValues(World()); }
 TEST(MpiTest, Mesh) { CheckMesh(World()); }
-<<<<<<< HEAD
 TEST(MpiTest, MeshGroups) { CheckMeshGroups(World()); }
 TEST(MpiTest, BytesSent) { CheckBytesSent(World()); }
-=======
 TEST(MpiTest, SideChannel) { CheckSideChannel(World()); }
->>>>>>> launching
 
 TEST(MpiTest, SendReceive) { CheckSendReceive(World()); }
 TEST(MpiTest, Posts) { CheckPosts(World()); }

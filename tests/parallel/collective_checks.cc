@@ -357,7 +357,6 @@ void CheckMesh(Communicator& comm) {
   }
 }
 
-<<<<<<< HEAD
 namespace {
 
 // World ranks that differ from `rank` along `axes` alone, by counting [dp][pp][cp][tp] in loops.
@@ -419,7 +418,9 @@ void CheckMeshGroups(Communicator& comm) {
         }
       }
     }
-=======
+  }
+}
+
 void CheckSideChannel(Communicator& comm) {
   auto part = comm.Split(comm.rank() % 2, -comm.rank());
   ASSERT_EQ(part.status(), absl::OkStatus());
@@ -462,7 +463,6 @@ void CheckSideChannel(Communicator& comm) {
     // Messages are no calls, and calls no messages.
     EXPECT_EQ(group->Barrier("all have arrived"), absl::OkStatus());
     EXPECT_FALSE(channel.Poll().has_value());
->>>>>>> launching
   }
 }
 

@@ -21,10 +21,7 @@ void CheckArguments(Communicator& comm);    // what is refused before anything i
 void CheckSplit(Communicator& comm);        // two colors, reversed keys, and both groups work
 void CheckSmallValues(Communicator& comm);  // AllReduceScalar, BroadcastString, AgreeOn
 void CheckMesh(Communicator& comm);
-<<<<<<< HEAD
-void CheckMeshGroups(Communicator& comm);  // members and order of every group, for all sizes of the axes that fit
-=======
+void CheckMeshGroups(Communicator& comm);   // members and order of every group, for all sizes of the axes that fit
 void CheckSideChannel(Communicator& comm);  // of all, and of a part beside it
->>>>>>> launching
 
 }  // namespace photon::testing

@@ -40,11 +40,7 @@ TEST(FileWorld, DoesWhatEveryCommunicatorMust) {
   for (int ranks : {1, 2, 3}) {
     InFolder(ranks, [](Communicator& comm) {
       for (Check check : {CheckAllReduce, CheckAllReduceNan, CheckGatherAndScatter, CheckBroadcast, CheckArguments,
-<<<<<<< HEAD
-                          CheckSplit, CheckSmallValues, CheckMesh, CheckMeshGroups, CheckBytesSent}) {
-=======
-                          CheckSplit, CheckSmallValues, CheckMesh, CheckSideChannel}) {
->>>>>>> launching
+                          CheckSplit, CheckSmallValues, CheckMesh, CheckMeshGroups, CheckBytesSent, CheckSideChannel}) {
         check(comm);
       }
       if (comm.size() == 1) return;

@@ -36,7 +36,7 @@ TEST(MeshSizes, RefusesWithWhatWouldFit) {
   for (const ParallelConfig& config : {Sizes(-1, 1, 1, 1), Sizes(0, 0, 1, 1), Sizes(0, 1, -2, 1), Sizes(0, 1, 1, 0)}) {
     const absl::Status status = MeshSizes(config, 4).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_THAT(status.message(), HasSubstr("it must be at least 1"));
+    EXPECT_THAT(status.message(), HasSubstr("use 1 or more"));
   }
 }
 

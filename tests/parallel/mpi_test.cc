@@ -15,11 +15,7 @@ TEST(MpiTest, AloneItIsAGroupOfOne) {
     EXPECT_EQ((*world)->size(), 1);
     EXPECT_EQ((*world)->rank(), 0);
     for (auto* check : {CheckAllReduce, CheckAllReduceNan, CheckGatherAndScatter, CheckBroadcast, CheckArguments,
-<<<<<<< HEAD
-                        CheckSplit, CheckSmallValues, CheckMesh, CheckMeshGroups, CheckBytesSent}) {
-=======
-                        CheckSplit, CheckSmallValues, CheckMesh, CheckSideChannel}) {
->>>>>>> launching
+                        CheckSplit, CheckSmallValues, CheckMesh, CheckMeshGroups, CheckBytesSent, CheckSideChannel}) {
       check(**world);
     }
   }
