@@ -27,7 +27,8 @@ Sharding ShardingOf(const ParallelConfig& parallel) {
   }
 }
 
-std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& mesh, const Context& context) {
+std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& mesh, const Context& context,
+                                          const OpenedDevice* device) {
   std::unique_ptr<LanguageModel> model =
       LanguageModel::Create(config.model(), ModelLayout(config.model(), config.parallel(), mesh));
   ParameterSet::Options options{.at = mesh.at()};
@@ -36,7 +37,7 @@ std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& m
   options.sharding = ShardingOf(config.parallel());
   options.bucket_bytes = static_cast<int64_t>(1e6 * config.parallel().bucket_mb());
   model->parameters().Allocate(context, options);
-  model->parameters().Initialize(context, config.training().seed());
+  if (device == nullptr || device->computes()) model->parameters().Initialize(context, config.training().seed());
   return model;
 }
 
@@ -52,7 +53,7 @@ Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& conte
       mesh_(mesh),
       context_(context),
       arena_(arena),
-      model_(BuildModel(config, mesh, context)),
+      model_(BuildModel(config, mesh, context, device)),
       optimizer_(context, model_->parameters(), config.training().optimizer()),
       stage_(*model_, context, config.training().objective(), ForwardOf(config.training())),
       reducer_(context, model_->parameters(), mesh),
