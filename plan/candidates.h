@@ -12,7 +12,7 @@ namespace photon {
 struct Candidate {
   RunConfig config;
   double guess_s = 0;  // seconds of a step
-  double state = 0;    // bytes of masters, gradients, copies and moments on a rank
+  double memory = 0;   // bytes of a rank
 };
 
 // Every way to share `devices` that the model and the batch can have, with tp inside a node; of modules under tp, the

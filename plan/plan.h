@@ -22,7 +22,7 @@ struct Plan {
 };
 
 // `config`'s model, data and batch; its layout is of no account, but for what no layout decides (timeouts, buckets).
-// kInvalidArgument where no layout of that many devices fits the model, with the nearest number for which one does.
+// Both lists are empty where no layout's state alone would fit.
 absl::StatusOr<Plan> MakePlan(const RunConfig& config, const Machine& machine, const PlanOptions& options);
 
 // Steps of the same layout on more and more devices, data-parallel replicas and batch growing alike.

@@ -120,6 +120,8 @@ Backend DryTable() {
       .swiglu_forward = Run<"swiglu_forward", &B::swiglu_forward>,
       .swiglu_backward = Run<"swiglu_backward", &B::swiglu_backward>,
       .cross_entropy = Run<"cross_entropy", &B::cross_entropy>,
+      .vocabulary_statistics = Run<"vocabulary_statistics", &B::vocabulary_statistics>,
+      .split_cross_entropy = Run<"split_cross_entropy", &B::split_cross_entropy>,
       .cosine = Run<"cosine", &B::cosine>,
       .sample_rows = Run<"sample_rows", &B::sample_rows>,
       .sum_squares = Run<"sum_squares", &B::sum_squares>,
