@@ -151,8 +151,8 @@ class ModelTraffic {
     AllReduce(rows * width);
   }
 
-  // Every tp rank scores all rows of the span against its part of the vocabulary, and three numbers of each row tell the
-  // others what it found.
+  // Every tp rank scores all rows of the span against its part of the vocabulary, and three numbers of each row tell
+  // the others what it found.
   void Head() {
     if (!splits_vocabulary_) return;
     const int64_t rows = sequences_ * config_.data().sequence_length() / cp_;

@@ -164,8 +164,12 @@ absl::StatusOr<DryRun> RunDry(const RunConfig& config, int ranks, const DryRunOp
   PHOTON_ASSIGN_OR_RETURN(
       const std::unique_ptr<dry::DryWorld> world,
       dry::DryWorld::Create(ranks, [&](Communicator& all) { return Mesh::Create(all, config.parallel()).status(); }));
-  const int count = options.one_replica ? ranks / sizes[0] : ranks;  // dp is the slowest axis
   Builder builder(config, options, *world, sizes);
+  if (options.only >= 0) {
+    PHOTON_ASSIGN_OR_RETURN(Built built, builder.Build(options.only));
+    return DryRun{.ranks = {std::move(built.use)}};
+  }
+  const int count = options.one_replica ? ranks / sizes[0] : ranks;  // dp is the slowest axis
   std::vector<absl::StatusOr<Built>> built(count, absl::UnknownError("not built"));
   std::atomic<int> next = 0;
   const auto work = [&] {

@@ -53,6 +53,7 @@ struct DryRunOptions {
   size_t memory = 0;                   // bytes of a device
   int threads = 1;                     // that build ranks side by side
   bool one_replica = false;            // only the ranks of the first data-parallel replica
+  int only = -1;                       // only this rank: its calls are played against nobody's
 };
 
 // `config` resolved and valid for `ranks`. kInternal, naming ranks, calls and tensors, where ranks would not work

@@ -95,6 +95,15 @@ struct Cost<&Backend::cross_entropy> {
 };
 
 template <>
+struct Cost<&Backend::split_cross_entropy> {
+  static void Add(Operation* operation, const Tensor& logits, const Tensor& target, const Tensor& scored,
+                  const Tensor& stats, const Tensor& scale, const Tensor& nll) {
+    operation->bytes = (scale.defined() ? 2 : 1) * BytesOf(logits) + BytesOf(target) + BytesOf(scored) +
+                       BytesOf(stats) + BytesOf(scale) + BytesOf(nll);
+  }
+};
+
+template <>
 struct Cost<&Backend::adamw> {
   static void Add(Operation* operation, const ops::AdamWStep&, const Tensor&, const Tensor& p, const Tensor& g,
                   const Tensor& m, const Tensor& v, const Tensor& copy) {

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <map>
 #include <string>
 #include <vector>
@@ -115,6 +116,14 @@ TEST_F(DryDeviceTest, AttentionCosts) {
   EXPECT_EQ(Last().flops, 2 * 2.0 * 8 * 2 * static_cast<double>(pairs));
   ops::AttentionBackward(context_, q, q, k, k, q, lse, shape, q, k, k);
   EXPECT_EQ(Last().flops, 5 * 2.0 * 8 * 2 * static_cast<double>(pairs));
+}
+
+TEST_F(DryDeviceTest, TheTableHasNoHoles) {
+  using Entry = void (*)();
+  constexpr size_t kEntries = sizeof(Backend) / sizeof(Entry);
+  Entry entries[kEntries];
+  std::memcpy(entries, &context_.backend(), sizeof(entries));
+  for (size_t i = 0; i < kEntries; ++i) EXPECT_NE(entries[i], nullptr) << "entry " << i;
 }
 
 TEST_F(DryDeviceTest, SignaturesTellOperationsApart) {

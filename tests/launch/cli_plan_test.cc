@@ -51,6 +51,13 @@ TEST(CliPlan, TooLittleMemoryIsRefused) {
   EXPECT_THAT(outcome.err, HasSubstr("and has 1.1 GB for tensors"));
 }
 
+TEST(CliTrain, TooLittleMemoryIsRefusedBeforeAnythingIsAllocated) {
+  const Outcome outcome = RunPhoton("train --device cpu" + Preset("photon-70b"));  // over 1 TB, and there is no data
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("photon train: rank 0 needs 1."));
+  EXPECT_THAT(outcome.err, HasSubstr("TB of memory and has "));
+}
+
 TEST(CliPlan, BadInput) {
   const auto refusal = [](const std::string& arguments) {
     const Outcome outcome = RunPhoton("plan " + arguments + Preset("tiny"));
