@@ -1,6 +1,7 @@
 #include "plan/communication.h"
 
 #include <algorithm>
+#include <set>
 
 #include "configs/layout.h"
 #include "configs/model_config.h"
@@ -174,5 +175,48 @@ class ModelTraffic {
 }  // namespace
 
 BytesByAxes ModelBytes(const RunConfig& config, const MeshCoordinates& at) { return ModelTraffic(config, at).Sum(); }
+
+// Without shards, one sum of each class's gradients over the axes that it is summed over. With shards, of every bucket
+// each rank gets the sums of its part (ZeRO-2: in every microbatch), and after the update all parts of what is computed
+// with: copies, or masters. Besides: counts of tokens and units, loss sums, the gradient's norm where no rank has all,
+// and a digest of the order of buckets that go beside the backward pass.
+BytesByAxes StepBytes(const RunConfig& config, const MeshCoordinates& at, const ParameterSet& parameters) {
+  constexpr int64_t kCount = 8;  // bytes of an i64 or f64
+  const int64_t microbatches =
+      config.training().batch_sequences() / config.parallel().dp() / config.training().micro_batch_sequences();
+  BytesByAxes bytes;
+  for (const auto& [axes, each] : ModelBytes(config, at)) bytes[axes] += microbatches * each;
+  const auto all_reduce = [&](AxisSet axes, int64_t elements, int64_t element) {
+    bytes[at.Proper(axes)] += AllReduceSent(elements, element, at.group_size(axes), at.group_rank(axes));
+  };
+  constexpr AxisSet kAll = {MeshAxis::kDp, MeshAxis::kPp, MeshAxis::kCp, MeshAxis::kTp};
+  const int levels = config.model().levels_size();
+  all_reduce({MeshAxis::kDp}, 2 + levels, kCount);
+  all_reduce(kAll, 1 + levels, kCount);
+  all_reduce(parameters.sharded() ? kAll : AxisSet{MeshAxis::kPp, MeshAxis::kTp}, 1, kCount);
+
+  const FlatLayout& layout = parameters.layout();
+  const auto master = static_cast<int64_t>(ByteSize(parameters.options().master));
+  const bool overlapped = config.parallel().overlap_reduction();
+  for (const FlatClass& c : layout.classes) {
+    if (!parameters.sharded() && !overlapped) all_reduce(c.summed, c.end - c.begin, master);
+  }
+  std::set<AxisSet> ordered;
+  for (size_t b = 0; b < layout.buckets.size(); ++b) {
+    const AxisSet axes = layout.classes[layout.buckets[b].in_class].summed;
+    if (overlapped && ordered.insert(at.Proper(axes)).second) all_reduce(axes, 2, kCount);
+    if (!parameters.sharded()) {
+      if (overlapped) all_reduce(axes, layout.buckets[b].end - layout.buckets[b].begin, master);
+      continue;
+    }
+    const int64_t own = layout.buckets[b].own_end - layout.buckets[b].own_begin;
+    const auto computed = static_cast<int64_t>(parameters.OwnComputed(static_cast<int>(b)).bytes());
+    const int64_t times = parameters.options().sharding == Sharding::kGradients ? microbatches : 1;
+    bytes[at.Proper(axes)] +=
+        times * ReduceScatterSent(own * master, at.group_size(axes)) + AllGatherSent(computed, at.group_size(axes));
+  }
+  std::erase_if(bytes, [](const auto& entry) { return entry.second == 0; });
+  return bytes;
+}
 
 }  // namespace photon

@@ -127,13 +127,15 @@ class Builder {
  private:
   static void CountState(Trainer& trainer, RankUse* use) {
     const ParameterSet& parameters = trainer.model().parameters();
-    for (const auto& parameter : parameters.parameters()) use->parameters += parameter->elements();
-    use->memory.masters = static_cast<int64_t>(parameters.master().bytes());
-    use->memory.gradients = static_cast<int64_t>(parameters.gradient().bytes());
-    for (const ParameterSet::Range& range : parameters.Ranges()) {
-      if (range.compute.defined()) use->memory.copies += static_cast<int64_t>(range.compute.bytes());
+    const bool copied = parameters.options().compute != parameters.options().master;
+    const auto bytes = [](const Tensor& t) { return t.defined() ? static_cast<int64_t>(t.bytes()) : 0; };
+    for (const auto& p : parameters.parameters()) {
+      use->parameters += p->elements();
+      use->memory.masters += bytes(p->master.defined() ? p->master : p->shard.master);
+      use->memory.copies += copied ? bytes(p->compute) : 0;
+      use->memory.moments += 2 * bytes(trainer.optimizer().m(*p));
     }
-    use->memory.moments = 2 * use->memory.masters;
+    use->memory.gradients = bytes(parameters.gradient());
   }
 
   const RunConfig& config_;

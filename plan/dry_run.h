@@ -18,7 +18,7 @@ namespace photon {
 // Bytes of one rank, as its arena counts them.
 struct MemoryUse {
   int64_t masters = 0, gradients = 0, copies = 0, moments = 0;
-  int64_t tables = 0;       // index tensors, rotary angles and other things that stay
+  int64_t tables = 0;       // index tensors, rotary angles, alignment and other things that stay
   int64_t activations = 0;  // and what operations work in: the peak over all of these
   int64_t peak() const { return masters + gradients + copies + moments + tables + activations; }
 };
