@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "core/constant_string.h"
 #include "core/ops/checks.h"
 
 namespace photon {
@@ -98,18 +99,10 @@ void Check(const Context& context, absl::string_view names, std::initializer_lis
   }
 }
 
-// A string as a template's argument.
-template <size_t N>
-struct Names {
-  constexpr Names(const char (&text)[N]) { std::copy_n(text, N, chars); }  // NOLINT: implicit
-  constexpr size_t arguments() const { return std::count(chars, chars + N, ' '); }
-  char chars[N] = {};
-};
-
 // The operation `kEntry` of the unchecked table, then the check.
-template <Names kNames, auto kEntry, typename... Arguments>
+template <ConstantString kNames, auto kEntry, typename... Arguments>
 void Run(const Context& context, Arguments... arguments) {
-  static_assert(kNames.arguments() == sizeof...(Arguments), "a name for every argument");
+  static_assert(kNames.count(' ') == sizeof...(Arguments), "a name for every argument");
   const Backend& backend = static_cast<const CheckedBackend&>(context.backend()).unchecked();
   const Context unchecked(context.device(), backend, context.allocator(), context.stream(), context.profiler());
   (backend.*kEntry)(unchecked, arguments...);

@@ -62,6 +62,9 @@ class OpenedDevice {
   // Shows ranges of the program to a tool that looks at the device; null where none does.
   virtual RangeMarker* marker() { return nullptr; }
 
+  // False where operations only tell what they would do (core/dry/): nobody need make values for them.
+  virtual bool computes() const { return true; }
+
   // Whether the fastest algorithm for a shape is looked for by timing several and remembered, from run to run where a
   // folder for that is (core/cuda/algorithm_cache.h). Off at first: what is chosen by timing may differ from machine to
   // machine, and with it the last bits of sums.

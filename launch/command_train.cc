@@ -11,6 +11,7 @@
 #include "launch/environment.h"
 #include "launch/model_options.h"
 #include "parallel/job_world.h"
+#include "plan/memory_check.h"
 #include "train/train.h"
 
 namespace photon {
@@ -23,6 +24,15 @@ struct TrainArguments {
   TrainOptions options;
   bool profile = false, check = false;
 };
+
+// Before anything is allocated. What is wrong with the config itself is for Train() to say.
+absl::Status CheckMemory(const RunConfig& config, const Communicator& world, const OpenedDevice& device) {
+  if (!ValidateRun(config, world.size()).ok()) return absl::OkStatus();
+  auto free = static_cast<double>(device.memory().free);
+  if (free == 0) return absl::OkStatus();  // nothing says
+  if (device.device().type == DeviceType::kCpu) free /= LocalRanks(ProcessEnvironment());
+  return FitsMemory(config, world.rank(), world.size(), free);
+}
 
 absl::Status RunTrain(const TrainArguments& arguments) {
   // Ranks read the file for themselves; one that can't must not leave the others waiting.
@@ -39,6 +49,7 @@ absl::Status RunTrain(const TrainArguments& arguments) {
   if (arguments.check) config->mutable_training()->set_check(true);
   absl::StatusOr<std::unique_ptr<OpenedDevice>> device = OpenDevice(arguments.device, config->training().check());
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the device", device.status()));
+  PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "memory", CheckMemory(*config, *world, **device)));
   return Train(*config, arguments.options, **device, std::move(world));
 }
 

@@ -19,6 +19,7 @@ CLI::App* AddCommand(CLI::App& parent, const std::string& name, const std::strin
 void AddPrepareCommand(CLI::App& app, Run* chosen);
 void AddTrainCommand(CLI::App& app, Run* chosen);
 void AddSubmitCommand(CLI::App& app, Run* chosen);
+void AddPlanCommand(CLI::App& app, Run* chosen);
 void AddGenerateCommand(CLI::App& app, Run* chosen);
 void AddScoreCommand(CLI::App& app, Run* chosen);
 // For check(): an integer of at least `least`. CLI11's own NonNegativeNumber prints the range of a double.

@@ -148,6 +148,7 @@ int RunProgram(int argc, char** argv) {
   AddPrepareCommand(app, &chosen);
   AddTrainCommand(app, &chosen);
   AddSubmitCommand(app, &chosen);
+  AddPlanCommand(app, &chosen);
   AddGenerateCommand(app, &chosen);
   AddScoreCommand(app, &chosen);
   AddCheckpointCommands(app, &chosen);

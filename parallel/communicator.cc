@@ -158,6 +158,11 @@ std::string Communicator::LastCall() const {
   return absl::StrCat("#", calls_, " ", recent_[(calls_ - 1) % kRemembered].description);
 }
 
+std::string Communicator::CallUnderWay() const {
+  absl::MutexLock lock(&mutex_);
+  return recent_[(calls_ - 1) % kRemembered].description;
+}
+
 int64_t Communicator::bytes_sent() const {
   absl::MutexLock lock(&mutex_);
   return sent_;

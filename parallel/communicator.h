@@ -87,6 +87,8 @@ class Communicator {
   // Which tensors it can move. Small host values (counts, losses, signals) go over the same groups as gradients do, so
   // a group of GPUs reaches the host's memory too, through a twin of its own.
   virtual bool Reaches(DeviceType device) const { return device == DeviceType::kCpu; }
+  // The call that is under way, for a Do* function: "all-reduce gradients f32[100]".
+  std::string CallUnderWay() const;
 
  private:
   enum class Progress : uint8_t { kRunning, kDone, kFailed };

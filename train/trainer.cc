@@ -35,7 +35,7 @@ std::unique_ptr<PipelinePlan> PlanFor(const RunConfig& config) {
 }
 
 std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& mesh, const PipelinePlan* plan,
-                                          const Context& context) {
+                                          const Context& context, const OpenedDevice* device) {
   ModelLayout layout(config.model(), config.parallel(), mesh);
   if (plan != nullptr) layout.SetStages(plan->Stages(), mesh.at().index_of(MeshAxis::kPp));
   std::unique_ptr<LanguageModel> model = LanguageModel::Create(config.model(), std::move(layout));
@@ -45,7 +45,7 @@ std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& m
   options.sharding = ShardingOf(config.parallel());
   options.bucket_bytes = static_cast<int64_t>(1e6 * config.parallel().bucket_mb());
   model->parameters().Allocate(context, options);
-  model->parameters().Initialize(context, config.training().seed());
+  if (device == nullptr || device->computes()) model->parameters().Initialize(context, config.training().seed());
   return model;
 }
 
@@ -58,7 +58,7 @@ Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& conte
       context_(context),
       arena_(arena),
       plan_(PlanFor(config)),
-      model_(BuildModel(config, mesh, plan_.get(), context)),
+      model_(BuildModel(config, mesh, plan_.get(), context, device)),
       optimizer_(context, model_->parameters(), config.training().optimizer()),
       stage_(*model_, context, config.training().objective(), TrainingPipeline::ForwardOf(config.training())),
       reducer_(context, model_->parameters(), mesh),

@@ -22,7 +22,8 @@ namespace photon {
 class Trainer {
  public:
   // `config` resolved and valid. Builds the model with its initial weights. `arena`: the context's memory, for its
-  // statistics. `device`: the context's, whose recording is used where it records; null: it does not.
+  // statistics. `device`: the context's, whose recording is used where it records; null: it does not. On one that
+  // computes nothing, weights get no values.
   Trainer(const RunConfig& config, const Mesh& mesh, const Context& context, const Arena& arena,
           OpenedDevice* device = nullptr);
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "configs/config.h"
 #include "configs/model_config.h"
@@ -11,6 +12,7 @@ namespace photon {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::HasSubstr;
 
 RunConfig Preset(const std::string& name) {
   const absl::StatusOr<RunConfig> config =
@@ -39,10 +41,12 @@ TEST(Presets, AllCanBeTrained) {
     if (entry.path().extension() != ".textproto") continue;
     ++count;
     const RunConfig config = Preset(entry.path().stem());
-    for (const int ranks : {1, 2})
+    const ParallelConfig& parallel = config.parallel();
+    const int replica = parallel.pp() * parallel.cp() * parallel.tp();
+    for (const int ranks : {replica, 2 * replica})
       EXPECT_TRUE(ValidateRun(config, ranks).ok()) << entry.path() << ValidateRun(config, ranks);
   }
-  EXPECT_GE(count, 11);
+  EXPECT_GE(count, 16);
 }
 
 TEST(Presets, PaperParameterCounts) {
@@ -51,6 +55,31 @@ TEST(Presets, PaperParameterCounts) {
       {"block-600m", 629770752},   {"block-900m", 887878656},   {"block-1.2b", 1207395840},
       {"photon-600m", 646399104},  {"photon-900m", 907162368},  {"photon-1.2b", 1229531520}};
   for (const auto& [name, count] : counts) EXPECT_EQ(Parameters(Preset(name).model()), count) << name;
+}
+
+// With the start latent: what `photon plan` and training print.
+TEST(Presets, LargerOnes) {
+  struct Larger {
+    const char* name;
+    int64_t parameters;
+  };
+  for (const auto& [name, parameters] :
+       {Larger{"photon-3b", 3'014'780'928}, Larger{"photon-7b", 6'905'454'592}, Larger{"photon-13b", 13'266'606'080},
+        Larger{"photon-34b", 33'507'491'840}, Larger{"photon-70b", 69'126'242'304}}) {
+    const RunConfig config = Preset(name);
+    const ModelConfig& model = config.model();
+    EXPECT_EQ(Parameters(model) + model.width(), parameters) << name;
+    EXPECT_EQ(HeadDim(model), 128) << name;
+    EXPECT_EQ(model.ffn() % 256, 0) << name;
+    EXPECT_NEAR(model.ffn(), 8.0 / 3 * model.width(), 256) << name;
+    // "PHOTON 7B: 6,905,454,592 parameters" is what the file says of itself.
+    std::ifstream file(std::string(PHOTON_SOURCE_DIR) + "/configs/" + name + ".textproto");
+    std::string line;
+    std::getline(file, line);
+    std::string grouped = std::to_string(parameters);
+    for (int i = static_cast<int>(grouped.size()) - 3; i > 0; i -= 3) grouped.insert(i, ",");
+    EXPECT_THAT(line, HasSubstr(grouped + " parameters")) << name;
+  }
 }
 
 TEST(Presets, QuickstartIsLargeEnough) {

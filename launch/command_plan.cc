@@ -1,0 +1,164 @@
+// photon plan
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "configs/config.h"
+#include "core/file.h"
+#include "core/human.h"
+#include "launch/commands.h"
+#include "plan/cpu_machine.h"
+#include "plan/plan.h"
+#include "plan/report.h"
+
+namespace photon {
+namespace {
+
+struct PlanArguments {
+  std::string config, device = "h200", memory, layout, json;
+  std::vector<std::string> overrides;
+  int devices = 0, per_node = 0, dry_runs = PlanOptions().dry_runs, scale_to = 0;
+  double peak = 0, links = 0, network = 0, memory_bandwidth = 0;
+  bool dry_run = false;
+};
+
+// "141GiB", "80 GB", "96e9".
+absl::StatusOr<double> ParseBytes(const std::string& text) {
+  static constexpr struct {
+    const char* name;
+    double bytes;
+  } kUnits[] = {{"GiB", 0x1p30}, {"MiB", 0x1p20}, {"TiB", 0x1p40}, {"GB", 1e9}, {"MB", 1e6}, {"TB", 1e12}, {"B", 1}};
+  std::string number = text;
+  double unit = 1;
+  for (const auto& [name, bytes] : kUnits) {
+    if (!absl::EndsWith(number, name)) continue;
+    number.resize(number.size() - std::string(name).size());
+    unit = bytes;
+    break;
+  }
+  double value = 0;
+  if (absl::SimpleAtod(number, &value) && value > 0) return value * unit;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--memory ", text, ": not an amount of memory; use e.g. 141GiB or 80GB"));
+}
+
+// "dp=2,tp=4,zero=1,micro=1": as overrides of the config.
+absl::StatusOr<std::vector<std::string>> ParseLayout(const std::string& layout) {
+  std::vector<std::string> overrides;
+  for (const absl::string_view part : absl::StrSplit(layout, ',', absl::SkipEmpty())) {
+    const std::vector<std::string> pair = absl::StrSplit(part, absl::MaxSplits('=', 1));
+    const std::string& name = pair[0];
+    if (pair.size() != 2) {
+      return absl::InvalidArgumentError(absl::StrCat("--layout: \"", part, "\" is not AXIS=SIZE, as in dp=2,tp=4"));
+    }
+    if (name == "dp" || name == "pp" || name == "cp" || name == "tp") {
+      overrides.push_back(absl::StrCat("parallel.", part));
+    } else if (name == "micro") {
+      overrides.push_back(absl::StrCat("training.micro_batch_sequences=", pair[1]));
+    } else if (name == "zero" && (pair[1] == "0" || pair[1] == "1" || pair[1] == "2")) {
+      static constexpr const char* kShards[] = {"NOTHING", "OPTIMIZER", "GRADIENTS"};
+      overrides.push_back(absl::StrCat("parallel.shard=", kShards[pair[1][0] - '0']));
+    } else {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--layout: no \"", part, "\"; known: dp, pp, cp, tp, micro and zero=0, 1 or 2"));
+    }
+  }
+  return overrides;
+}
+
+absl::StatusOr<Machine> MachineOf(const PlanArguments& a, const RunConfig& config) {
+  Machine machine;
+  if (a.device == "cpu") {
+    machine = MeasureCpu(a.devices, config.training().dtype() == "f32" ? DType::kF32 : DType::kBF16);
+  } else {
+    PHOTON_ASSIGN_OR_RETURN(dry::DeviceFigures figures, dry::FiguresOf(a.device));
+    if (a.peak > 0) figures.peak_bf16 = a.peak * 1e12;
+    if (a.links > 0) figures.link_bandwidth = a.links * 1e9;
+    if (a.network > 0) figures.network_bandwidth = a.network * 1e9;
+    if (a.memory_bandwidth > 0) figures.memory_bandwidth = a.memory_bandwidth * 1e9;
+    if (a.per_node > 0) figures.devices_per_node = a.per_node;
+    machine = Machine::Of(figures);
+  }
+  if (!a.memory.empty()) {
+    PHOTON_ASSIGN_OR_RETURN(machine.figures.memory, ParseBytes(a.memory));
+  }
+  if (machine.for_tensors() > 0) return machine;
+  return absl::InvalidArgumentError(absl::StrCat("--memory ", a.memory, ": ", HumanBytes(machine.reserved),
+                                                 " are needed for the device's libraries alone; give more"));
+}
+
+absl::Status WriteJson(const PlanArguments& a, const std::string& json) {
+  return a.json.empty() ? absl::OkStatus() : WriteFile(a.json, json);
+}
+
+absl::Status RunPlan(const PlanArguments& a) {
+  PHOTON_ASSIGN_OR_RETURN(std::vector<std::string> overrides, ParseLayout(a.layout));
+  overrides.insert(overrides.begin(), a.overrides.begin(), a.overrides.end());
+  PHOTON_ASSIGN_OR_RETURN(const RunConfig config, LoadRunConfig(a.config, overrides));
+  PHOTON_ASSIGN_OR_RETURN(const Machine machine, MachineOf(a, config));
+  if (a.scale_to > 0) {
+    PHOTON_ASSIGN_OR_RETURN(const std::vector<Scaling> scaling, WeakScaling(config, machine, a.devices, a.scale_to));
+    std::cout << Describe(scaling) << DescribeAssumptions(machine);
+    return WriteJson(a, ToJson(scaling));
+  }
+  if (!a.dry_run && a.layout.empty()) {
+    PHOTON_ASSIGN_OR_RETURN(const Plan plan, MakePlan(config, machine, {.devices = a.devices, .dry_runs = a.dry_runs}));
+    std::cout << Describe(plan, machine, a.devices) << "\n" << DescribeAssumptions(machine);
+    return WriteJson(a, ToJson(plan, machine));
+  }
+  PHOTON_ASSIGN_OR_RETURN(const Prediction prediction, Predict(config, a.devices, machine, a.dry_run));
+  if (a.dry_run) std::cout << DescribeRanks(prediction, /*most=*/8);
+  std::cout << Describe(prediction, machine) << DescribeAssumptions(machine);
+  PHOTON_RETURN_IF_ERROR(WriteJson(a, ToJson(prediction, machine)));
+  if (prediction.fits(machine)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "rank ", prediction.largest().rank, " needs ", HumanBytes(prediction.largest().memory.peak()), " and has ",
+      HumanBytes(static_cast<int64_t>(machine.for_tensors())), " for tensors; `photon plan --config ", a.config,
+      " --devices ", a.devices, "` without --layout and --dry-run lists layouts that fit"));
+}
+
+}  // namespace
+
+void AddPlanCommand(CLI::App& app, Run* chosen) {
+  const auto a = std::make_shared<PlanArguments>();
+  CLI::App& command = *AddCommand(app, "plan", "Predict memory and time of layouts, and recommend one", chosen,
+                                  [a] { return RunPlan(*a); });
+  command.add_option("--config", a->config, "The run: a text file as in configs/")->required();
+  command.add_option("--devices", a->devices, "How many, all ranks together")->required()->check(AtLeast(1));
+  command
+      .add_option("--device", a->device,
+                  absl::StrCat("What they are: ", absl::StrJoin(dry::KnownDevices(), ", "),
+                               ", or cpu: this machine, measured, shared by all ranks"))
+      ->capture_default_str();
+  command.add_option("--memory", a->memory, "Of a device, e.g. 141GiB; default: what the device has");
+  command.add_option("--layout", a->layout,
+                     "Judge this layout instead: dp=2,tp=4 and also pp, cp, zero=0|1|2, micro=SEQUENCES");
+  command.add_flag(
+      "--dry-run", a->dry_run,
+      "Build every rank of the config's layout (or --layout's), make one step without computing, and check "
+      "shapes, memory and that all calls between ranks match");
+  command
+      .add_option("--scale-to", a->scale_to,
+                  "Predict the config's layout on --devices, twice as many, .. up to so many devices")
+      ->check(AtLeast(1));
+  command.add_option("--set", a->overrides, "FIELD=VALUE: overrides one field of the config (repeatable)")
+      ->allow_extra_args(false);
+  command.add_option("--peak", a->peak, "TFLOP/s of dense bf16 products");
+  command.add_option("--memory-bandwidth", a->memory_bandwidth, "GB/s of a device's memory");
+  command.add_option("--links", a->links, "GB/s that a device sends inside its node");
+  command.add_option("--bandwidth", a->network, "GB/s that a device sends to other nodes");
+  command.add_option("--per-node", a->per_node, "Devices of a node")->check(AtLeast(1));
+  command.add_option("--dry-runs", a->dry_runs, "Layouts that are looked at closely")
+      ->capture_default_str()
+      ->check(AtLeast(1));
+  command.add_option("--json", a->json, "Also write everything to this file");
+}
+
+}  // namespace photon

@@ -1,0 +1,174 @@
+#include "plan/candidates.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "configs/config.h"
+#include "configs/model_config.h"
+#include "configs/validate_layout.h"
+#include "model/flops.h"
+#include "plan/communication.h"
+
+namespace photon {
+namespace {
+
+constexpr double kLargeProducts = 0.6;      // of the peak: for ordering layouts, not for predicting them
+constexpr int kDeepest = 32, kWidest = 32;  // pp, cp
+constexpr int kBusy = 4;                    // microbatches for every stage that keep a pipeline busy
+
+struct Kinds {
+  EncoderLayout::Kind encoder;
+  DecoderLayout::Kind decoder;
+};
+constexpr Kinds kKinds[] = {{EncoderLayout::TENSOR, DecoderLayout::CHUNK},
+                            {EncoderLayout::SEQUENCE, DecoderLayout::CHUNK},
+                            {EncoderLayout::TENSOR, DecoderLayout::TENSOR}};
+
+// Parameters of a rank: of what tp splits, its part; of a pipeline, an equal share.
+double ParametersOf(const RunConfig& config, const LayoutSizes& sizes) {
+  const ModelConfig& model = config.model();
+  const double d = model.width(), v = model.vocab_size(), kv = KvHeads(model) * HeadDim(model);
+  const auto layers = [&](int n, bool tensor) {
+    return n * (2 * d * d + 2 * d * kv + 3 * d * model.ffn()) / (tensor ? sizes.tp : 1);
+  };
+  const double tables = config.parallel().vocabulary() == ParallelConfig::SPLIT ? sizes.tp : 1;
+  if (model.levels_size() == 0) {
+    const bool tensor = LayoutOfLevel(config.parallel(), 1).encoder() == EncoderLayout::TENSOR;
+    return (2 * v * d / tables + layers(model.layers(), tensor)) / sizes.pp;
+  }
+  double sum = (2 * v * d + v * d / model.levels(0).chunk()) / tables;
+  for (int l = 1; l <= model.levels_size(); ++l) {
+    const LevelConfig& level = model.levels(l - 1);
+    const LevelLayout layout = LayoutOfLevel(config.parallel(), l);
+    sum += layers(level.encoder_layers(), layout.encoder() == EncoderLayout::TENSOR);
+    sum += layers(level.decoder_layers(), layout.decoder() == DecoderLayout::TENSOR);
+    sum += level.prefix() * d * d + (l > 1 ? level.chunk() * d * d : 0);
+  }
+  return sum / sizes.pp;
+}
+
+double StateOf(const RunConfig& config, const LayoutSizes& sizes, double parameters) {
+  const double replicas = static_cast<double>(sizes.dp) * sizes.cp;
+  const auto shard = config.parallel().shard();
+  const double copies = config.training().dtype() == "bf16" ? 2 : 0;
+  const double kept = 4 + 8;  // masters and moments
+  return parameters * (copies + kept / (shard == ParallelConfig::NOTHING ? 1 : replicas) +
+                       4 / (shard == ParallelConfig::GRADIENTS ? replicas : 1));
+}
+
+// What the backward pass needs of a layer, in bytes a row: two streams in f32 and, in the compute type, what products,
+// attention and SwiGLU read.
+double LayerBytes(const RunConfig& config) {
+  const ModelConfig& model = config.model();
+  const double compute = config.training().dtype() == "bf16" ? 2 : 4, d = model.width();
+  return 8 * d + compute * (4 * d + 2.0 * KvHeads(model) * HeadDim(model) + 3.0 * model.ffn());
+}
+
+// Of a microbatch; in a pipeline every stage has a share of it and as many under way. Without one the last decoder and
+// the head go slice by slice.
+double ActivationsOf(const RunConfig& config, const LayoutSizes& sizes) {
+  const ModelConfig& model = config.model();
+  const double tokens = static_cast<double>(config.training().micro_batch_sequences()) *
+                        config.data().sequence_length() / (sizes.cp * sizes.tp);
+  const double sliced = sizes.pp > 1 ? tokens : std::min<double>(tokens, config.training().slice_tokens());
+  const double kept = config.training().recompute() ? 8.0 * model.width() : LayerBytes(config);
+  double bytes = 8.0 * sliced * model.vocab_size() / sizes.pp;
+  if (model.levels_size() == 0) return bytes + tokens * model.layers() * kept;
+  for (int l = 1; l <= model.levels_size(); ++l) {
+    const LevelConfig& level = model.levels(l - 1);
+    const auto per_unit = static_cast<double>(ChunkProduct(model, l));
+    bytes += tokens / per_unit * level.encoder_layers() * kept;
+    bytes += (l == 1 ? sliced : tokens) / per_unit * (level.prefix() + level.chunk() - 1) * level.decoder_layers() *
+             LayerBytes(config);
+  }
+  return bytes;
+}
+
+double GuessSeconds(const RunConfig& config, const LayoutSizes& sizes, const Machine& machine, double parameters) {
+  const TrainingConfig& training = config.training();
+  const double flops = TrainingFlops(config.model(), config.data().sequence_length()) * training.batch_sequences();
+  const double microbatches =
+      static_cast<double>(training.batch_sequences()) / sizes.dp / training.micro_batch_sequences();
+  double seconds = flops / (static_cast<double>(sizes.ranks()) * machine.peak(config) * kLargeProducts);
+  if (training.recompute()) seconds *= 4.0 / 3;
+  if (sizes.pp > 1) seconds *= 1 + (sizes.pp - 1) / (2 * microbatches);
+  const auto bandwidth = [&](int64_t reach) {
+    return reach <= machine.figures.devices_per_node ? machine.figures.link_bandwidth
+                                                     : machine.figures.network_bandwidth;
+  };
+  MeshCoordinates at;
+  at.size = {sizes.dp, sizes.pp, sizes.cp, sizes.tp};
+  for (const auto& [axes, bytes] : ModelBytes(config, at)) {
+    const int64_t reach = int64_t{sizes.tp} * (axes.contains(MeshAxis::kCp) ? sizes.cp : 1);
+    seconds += microbatches * static_cast<double>(bytes) / sizes.pp / bandwidth(reach);
+  }
+  const double replicas = static_cast<double>(sizes.dp) * sizes.cp;
+  return seconds + 8 * parameters * (replicas - 1) / replicas / bandwidth(sizes.ranks());
+}
+
+// Numbers of sequences in a microbatch: the largest that leaves a pipeline busy, half as many, .., one.
+std::vector<int> MicroBatches(const RunConfig& config, const LayoutSizes& sizes) {
+  const int share = config.training().batch_sequences() / sizes.dp;
+  std::vector<int> sizes_of;
+  for (int micro = share; micro >= 1; --micro) {
+    const bool busy = sizes.pp == 1 || share / micro >= kBusy * sizes.pp || micro == 1;
+    if (share % micro != 0 || !busy) continue;
+    if (sizes_of.empty() || micro <= sizes_of.back() / 2) sizes_of.push_back(micro);
+  }
+  return sizes_of;
+}
+
+// `config` in that layout, as a user would write it.
+RunConfig In(RunConfig config, const LayoutSizes& sizes, const Kinds& kinds, ParallelConfig::Shard shard, int micro) {
+  ParallelConfig& parallel = *config.mutable_parallel();
+  parallel.set_dp(sizes.dp);
+  parallel.set_pp(sizes.pp);
+  parallel.set_cp(sizes.cp);
+  parallel.set_tp(sizes.tp);
+  parallel.set_shard(shard);
+  parallel.clear_levels();
+  for (int l = 0; sizes.tp > 1 && l < std::max(config.model().levels_size(), 1); ++l) {
+    LevelLayout& level = *parallel.add_levels();
+    level.set_encoder(kinds.encoder);
+    level.set_decoder(kinds.decoder);
+  }
+  config.mutable_training()->set_micro_batch_sequences(micro);
+  return config;
+}
+
+}  // namespace
+
+std::vector<Candidate> Candidates(const RunConfig& config, const Machine& machine, int devices) {
+  std::vector<Candidate> candidates;
+  RunConfig free = config;  // sizes that fit under some kind: kinds are chosen below
+  free.mutable_parallel()->clear_levels();
+  free.mutable_training()->set_micro_batch_sequences(1);
+  const auto consider = [&](const LayoutSizes& sizes, const Kinds& kinds) {
+    if (sizes.pp > kDeepest || sizes.cp > kWidest || machine.figures.devices_per_node % sizes.tp != 0) return;
+    for (const int micro : MicroBatches(config, sizes)) {
+      for (const auto shard : {ParallelConfig::NOTHING, ParallelConfig::OPTIMIZER, ParallelConfig::GRADIENTS}) {
+        if (shard != ParallelConfig::NOTHING && sizes.dp * sizes.cp == 1) continue;
+        Candidate candidate{.config = In(config, sizes, kinds, shard, micro)};
+        if (!FitsLayout(candidate.config, sizes).ok()) continue;
+        const RunConfig resolved = Resolved(candidate.config, devices);
+        const double parameters = ParametersOf(resolved, sizes);
+        candidate.memory = StateOf(resolved, sizes, parameters) + ActivationsOf(resolved, sizes);
+        if (candidate.memory > machine.for_tensors()) continue;
+        candidate.guess_s = GuessSeconds(resolved, sizes, machine, parameters);
+        candidates.push_back(std::move(candidate));
+      }
+    }
+  };
+  for (const Kinds& kinds : kKinds) {
+    const RunConfig with = In(free, {.tp = 2}, kinds, ParallelConfig::NOTHING, 1);
+    for (const LayoutSizes& sizes : LayoutsThatFit(with, devices, {.dp = devices}, SIZE_MAX)) {
+      if (sizes.tp > 1 || &kinds == &kKinds[0]) consider(sizes, kinds);
+    }
+  }
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.guess_s < b.guess_s; });
+  return candidates;
+}
+
+}  // namespace photon

@@ -1,0 +1,212 @@
+#include "plan/dry_run.h"
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "configs/model_config.h"
+#include "core/dry/dry_device.h"
+#include "parallel/dry/dry_world.h"
+#include "parallel/mesh.h"
+#include "train/trainer.h"
+
+namespace photon {
+namespace {
+
+// One microbatch with a document border inside every sequence, so that masks have their place where the run has them.
+TokenBatch Microbatch(const RunConfig& config) {
+  const int64_t sequences = config.training().micro_batch_sequences(), length = config.data().sequence_length();
+  const int64_t border = length / 2 / ChunkProduct(config.model()) * ChunkProduct(config.model());
+  TokenBatch batch;
+  batch.sequences = sequences;
+  batch.length = length;
+  batch.tokens.resize(sequences * length);
+  batch.document_begin.resize(sequences * length);
+  batch.real.assign(sequences * length, 1);
+  batch.scored.assign(sequences * length, 1);
+  for (int64_t s = 0; s < sequences; ++s) {
+    for (const int64_t begin : {int64_t{0}, border}) batch.scored[s * length + begin] = 0;
+    if (!config.data().document_mask()) continue;
+    for (int64_t i = border; i < length; ++i) batch.document_begin[s * length + i] = static_cast<int32_t>(border);
+  }
+  return batch;
+}
+
+class Clock final : public dry::Listener {
+ public:
+  Clock(dry::Recorder& recorder, dry::OperationTime* time) : recorder_(recorder), time_(time) {}
+  void Did(const dry::Operation& operation) override {
+    flops_ += operation.flops;
+    if (time_ != nullptr) recorder_.Compute(time_->Seconds(operation));
+  }
+  double flops() const { return flops_; }
+
+ private:
+  dry::Recorder& recorder_;
+  dry::OperationTime* time_;
+  double flops_ = 0;
+};
+
+// Keeps one of equal traces.
+class TraceStore {
+ public:
+  std::shared_ptr<const dry::Trace> Keep(dry::Trace trace) {
+    uint64_t hash = trace.calls.size();
+    for (const dry::TracedCall& call : trace.calls) hash = hash * 1000003 + call.description * 31 + call.group;
+    const absl::MutexLock lock(&mutex_);
+    std::vector<std::shared_ptr<const dry::Trace>>& same = traces_[hash];
+    for (const auto& known : same) {
+      if (*known == trace) return known;
+    }
+    trace.calls.shrink_to_fit();
+    return same.emplace_back(std::make_shared<const dry::Trace>(std::move(trace)));
+  }
+
+ private:
+  absl::Mutex mutex_;
+  absl::flat_hash_map<uint64_t, std::vector<std::shared_ptr<const dry::Trace>>> traces_ ABSL_GUARDED_BY(mutex_);
+};
+
+// The axes along which members of a group differ.
+AxisSet AxesOf(const std::vector<int>& members, const std::array<int, kMeshAxes>& sizes) {
+  AxisSet axes;
+  const MeshCoordinates first = CoordinatesOf(members[0], sizes);
+  for (const int member : members) {
+    const MeshCoordinates at = CoordinatesOf(member, sizes);
+    for (int axis = 0; axis < kMeshAxes; ++axis) {
+      if (at.index[axis] != first.index[axis]) axes = axes | AxisSet{static_cast<MeshAxis>(axis)};
+    }
+  }
+  return axes;
+}
+
+// What is left of a rank after it was built and has made a step.
+struct Built {
+  RankUse use;
+  dry::Played setup, step, background;
+};
+
+class Builder {
+ public:
+  Builder(const RunConfig& config, const DryRunOptions& options, dry::DryWorld& world,
+          const std::array<int, kMeshAxes>& sizes)
+      : config_(config), options_(options), world_(world), sizes_(sizes), microbatch_(Microbatch(config)) {}
+
+  absl::StatusOr<Built> Build(int rank) {
+    dry::Recorder recorder(world_, rank);
+    Clock clock(recorder, options_.time);
+    const std::unique_ptr<Communicator> comm = recorder.World();
+    PHOTON_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(*comm, config_.parallel()));
+    dry::DryDevice device(options_.memory, clock);
+    const Context context = device.MakeContext(nullptr);
+    const Arena& arena = device.allocator().main();
+    Trainer trainer(config_, mesh, context, arena, &device);
+    Built built;
+    RankUse& use = built.use;
+    use.rank = rank;
+    use.at = mesh.at();
+    CountState(trainer, &use);
+    built.setup = {rank, 0, store_.Keep(recorder.Take()), recorder.groups()};
+    const double before = clock.flops();
+    const int64_t microbatches =
+        config_.training().batch_sequences() / config_.parallel().dp() / config_.training().micro_batch_sequences();
+    PHOTON_RETURN_IF_ERROR(trainer.Step(std::vector<TokenBatch>(microbatches, microbatch_)).status());
+    use.flops = clock.flops() - before;
+    MemoryUse& memory = use.memory;
+    memory.tables = static_cast<int64_t>(arena.in_use()) - memory.peak();
+    memory.activations = static_cast<int64_t>(arena.peak() - arena.in_use());
+    built.step = {rank, 0, store_.Keep(recorder.Take()), recorder.groups()};
+    built.background = {rank, 1, store_.Keep(recorder.TakeBackground()), recorder.groups()};
+    return built;
+  }
+
+ private:
+  static void CountState(Trainer& trainer, RankUse* use) {
+    const ParameterSet& parameters = trainer.model().parameters();
+    const bool copied = parameters.options().compute != parameters.options().master;
+    const auto bytes = [](const Tensor& t) { return t.defined() ? static_cast<int64_t>(t.bytes()) : 0; };
+    for (const auto& p : parameters.parameters()) {
+      use->parameters += p->elements();
+      use->memory.masters += bytes(p->master.defined() ? p->master : p->shard.master);
+      use->memory.copies += copied ? bytes(p->compute) : 0;
+      use->memory.moments += 2 * bytes(trainer.optimizer().m(*p));
+    }
+    use->memory.gradients = bytes(parameters.gradient());
+  }
+
+  const RunConfig& config_;
+  const DryRunOptions& options_;
+  dry::DryWorld& world_;
+  const std::array<int, kMeshAxes> sizes_;
+  const TokenBatch microbatch_;
+  TraceStore store_;
+};
+
+void AddCalls(const dry::Played& played, const dry::RankTime& time, const std::array<int, kMeshAxes>& sizes,
+              RankUse* use) {
+  std::vector<AxisSet> axes;
+  for (const std::vector<int>* members : played.groups) axes.push_back(AxesOf(*members, sizes));
+  for (const dry::TracedCall& call : played.trace->calls) use->axes[axes[call.group]].bytes_sent += call.sent;
+  for (size_t group = 0; group < axes.size(); ++group) {
+    const auto found = use->axes.find(axes[group]);
+    if (found == use->axes.end()) continue;
+    found->second.communicating += time.communicating[group];
+    found->second.waiting += time.waiting[group];
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<DryRun> RunDry(const RunConfig& config, int ranks, const DryRunOptions& options) {
+  PHOTON_ASSIGN_OR_RETURN(const auto sizes, MeshSizes(config.parallel(), ranks));
+  PHOTON_ASSIGN_OR_RETURN(
+      const std::unique_ptr<dry::DryWorld> world,
+      dry::DryWorld::Create(ranks, [&](Communicator& all) { return Mesh::Create(all, config.parallel()).status(); }));
+  Builder builder(config, options, *world, sizes);
+  if (options.only >= 0) {
+    PHOTON_ASSIGN_OR_RETURN(Built built, builder.Build(options.only));
+    return DryRun{.ranks = {std::move(built.use)}};
+  }
+  const int count = options.one_replica ? ranks / sizes[0] : ranks;  // dp is the slowest axis
+  std::vector<absl::StatusOr<Built>> built(count, absl::UnknownError("not built"));
+  std::atomic<int> next = 0;
+  const auto work = [&] {
+    for (int rank = next++; rank < count; rank = next++) built[rank] = builder.Build(rank);
+  };
+  std::vector<std::thread> threads;
+  for (int i = 1; i < std::min(options.threads, count); ++i) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+
+  DryRun run;
+  std::vector<dry::Played> setup, step;
+  for (absl::StatusOr<Built>& rank : built) {
+    PHOTON_RETURN_IF_ERROR(rank.status());
+    setup.push_back(std::move(rank->setup));
+    step.push_back(std::move(rank->step));
+    run.ranks.push_back(std::move(rank->use));
+  }
+  for (absl::StatusOr<Built>& rank : built) {
+    if (!rank->background.trace->calls.empty()) step.push_back(std::move(rank->background));
+  }
+  const dry::CallTime seconds =
+      options.links ? options.links : [](const dry::TracedCall&, const std::vector<int>&) { return 0.0; };
+  PHOTON_RETURN_IF_ERROR(dry::Replay(setup, world->descriptions(), seconds).status());
+  PHOTON_ASSIGN_OR_RETURN(const std::vector<dry::RankTime> times, dry::Replay(step, world->descriptions(), seconds));
+  for (size_t i = 0; i < times.size(); ++i) {
+    RankUse& use = run.ranks[step[i].rank];
+    AddCalls(step[i], times[i], sizes, &use);
+    // A background thread works while the rank computes; it takes longer only where it has more to do.
+    use.step = std::max(use.step, times[i].finished);
+    use.computing += times[i].computing;
+    run.step_s = std::max(run.step_s, use.step);
+    run.calls += static_cast<int64_t>(step[i].trace->calls.size());
+  }
+  return run;
+}
+
+}  // namespace photon

@@ -1,0 +1,54 @@
+#include "plan/prediction.h"
+
+#include <algorithm>
+
+#include "configs/config.h"
+#include "model/flops.h"
+#include "plan/link_time.h"
+
+namespace photon {
+namespace {
+
+constexpr double kReserved = 3.0 * (int64_t{1} << 30);  // CUDA's context and libraries, NCCL's buffers, cuBLAS's space
+
+}  // namespace
+
+Machine Machine::Of(const dry::DeviceFigures& figures) {
+  return {.figures = figures, .time = std::make_shared<dry::FiguredTime>(figures), .reserved = kReserved};
+}
+
+const RankUse& Prediction::largest() const {
+  return *std::max_element(run.ranks.begin(), run.ranks.end(),
+                           [](const RankUse& a, const RankUse& b) { return a.memory.peak() < b.memory.peak(); });
+}
+
+const RankUse& Prediction::slowest() const {
+  return *std::max_element(run.ranks.begin(), run.ranks.end(),
+                           [](const RankUse& a, const RankUse& b) { return a.step < b.step; });
+}
+
+absl::StatusOr<Prediction> Predict(const RunConfig& config, int devices, const Machine& machine, bool all_ranks) {
+  PHOTON_RETURN_IF_ERROR(ValidateRun(config, devices));
+  Prediction p;
+  p.config = Resolved(config, devices);
+  PHOTON_ASSIGN_OR_RETURN(p.sizes, SizesOfLayout(p.config.parallel(), devices));
+  PHOTON_ASSIGN_OR_RETURN(p.run, RunDry(p.config, devices,
+                                        {.time = machine.time.get(),
+                                         .links = LinkTime(machine.figures),
+                                         .memory = static_cast<size_t>(machine.figures.memory),
+                                         .threads = machine.threads,
+                                         .one_replica = !all_ranks}));
+  const auto sequences = static_cast<double>(p.config.training().batch_sequences());
+  const int64_t length = p.config.data().sequence_length();
+  p.model_flops = TrainingFlops(p.config.model(), length) * sequences;
+  p.mfu = p.model_flops / (devices * machine.peak(p.config) * p.run.step_s);
+  p.tokens_per_s = sequences * static_cast<double>(length) / p.run.step_s;
+  double waiting = 0;
+  for (const RankUse& rank : p.run.ranks) {
+    for (const auto& [axes, use] : rank.axes) waiting += axes.contains(MeshAxis::kPp) ? use.waiting : 0;
+  }
+  p.bubble = waiting / (static_cast<double>(p.run.ranks.size()) * p.run.step_s);
+  return p;
+}
+
+}  // namespace photon

@@ -1,0 +1,78 @@
+// `photon plan` as a process.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tests/launch/process.h"
+
+namespace photon {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::Outcome;
+using testing::RunPhoton;
+
+std::string Preset(const std::string& name) {
+  return absl::StrCat(" --config ", PHOTON_SOURCE_DIR, "/configs/", name, ".textproto ");
+}
+
+TEST(CliPlan, RecommendsALayout) {
+  const std::string json = absl::StrCat(::testing::TempDir(), "/photon-plan-", getpid(), ".json");
+  const Outcome outcome =
+      RunPhoton("plan --devices 4 --memory 40GiB --dry-runs 4 --json " + json + Preset("photon-600m"));
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("Recommended: dp "));
+  EXPECT_THAT(outcome.out, HasSubstr("Alternatives, the fastest first:"));
+  EXPECT_THAT(outcome.out, HasSubstr("Assumptions (h200: NVIDIA H200"));
+  const nlohmann::json plan = nlohmann::json::parse(std::ifstream(json));
+  std::filesystem::remove(json);
+  ASSERT_FALSE(plan["fitting"].empty());
+  for (const auto& layout : plan["fitting"]) {
+    EXPECT_EQ(layout["dp"].get<int>() * layout["pp"].get<int>() * layout["cp"].get<int>() * layout["tp"].get<int>(), 4);
+    EXPECT_LT(layout["memory"].get<double>(), 40 * 0x1p30);
+    EXPECT_GE(layout["step_s"], plan["fitting"][0]["step_s"]);
+  }
+}
+
+TEST(CliPlan, DryRunBuildsEveryRank) {
+  const Outcome outcome = RunPhoton("plan --devices 8 --dry-run --layout dp=2,cp=4" + Preset("tiny"));
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("8 ranks built, all their "));
+  EXPECT_THAT(outcome.out, HasSubstr("rank    0 [dp 0 pp 0 cp 0 tp 0]"));
+}
+
+TEST(CliPlan, TooLittleMemoryIsRefused) {
+  const Outcome outcome = RunPhoton("plan --devices 1 --memory 4GiB --layout dp=1" + Preset("photon-1.2b"));
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("rank 0 needs "));
+  EXPECT_THAT(outcome.err, HasSubstr("and has 1.1 GB for tensors"));
+}
+
+TEST(CliTrain, TooLittleMemoryIsRefusedBeforeAnythingIsAllocated) {
+  const Outcome outcome = RunPhoton("train --device cpu" + Preset("photon-70b"));  // over 1 TB, and there is no data
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("photon train: rank 0 needs 1."));
+  EXPECT_THAT(outcome.err, HasSubstr("TB of memory and has "));
+}
+
+TEST(CliPlan, BadInput) {
+  const auto refusal = [](const std::string& arguments) {
+    const Outcome outcome = RunPhoton("plan " + arguments + Preset("tiny"));
+    EXPECT_EQ(outcome.exit_code, 2) << arguments;
+    return outcome.err;
+  };
+  EXPECT_THAT(refusal("--devices 0"), HasSubstr("--devices: 0 is not an integer of 1 or more"));
+  EXPECT_THAT(refusal("--devices 1 --device h20"), HasSubstr("did you mean \"h200\"?"));
+  EXPECT_THAT(refusal("--devices 1 --memory many"),
+              HasSubstr("--memory many: not an amount of memory; use e.g. 141GiB"));
+  EXPECT_THAT(refusal("--devices 1 --memory 1GiB"), HasSubstr("are needed for the device's libraries alone"));
+  EXPECT_THAT(refusal("--devices 2 --layout ep=2"), HasSubstr("--layout: no \"ep=2\"; known: dp, pp, cp, tp"));
+  EXPECT_THAT(refusal("--devices 2 --layout dp"), HasSubstr("is not AXIS=SIZE"));
+  EXPECT_THAT(refusal("--devices 3 --layout tp=3"), HasSubstr("Layouts of 3 rank(s) that fit"));
+}
+
+}  // namespace
+}  // namespace photon

@@ -1,0 +1,110 @@
+// The formulas of what ranks send are what a dry run counts, and a dry run is what a real run counts (dry_run_test.cc).
+#include "plan/communication.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "configs/config.h"
+#include "plan/dry_run.h"
+
+namespace photon {
+namespace {
+
+constexpr char kModel[] = R"(
+  model { vocab_size: 96 width: 48 ffn: 72 heads: 8 kv_heads: 4
+          levels { chunk: 4 encoder_layers: 2 decoder_layers: 3 } levels { chunk: 3 encoder_layers: 1 decoder_layers: 2 } }
+  data { train: "text" sequence_length: 192 }
+  training { batch_sequences: 8 micro_batch_sequences: 2 slice_tokens: 96 })";
+
+struct Case {
+  std::string name;
+  int ranks;
+  std::vector<std::string> overrides;
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
+// Bytes of a step by axes, of every rank.
+std::vector<BytesByAxes> Counted(const RunConfig& config, int ranks) {
+  const absl::StatusOr<DryRun> run = RunDry(config, ranks, {});
+  EXPECT_TRUE(run.ok()) << run.status();
+  std::vector<BytesByAxes> counted;
+  for (const RankUse& rank : run->ranks) {
+    BytesByAxes& bytes = counted.emplace_back();
+    for (const auto& [axes, use] : rank.axes) bytes[axes] = use.bytes_sent;
+  }
+  return counted;
+}
+
+class CommunicationTest : public ::testing::TestWithParam<Case> {};
+
+// What does not grow with the number of microbatches (gradients, counts, losses) drops out of the difference.
+TEST_P(CommunicationTest, AMicrobatchMoreSendsWhatTheFormulaSays) {
+  RunConfig config = *ParseRunConfig(kModel, "test");
+  for (const std::string& assignment : GetParam().overrides)
+    ASSERT_TRUE(ApplyOverride(assignment, &config).ok()) << assignment;
+  const int ranks = GetParam().ranks;
+  ASSERT_TRUE(ValidateRun(config, ranks).ok()) << ValidateRun(config, ranks);
+  const RunConfig resolved = Resolved(config, ranks);
+  RunConfig more = resolved;
+  more.mutable_training()->set_batch_sequences(resolved.training().batch_sequences() +
+                                               resolved.parallel().dp() * resolved.training().micro_batch_sequences());
+  const std::vector<BytesByAxes> before = Counted(resolved, ranks), after = Counted(more, ranks);
+  const absl::StatusOr<DryRun> run = RunDry(resolved, ranks, {});
+  for (int rank = 0; rank < ranks; ++rank) {
+    BytesByAxes difference;
+    for (const auto& [axes, bytes] : after[rank]) {
+      const auto found = before[rank].find(axes);
+      difference[axes] = bytes - (found == before[rank].end() ? 0 : found->second);
+    }
+    std::erase_if(difference, [](const auto& entry) { return entry.second == 0; });
+    EXPECT_EQ(difference, ModelBytes(resolved, run->ranks[rank].at)) << "rank " << rank;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Layouts, CommunicationTest,
+    ::testing::Values(
+        Case{"dp", 2, {"parallel.dp=2"}}, Case{"cp2", 2, {"parallel.cp=2"}}, Case{"cp4", 4, {"parallel.cp=4"}},
+        Case{"cp2_f32", 2, {"parallel.cp=2", "training.dtype=f32"}},
+        Case{"cp4_passed_on",
+             4,
+             {"parallel.cp=4", "parallel.levels.0.spans=PASS_ON", "parallel.levels.1.spans=PASS_ON"}},
+        Case{"cp2_replicated_top", 2, {"parallel.cp=2", "parallel.levels.1.spans=REPLICATED"}},
+        Case{"cp2_all_shift", 2, {"parallel.cp=2", "model.shift=ALL"}},
+        Case{"cp2_grouped", 2, {"parallel.cp=2", "model.encoder_scope=GROUP"}},
+        Case{"cp2_own_contents", 2, {"parallel.cp=2", "model.contents=RECONSTRUCTED"}},
+        Case{"cp2_recomputed", 2, {"parallel.cp=2", "training.recompute=true"}}, Case{"tp2", 2, {"parallel.tp=2"}},
+        Case{"tp4", 4, {"parallel.tp=4"}},
+        Case{
+            "tp2_tensor", 2, {"parallel.tp=2", "parallel.levels.0.decoder=TENSOR", "parallel.levels.1.decoder=TENSOR"}},
+        Case{"tp2_own_contents",
+             2,
+             {"parallel.tp=2", "parallel.levels.1.decoder=TENSOR", "model.contents=RECONSTRUCTED"}},
+        Case{"tp2_sequence",
+             2,
+             {"parallel.tp=2", "parallel.levels.0.encoder=SEQUENCE", "parallel.levels.1.encoder=SEQUENCE"}},
+        Case{"tp2_sequence_below",
+             2,
+             {"parallel.tp=2", "parallel.levels.0.encoder=SEQUENCE", "parallel.levels.1.decoder=REPLICATED"}},
+        Case{"tp2_replicated",
+             2,
+             {"parallel.tp=2", "parallel.levels.0.encoder=REPLICATED", "parallel.levels.0.decoder=REPLICATED",
+              "parallel.levels.1.encoder=SEQUENCE"}},
+        Case{"tp2_recomputed", 2, {"parallel.tp=2", "training.recompute=true"}},
+        Case{"tp2_whole_vocabulary", 2, {"parallel.tp=2", "parallel.vocabulary=REPLICATED"}},
+        Case{"cp2_tp2", 4, {"parallel.cp=2", "parallel.tp=2"}},
+        Case{"cp2_tp2_sequence",
+             4,
+             {"parallel.cp=2", "parallel.tp=2", "parallel.levels.0.encoder=SEQUENCE",
+              "parallel.levels.0.spans=PASS_ON"}},
+        Case{"dp2_cp2_tp2", 8, {"parallel.dp=2", "parallel.cp=2", "parallel.tp=2"}},
+        Case{"flat_cp2", 2, {"parallel.cp=2", "model.levels=", "model.layers=3"}},
+        Case{"flat_tp2", 2, {"parallel.tp=2", "model.levels=", "model.layers=3"}},
+        Case{"flat_tp2_sequence",
+             2,
+             {"parallel.tp=2", "model.levels=", "model.layers=3", "parallel.levels.0.encoder=SEQUENCE"}}),
+    [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace photon

@@ -1,0 +1,42 @@
+// A run that does not fit the memory is refused with what it needs and what would fit.
+#include "plan/memory_check.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "configs/config.h"
+#include "plan/dry_run.h"
+
+namespace photon {
+namespace {
+
+using ::testing::HasSubstr;
+
+RunConfig Small() {
+  return *ParseRunConfig(R"(
+    model { vocab_size: 1024 width: 256 ffn: 768 heads: 8
+            levels { encoder_layers: 2 decoder_layers: 2 } levels { encoder_layers: 2 decoder_layers: 2 } }
+    data { train: "text" sequence_length: 512 }
+    training { batch_sequences: 8 micro_batch_sequences: 1 }
+    parallel { dp: 4 })",
+                         "small");
+}
+
+TEST(FitsMemory, IsThePeakOfADryRun) {
+  const RunConfig config = Small();
+  const auto peak = static_cast<double>(RunDry(Resolved(config, 4), 4, {})->ranks[1].memory.peak());
+  EXPECT_TRUE(FitsMemory(config, 1, 4, peak).ok());
+  const absl::Status status = FitsMemory(config, 1, 4, peak - 1);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("rank 1 needs "));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("Layouts of 4 rank(s) that fit: dp 2"));
+}
+
+TEST(FitsMemory, SaysNothingOfLayoutsWhereNoneFits) {
+  const absl::Status status = FitsMemory(Small(), 0, 4, 1000);
+  EXPECT_THAT(std::string(status.message()), ::testing::Not(HasSubstr("Layouts of")));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("see photon plan"));
+}
+
+}  // namespace
+}  // namespace photon
