@@ -41,6 +41,7 @@ GradientReducer::~GradientReducer() {
 GradientHooks GradientReducer::Begin() {
   order_.clear();
   busy_.clear();
+  complete_.clear();
   for (Bucket& bucket : buckets_) {
     bucket.missing = bucket.parameters;
     bucket.reduced = false;
@@ -65,6 +66,13 @@ void GradientReducer::Need(const Weight& weight) {
 void GradientReducer::Complete(const Parameter& parameter) {
   Bucket& bucket = buckets_[parameter.bucket];
   if (bucket.at_end || (bucket.background == nullptr && !of_shards())) return;
+  // Two tapes of one microbatch, say: what the first announced may be under way while the second adds to it.
+  if (!of_shards() && !complete_.insert(&parameter).second) {
+    failed_ = absl::InternalError(absl::StrCat("the gradient of ", parameter.spec.name,
+                                               " was called complete twice in a step; "
+                                               "parallel.overlap_reduction: false does without"));
+    return;
+  }
   if (--bucket.missing > 0) return;
   Submit(parameter.bucket);
   if (of_shards()) bucket.missing = bucket.parameters;  // for the next microbatch
@@ -153,6 +161,7 @@ absl::Status GradientReducer::Finish() {
     absl::MutexLock lock(&mutex_);
     PHOTON_RETURN_IF_ERROR(status_);
   }
+  PHOTON_RETURN_IF_ERROR(failed_);
   PHOTON_RETURN_IF_ERROR(ReduceAtEnd());  // when the thread is through
   return CheckOrder();
 }

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
 #include "core/parameter.h"
 #include "core/tape.h"
@@ -82,8 +83,9 @@ class GradientReducer {
   ParameterSet& parameters_;
   const Mesh& mesh_;
   std::vector<Bucket> buckets_;
-  std::vector<int> order_;  // of what the thread was given in this step
-  absl::Status failed_;     // of a reduction that a hook did itself
+  std::vector<int> order_;                          // of what the thread was given in this step
+  absl::Status failed_;                             // of what a hook did itself
+  absl::flat_hash_set<const Parameter*> complete_;  // in this step
 
   absl::Mutex mutex_;
   std::deque<Job> queue_ ABSL_GUARDED_BY(mutex_);

@@ -101,6 +101,23 @@ TEST_F(GradientReducerTest, AnotherOrderOnAnotherRankIsAnError) {
   }
 }
 
+TEST_F(GradientReducerTest, CompleteTwiceIsAnError) {
+  const auto statuses = OnRanks(2, true, [](GradientReducer& reducer, ParameterSet& parameters, int) {
+    for (int step = 0; step < 2; ++step) {
+      const Tape::GradientHook hook = reducer.Begin().complete;
+      hook(*parameters.Find("b"));
+      if (step == 1) hook(*parameters.Find("b"));
+      const absl::Status finished = reducer.Finish();
+      if (step == 1 || !finished.ok()) return finished;
+    }
+    return absl::OkStatus();
+  });
+  for (const absl::Status& status : statuses) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("gradient of b was called complete twice"));
+  }
+}
+
 TEST_F(GradientReducerTest, OneRankNeedsNoThread) {
   for (const absl::Status& status : OnRanks(1, true, [](GradientReducer&reducer, ParameterSet&parameters, int) {
          EXPECT_EQ(reducer.Begin().complete, nullptr);

@@ -7,9 +7,11 @@
 #include <limits>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "core/ops/adamw.h"
 #include "core/random.h"
+#include "parallel/traffic.h"
 #include "tests/train/training_run.h"
 #include "train/gather_parameters.h"
 #include "train/gradient_norm.h"
@@ -71,6 +73,13 @@ class PlacedRank {
 
   // Gradients as a backward pass makes them, in `microbatches` parts, and an update.
   absl::Status Step(int microbatches) {
+    const int64_t before = BytesSent();
+    PHOTON_RETURN_IF_ERROR(Update(microbatches));
+    EXPECT_EQ(BytesSent() - before, ExpectedBytes(microbatches));
+    return absl::OkStatus();
+  }
+
+  absl::Status Update(int microbatches) {
     set_.ZeroGradients(context_);
     const GradientHooks hooks = reducer_->Begin();
     for (int micro = 0; micro < microbatches; ++micro) {
@@ -110,6 +119,44 @@ class PlacedRank {
   double square_sum() const { return square_sum_; }
 
  private:
+  int64_t BytesSent() const {
+    int64_t bytes = 0;
+    for (const Communicator* group : mesh_.groups()) bytes += group->bytes_sent();
+    return bytes;
+  }
+
+  // Of a step: classes are all-reduced, buckets of shards reduce-scattered (where gradients are shared out, in every
+  // microbatch, but for those that wait for the end) and gathered; the norm is one number; the order of what overlaps,
+  // two a group.
+  int64_t ExpectedBytes(int microbatches) const {
+    const FlatLayout& layout = set_.layout();
+    const MeshCoordinates& at = mesh_.at();
+    const auto all_reduce = [&](AxisSet axes, int64_t elements, int64_t element_bytes) {
+      return AllReduceSent(elements, element_bytes, at.group_size(axes), at.group_rank(axes));
+    };
+    int64_t bytes = 0;
+    std::set<AxisSet> overlapped;
+    for (size_t b = 0; b < layout.buckets.size(); ++b) {
+      const FlatBucket& bucket = layout.buckets[b];
+      const FlatClass& c = layout.classes[bucket.in_class];
+      const int64_t own = bucket.own_end - bucket.own_begin;
+      const bool at_end = c.summed.contains(kPp);
+      if (mesh_.background(c.summed) != nullptr && !at_end) overlapped.insert(c.summed);
+      if (set_.sharded()) {
+        const int times = set_.options().sharding == Sharding::kGradients && !at_end ? microbatches : 1;
+        bytes += times * ReduceScatterSent(4 * own, at.group_size(c.summed));
+        bytes += AllGatherSent((c.copied ? 2 : 4) * own, at.group_size(c.summed));
+      } else if (overlapped.contains(c.summed)) {
+        bytes += all_reduce(c.summed, bucket.end - bucket.begin, 4);
+      } else if (bucket.begin == c.begin) {
+        bytes += all_reduce(c.summed, c.end - c.begin, 4);
+      }
+    }
+    for (const AxisSet axes : overlapped) bytes += all_reduce(axes, 2, 8);
+    const AxisSet norm = at.Proper(set_.sharded() ? AxisSet{kDp, kPp, kCp, kTp} : AxisSet{kPp, kTp});
+    return bytes + (norm.empty() ? 0 : all_reduce(norm, 1, 8));
+  }
+
   void AddGradient(Parameter& p, const GradientHooks& hooks, int micro, bool last) {
     Weight weight;
     weight.parameters = {&p};

@@ -72,7 +72,6 @@ std::map<std::string, std::vector<double>> Train(const RunConfig& config, bool n
 TEST(ShardedDeviceStep, HasTheBitsOfOneWithoutShards) {
   const auto over_nccl = Train(SmallRun(ParallelConfig::NOTHING, false), true);
   EXPECT_EQ(Train(SmallRun(ParallelConfig::OPTIMIZER, false), true), over_nccl);
-  EXPECT_EQ(Train(SmallRun(ParallelConfig::OPTIMIZER, true), true), over_nccl);
   EXPECT_EQ(Train(SmallRun(ParallelConfig::GRADIENTS, true), true), over_nccl);
   // By way of the host nothing overlaps: a device belongs to one thread.
   EXPECT_EQ(Train(SmallRun(ParallelConfig::GRADIENTS, false), false), over_nccl);
