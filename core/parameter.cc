@@ -128,15 +128,15 @@ void ParameterSet::MakeViews(const Group& group) {
   const Shape shape = StackedShape(weight.parameters);
   weight.master_type = options_.master;
   weight.trained = options_.gradients;
-  if (whole) weight.master = View(master_, begin, shape);
+  weight.master = whole ? View(master_, begin, shape) : Tensor();
   if (HasCopies(group)) {
     weight.compute = View(compute_, group.compute_begin, shape);
   } else if (group.compute_copy) {
     weight.compute = weight.master;
   }
-  if (options_.gradients && options_.sharding != Sharding::kGradients) ViewGradients(weight, gradient_, 0);
+  ViewGradients(weight, options_.sharding == Sharding::kGradients ? Tensor() : gradient_, 0);
   for (Parameter* p : weight.parameters) {
-    if (whole) p->master = View(master_, p->begin, p->local.shape);
+    p->master = whole ? View(master_, p->begin, p->local.shape) : Tensor();
     if (weight.compute.defined()) {
       p->compute = View(weight.compute.Reshape({shape.elements()}), p->begin - begin, p->local.shape);
     }

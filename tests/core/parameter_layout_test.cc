@@ -48,8 +48,9 @@ TEST(LayOut, ClassesLieTogetherInTheOrderOfTheirKeys) {
 
 TEST(LayOut, BucketsTakeWholeGroupsUntilFull) {
   const FlatLayout layout = LayOut({{100}, {20}, {300}, {10}}, {}, false, 150);
-  ASSERT_EQ(layout.buckets.size(), 2u);
+  ASSERT_EQ(layout.buckets.size(), 3u);
   EXPECT_EQ(layout.buckets[0].groups, (std::vector<int>{0, 1}));
+  EXPECT_EQ(layout.buckets[1].groups, (std::vector<int>{2})) << "full with one";
   EXPECT_EQ(layout.buckets[1].begin, layout.buckets[0].end);
   EXPECT_EQ(LayOut({{100}, {20}, {300}, {10}}, {}, false, 0).buckets.size(), 4u);
 }

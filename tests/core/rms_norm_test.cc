@@ -177,6 +177,7 @@ TEST_P(RmsNormTape, GradientsMatchDifferences) {
     Weight weight;
     weight.master = weight.compute = RandomTensor(context, {width}, DType::kF64, 3);
     weight.gradient = context.get().Zeros({width}, DType::kF64);
+    weight.trained = true;
     const Tensor sum_factor = RandomTensor(context, shape, DType::kF64, 4);
     const Tensor norm_factor = RandomTensor(context, shape, DType::kF64, 5);
 
@@ -219,6 +220,7 @@ TEST(RmsNorm, ResidualChainOnTheTape) {
   Weight weight;
   weight.master = weight.compute = RandomTensor(context, {17}, DType::kF64, 2);
   weight.gradient = context.get().Zeros({17}, DType::kF64);
+  weight.trained = true;
   const Tensor factor = RandomTensor(context, shape, DType::kF64, 3);
   const auto forward = [&](Tape& tape, const Var& input) {
     const ops::ResidualNorm first = ops::AddRmsNorm(tape, input, Var(), weight, kEps, DType::kF64);
@@ -281,6 +283,7 @@ TEST(RmsNorm, WithoutArrivingGradientsNothingIsContributed) {
   Weight weight;
   weight.master = weight.compute = RandomTensor(context, {3}, DType::kF32, 1);
   weight.gradient = context.get().Zeros({3}, DType::kF32);
+  weight.trained = true;
   for (bool with_delta : {false, true}) {
     Tape tape(context, Tape::Mode::kRecord);
     const Var x = tape.Leaf(RandomTensor(context, {2, 3}, DType::kF32, 2));
@@ -300,6 +303,7 @@ TEST(RmsNorm, WeightAloneIsTrained) {
   Weight weight;
   weight.master = weight.compute = RandomTensor(context, {5}, DType::kF64, 3);
   weight.gradient = context.get().Zeros({5}, DType::kF64);
+  weight.trained = true;
   Tape tape(context, Tape::Mode::kRecord);
   const ops::ResidualNorm out = ops::AddRmsNorm(tape, Var(x), Var(), weight, kEps, DType::kF64);
   EXPECT_FALSE(out.sum.needs_gradient());
@@ -375,6 +379,7 @@ TEST(RmsNorm, NoRows) {
   Weight weight;
   weight.master = weight.compute = RandomTensor(context, {3}, DType::kF32, 1);
   weight.gradient = context.get().Zeros({3}, DType::kF32);
+  weight.trained = true;
   Tape tape(context, Tape::Mode::kRecord);
   const Var x = tape.Leaf(context.get().Empty({0, 3}, DType::kF32));
   const ops::ResidualNorm out = ops::AddRmsNorm(tape, x, Var(), weight, kEps, DType::kBF16);
