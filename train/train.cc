@@ -30,6 +30,12 @@ absl::Status Train(const RunConfig& written, const TrainOptions& options, Opened
   PHOTON_ASSIGN_OR_RETURN(const RunConfig requested, WithModelOf(options.init_from, *world, written));
   PHOTON_RETURN_IF_ERROR(ValidateRun(requested, world->size()));
   const RunConfig config = Resolved(requested, world->size());
+  if (config.parallel().overlap_reduction() && world->name() == "nccl" && world->size() > config.parallel().dp()) {
+    return absl::FailedPreconditionError(
+        "parallel.overlap_reduction: with cp, tp or pp on GPUs, reductions beside the exchanges inside the model may "
+        "wait "
+        "for each other; set it to false");
+  }
   if (config.parallel().pp() > 1) PHOTON_RETURN_IF_ERROR(PlanPipeline(config).status());
   PHOTON_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(*world, config.parallel()));
   std::vector<Communicator*> watched = mesh.groups();

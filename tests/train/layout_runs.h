@@ -33,6 +33,7 @@ struct LayoutOutcome {
 // Gathers the ranks' parts of a tensor into one; parts that several ranks hold must be the same.
 class WholeTensors {
  public:
+  explicit WholeTensors(bool expect_alike) : expect_alike_(expect_alike) {}
   void Add(const Parameter& p, const std::vector<double>& values) {
     absl::MutexLock lock(&mutex_);
     std::vector<double>& whole = tensors_[p.spec.name];
@@ -41,7 +42,7 @@ class WholeTensors {
     there.resize(whole.size());
     for (int64_t i = 0; i < p.elements(); ++i) {
       const int64_t at = IndexInWhole(p, i);
-      if (there[at]) {
+      if (there[at] && expect_alike_) {
         EXPECT_EQ(whole[at], values[i]) << p.spec.name << ": ranks differ in element " << at;
       }
       whole[at] = values[i];
@@ -66,6 +67,7 @@ class WholeTensors {
     return index;
   }
 
+  const bool expect_alike_;
   absl::Mutex mutex_;
   std::map<std::string, std::vector<double>> tensors_;
   std::map<std::string, std::vector<char>> there_;
@@ -79,11 +81,12 @@ inline RunConfig WithFields(RunConfig config, const std::vector<std::string>& fi
   return config;
 }
 
-// `steps` steps under the layout. `wrap`: what the ranks' world goes through, if anything.
+// `steps` steps under the layout. `wrap`: what the ranks' world goes through, if anything. `expect_alike`: what several
+// ranks hold has to be the same on all of them.
 using WrapWorld = std::function<std::unique_ptr<Communicator>(std::unique_ptr<Communicator>)>;
 inline LayoutOutcome TrainUnder(const RunConfig& base, const Layout& layout,
                                 const std::shared_ptr<const TokenFile>& tokens, int64_t steps,
-                                const WrapWorld& wrap = {}) {
+                                const WrapWorld& wrap = {}, bool expect_alike = true) {
   const RunConfig config = WithFields(base, layout.fields);
   LayoutOutcome outcome;
   outcome.statuses.resize(layout.ranks);
@@ -91,7 +94,7 @@ inline LayoutOutcome TrainUnder(const RunConfig& base, const Layout& layout,
     ADD_FAILURE() << valid;
     return outcome;
   }
-  WholeTensors gradients;
+  WholeTensors gradients(expect_alike);
   std::vector<std::unique_ptr<Communicator>> comms = ThreadCommunicators(layout.ranks);
   std::vector<std::thread> threads;
   for (int r = 0; r < layout.ranks; ++r) {

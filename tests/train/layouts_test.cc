@@ -2,12 +2,14 @@
 #include <google/protobuf/text_format.h>
 
 #include <cmath>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_join.h"
 #include "tests/train/layout_runs.h"
+#include "tests/train/tampered_communicator.h"
 
 namespace photon::testing {
 namespace {
@@ -233,6 +235,37 @@ TEST_F(Layouts, EveryFlag) {
     SCOPED_TRACE(absl::StrJoin(flags, " "));
     ExpectSame(kTwoLevels, layouts, 2, flags);
   }
+}
+
+// A test of these tests: with any one exchange left out they fail.
+TEST_F(Layouts, EveryExchangeIsNeeded) {
+  const std::string level = "levels { chunk: 4 encoder_layers: 2 decoder_layers: 2 } ";
+  const RunConfig config = RunOf(level + level, {"training.dtype=f64", "training.micro_batch_sequences=2"});
+  const LayoutOutcome want = TrainUnder(config, Of(""), tokens_, 2);
+  std::set<std::string> all;
+  for (const Layout& layout :
+       {Of("dp2 cp2 tp2", {"parallel.levels.0.encoder=SEQUENCE", "parallel.levels.1.decoder=TENSOR",
+                           "parallel.levels.0.spans=PASS_ON"}),
+        Of("cp2 tp2", {"parallel.levels.1.spans=REPLICATED", "parallel.levels.0.decoder=TENSOR"}),
+        Of("cp2 tp2", {"parallel.levels.0.encoder=SEQUENCE", "parallel.levels.1.encoder=SEQUENCE"}), Of("dp2 pp2"),
+        Of("dp2", {"parallel.shard=OPTIMIZER"})}) {
+    SCOPED_TRACE(absl::StrJoin(layout.fields, " "));
+    const bool sharded = WithFields(config, layout.fields).parallel().shard() != ParallelConfig::NOTHING;
+    const auto difference = [&](Tampering& tampering) {
+      const auto wrap = [&](std::unique_ptr<Communicator> world) -> std::unique_ptr<Communicator> {
+        return std::make_unique<TamperedCommunicator>(std::move(world), tampering);
+      };
+      return Difference(config, TrainUnder(config, layout, tokens_, 2, wrap, /*expect_alike=*/false), want, sharded);
+    };
+    Tampering none;
+    ASSERT_EQ(difference(none), "");
+    for (const std::string& exchange : none.met()) {
+      Tampering one(exchange);
+      EXPECT_NE(difference(one), "") << exchange << " could be left out";
+      all.insert(exchange);
+    }
+  }
+  EXPECT_GE(all.size(), 25u) << absl::StrJoin(all, ", ");
 }
 
 }  // namespace
