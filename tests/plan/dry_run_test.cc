@@ -210,5 +210,24 @@ TEST(DryRun, OneReplicaStandsForAll) {
   EXPECT_DOUBLE_EQ(one.step_s, one.ranks[0].computing + dp.communicating);
 }
 
+// Every microbatch adds the same: of ones that are not run too.
+TEST(DryRun, MicrobatchesAreExtrapolated) {
+  RunConfig config = ConfigOf({"all", 8, {"parallel.dp=2", "parallel.cp=2", "parallel.tp=2"}});
+  config.mutable_training()->set_batch_sequences(2 * 2 * 23);
+  dry::FiguredTime time(*dry::FiguresOf("h200"));
+  const auto links = [](const dry::TracedCall& call, const std::vector<int>&) { return 1e-9 * call.sent; };
+  const DryRun run = *RunDry(config, 8, {.time = &time, .links = links});
+  const DryRun guess = *RunDry(config, 8, {.time = &time, .links = links, .extrapolate = true});
+  EXPECT_NEAR(guess.step_s, run.step_s, 1e-9 * run.step_s);
+  EXPECT_EQ(guess.calls, run.calls);
+  for (size_t i = 0; i < run.ranks.size(); ++i) {
+    EXPECT_EQ(guess.ranks[i].memory.peak(), run.ranks[i].memory.peak());
+    EXPECT_NEAR(guess.ranks[i].flops, run.ranks[i].flops, 1e-9 * run.ranks[i].flops);
+    for (const auto& [axes, use] : run.ranks[i].axes) {
+      EXPECT_EQ(guess.ranks[i].axes.at(axes).bytes_sent, use.bytes_sent);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace photon
