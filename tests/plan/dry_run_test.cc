@@ -109,7 +109,7 @@ std::vector<Real> RunReal(const RunConfig& config, int ranks) {
     Real& r = real[comm.rank()];
     r.peak = static_cast<int64_t>(arena.peak());
     r.sent = sent() - before;
-    r.formula = StepBytes(config, mesh.at(), trainer.model().parameters());
+    r.formula = *StepBytes(config, mesh.at(), trainer.model().parameters());
     for (const auto& parameter : trainer.model().parameters().parameters()) r.parameters += parameter->elements();
   });
   return real;
