@@ -216,10 +216,11 @@ RunConfig WithMicrobatches(RunConfig config, int64_t count) {
   return config;
 }
 
-// far + (far - near) * times, in every figure.
+// far + (far - near) * times, in every figure that grows with the number of microbatches.
 class Extrapolation {
  public:
-  explicit Extrapolation(double times) : times_(times) {}
+  // `memory_grows`: every microbatch is kept until the end of the step.
+  Extrapolation(double times, bool memory_grows) : times_(times), memory_grows_(memory_grows) {}
 
   DryRun Of(const DryRun& near, DryRun far) const {
     Extend(near.step_s, &far.step_s);
@@ -229,11 +230,16 @@ class Extrapolation {
   }
 
  private:
-  void Extend(double near, double* far) const { *far += times_ * (*far - near); }
+  // Waiting may become less with more microbatches, but nothing less than nothing.
+  void Extend(double near, double* far) const { *far = std::max(*far + times_ * (*far - near), 0.0); }
   void Extend(int64_t near, int64_t* far) const { *far += std::llround(times_ * static_cast<double>(*far - near)); }
   void Extend(const RankUse& near, RankUse* far) const {
-    Extend(near.memory.tables, &far->memory.tables);
-    Extend(near.memory.activations, &far->memory.activations);
+    if (memory_grows_) {
+      Extend(near.memory.tables, &far->memory.tables);
+      Extend(near.memory.activations, &far->memory.activations);
+    } else {
+      far->memory.activations = std::max(far->memory.activations, near.memory.activations);
+    }
     Extend(near.flops, &far->flops);
     Extend(near.computing, &far->computing);
     Extend(near.step, &far->step);
@@ -246,7 +252,8 @@ class Extrapolation {
     }
   }
 
-  double times_;
+  const double times_;
+  const bool memory_grows_;
 };
 
 }  // namespace
@@ -257,7 +264,9 @@ absl::StatusOr<DryRun> RunDry(const RunConfig& config, int ranks, const DryRunOp
   PHOTON_ASSIGN_OR_RETURN(const DryRun some, RunWhole(WithMicrobatches(config, near), ranks, options));
   PHOTON_ASSIGN_OR_RETURN(DryRun more, RunWhole(WithMicrobatches(config, far), ranks, options));
   const double times = static_cast<double>(microbatches - far) / static_cast<double>(far - near);
-  return Extrapolation(times).Of(some, std::move(more));
+  // A pipeline bounds how many are under way, but for GPIPE. (Without one it is the batches themselves that add up.)
+  const bool grows = config.parallel().pp() == 1 || config.parallel().pipeline().schedule() == PipelineConfig::GPIPE;
+  return Extrapolation(times, grows).Of(some, std::move(more));
 }
 
 }  // namespace photon

@@ -11,7 +11,7 @@ namespace photon {
 namespace {
 
 // Candidates that are looked at of one mesh, and of one mesh and set of kinds.
-constexpr int kOfOneMesh = 4, kOfOneShape = 2;
+constexpr int kOfOneMesh = 3, kOfOneShape = 2;
 constexpr int kRounds = 4;  // of dry runs, while nothing fits
 
 std::string ShapeOf(const RunConfig& config) {
