@@ -1,5 +1,7 @@
 // How well `photon plan --device cpu` predicts: memory and seconds of a step, predicted and measured, for layouts of
-// ranks that are threads with one OpenMP thread each. No more ranks than cores, or times mean nothing.
+// ranks that are threads with one OpenMP thread each. No more ranks than cores, or times mean nothing. The prediction
+// adds up the fastest times of operations, so it is compared with the fastest step; the median beside it shows how far
+// other work on the machine matters.
 //   OMP_NUM_THREADS=1 build/bench/plan [--dtype f32|bf16] [--rounds N] [--json FILE]
 #include <omp.h>
 
@@ -42,8 +44,8 @@ const std::vector<Layout>& Layouts() {
 }
 
 struct Measured {
-  double seconds = 0;  // median
-  double bytes = 0;    // of the rank that needs most
+  double seconds = 1e30, median = 0;  // of the slowest rank
+  double bytes = 0;                   // of the rank that needs most
 };
 
 Measured Run(const RunConfig& config, int ranks, int rounds) {
@@ -71,21 +73,23 @@ Measured Run(const RunConfig& config, int ranks, int rounds) {
         const double step = Seconds([&] { PHOTON_CHECK(trainer.Step(batches).ok()); });
         if (round > 0) seconds.push_back(step);
       }
-      measured[comm->rank()] = {Median(seconds), static_cast<double>(arena.peak())};
+      measured[comm->rank()] = {*std::min_element(seconds.begin(), seconds.end()), Median(seconds),
+                                static_cast<double>(arena.peak())};
     });
   }
   for (std::thread& thread : threads) thread.join();
-  Measured all;
+  Measured all = measured[0];
   for (const Measured& m : measured) {
     all.seconds = std::max(all.seconds, m.seconds);
+    all.median = std::max(all.median, m.median);
     all.bytes = std::max(all.bytes, m.bytes);
   }
   return all;
 }
 
 nlohmann::json Compare(const std::string& dtype, int rounds) {
-  std::printf("%-20s%12s%12s%8s%12s%12s%8s\n", "", "predicted s", "measured s", "ratio", "predicted MB", "measured MB",
-              "ratio");
+  std::printf("%-20s%13s%12s%8s%11s%14s%13s%8s\n", "", "predicted s", "measured s", "ratio", "(median)", "predicted MB",
+              "measured MB", "ratio");
   std::map<int, Machine> machines;
   nlohmann::json results = nlohmann::json::array();
   for (const Layout& layout : Layouts()) {
@@ -106,12 +110,14 @@ nlohmann::json Compare(const std::string& dtype, int rounds) {
     }
     const Measured measured = Run(predicted->config, layout.ranks, rounds);
     const auto bytes = static_cast<double>(predicted->largest().memory.peak());
-    std::printf("%-20s%12.3f%12.3f%8.2f%12.1f%12.1f%8.3f\n", layout.name, predicted->run.step_s, measured.seconds,
-                predicted->run.step_s / measured.seconds, bytes / 1e6, measured.bytes / 1e6, bytes / measured.bytes);
+    std::printf("%-20s%13.3f%12.3f%8.2f%11.3f%14.1f%13.1f%8.3f\n", layout.name, predicted->run.step_s, measured.seconds,
+                predicted->run.step_s / measured.seconds, measured.median, bytes / 1e6, measured.bytes / 1e6,
+                bytes / measured.bytes);
     std::fflush(stdout);
     results.push_back({{"layout", layout.name},
                        {"predicted_s", predicted->run.step_s},
                        {"measured_s", measured.seconds},
+                       {"median_s", measured.median},
                        {"predicted_bytes", bytes},
                        {"measured_bytes", measured.bytes}});
   }

@@ -72,9 +72,13 @@ absl::Status FitsStages(const RunConfig& config, const LayoutSizes& sizes) {
       return absl::InvalidArgumentError(
           "parallel.pipeline.form = ENCODERS needs a model with levels, and this one is flat; use FOLDED");
     }
-    if (model.layers() >= sizes.pp) return absl::OkStatus();
-    return Refuse("parallel.pp", sizes.pp, absl::StrCat("is more stages than model.layers = ", model.layers()),
-                  absl::StrCat("use ", model.layers(), " or less"));
+    // Every stage but the last has two pieces, and the head is one.
+    const int most = model.layers() / 2 + 1;
+    if (sizes.pp <= most) return absl::OkStatus();
+    return Refuse("parallel.pp", sizes.pp,
+                  absl::StrCat("cuts model.layers = ", model.layers(), " and the head into more pieces, ",
+                               2 * sizes.pp - 1, ", than there are"),
+                  absl::StrCat("use ", most, " or less"));
   }
   int64_t up = 0, down = 0;
   for (int l = 0; l < model.levels_size(); ++l) {

@@ -15,6 +15,7 @@
 #include "core/human.h"
 #include "launch/commands.h"
 #include "plan/cpu_machine.h"
+#include "plan/pipeline_picture.h"
 #include "plan/plan.h"
 #include "plan/report.h"
 
@@ -22,7 +23,7 @@ namespace photon {
 namespace {
 
 struct PlanArguments {
-  std::string config, device = "h200", memory, layout, json;
+  std::string config, device = "h200", memory, layout, json, schedule;
   std::vector<std::string> overrides;
   int devices = 0, per_node = 0, dry_runs = PlanOptions().dry_runs, scale_to = 0;
   double peak = 0, links = 0, network = 0, memory_bandwidth = 0;
@@ -98,6 +99,17 @@ absl::Status WriteJson(const PlanArguments& a, const std::string& json) {
   return a.json.empty() ? absl::OkStatus() : WriteFile(a.json, json);
 }
 
+// The cut of a pipeline in words, and its schedule as a picture.
+absl::Status ShowPipeline(const PlanArguments& a, const RunConfig& config, const Machine& machine) {
+  if (config.parallel().pp() == 1) {
+    if (a.schedule.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError("--schedule: this layout has no pipeline (pp is 1); nothing was drawn");
+  }
+  PHOTON_ASSIGN_OR_RETURN(const PipelinePicture picture, DrawPipeline(config, machine));
+  std::cout << picture.cut;
+  return a.schedule.empty() ? absl::OkStatus() : WriteFile(a.schedule, picture.svg);
+}
+
 absl::Status RunPlan(const PlanArguments& a) {
   PHOTON_ASSIGN_OR_RETURN(std::vector<std::string> overrides, ParseLayout(a.layout));
   overrides.insert(overrides.begin(), a.overrides.begin(), a.overrides.end());
@@ -111,11 +123,13 @@ absl::Status RunPlan(const PlanArguments& a) {
   if (!a.dry_run && a.layout.empty()) {
     PHOTON_ASSIGN_OR_RETURN(const Plan plan, MakePlan(config, machine, {.devices = a.devices, .dry_runs = a.dry_runs}));
     std::cout << Describe(plan, machine, a.devices) << "\n" << DescribeAssumptions(machine);
+    if (!plan.fitting.empty()) PHOTON_RETURN_IF_ERROR(ShowPipeline(a, plan.fitting.front().config, machine));
     return WriteJson(a, ToJson(plan, machine));
   }
   PHOTON_ASSIGN_OR_RETURN(const Prediction prediction, Predict(config, a.devices, machine, a.dry_run));
   if (a.dry_run) std::cout << DescribeRanks(prediction, /*most=*/8);
   std::cout << Describe(prediction, machine) << DescribeAssumptions(machine);
+  PHOTON_RETURN_IF_ERROR(ShowPipeline(a, prediction.config, machine));
   PHOTON_RETURN_IF_ERROR(WriteJson(a, ToJson(prediction, machine)));
   if (prediction.fits(machine)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
@@ -158,6 +172,7 @@ void AddPlanCommand(CLI::App& app, Run* chosen) {
   command.add_option("--dry-runs", a->dry_runs, "Layouts that are looked at closely")
       ->capture_default_str()
       ->check(AtLeast(1));
+  command.add_option("--schedule", a->schedule, "Draw the pipeline's schedule into this file (SVG)");
   command.add_option("--json", a->json, "Also write everything to this file");
 }
 

@@ -7,7 +7,6 @@
 // reading out of windows, the term of L_rec). The flat model is encoder 1 and the head.
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <string>
 #include <vector>

@@ -108,7 +108,8 @@ class LanguageModel {
   // A table [V, width] of embeddings, or the head, a matrix of products; null where `item`, which it belongs to, is of
   // another pipeline stage. `share`: of the streams that it works on.
   const Weight* AddVocabulary(const char* name, int64_t width, bool matrix, Share share, const ModelItem& item);
-  // The embedding of rows [begin, end), a slice of those that are gathered, for streams of that share.
+  // Rows of the table for streams of that share. `ids` as ModelInput orders them: with a split vocabulary, of all tp
+  // ranks' rows where those differ, rank by rank.
   Var Embed(Tape& tape, const Weight& table, const Tensor& ids, Share share) const;
   // hidden [n, D] of streams of layout().tokens() -> logits in the compute type.
   Var ApplyHead(Tape& tape, const Weight& head, const Var& hidden) const;

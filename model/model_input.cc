@@ -111,6 +111,8 @@ void ModelInput::AddTokens(const LanguageModel& model) {
   tokens_.gathered = split && share == Share::kSplit ? ranks : 1;
   const int64_t rows = rows_ * tokens_.gathered, slice = model.SliceRows(form_.slice_tokens, rows_);
   AddIntegers(rows, &tokens_.ids, here(ordered(share, slice, tokens)));
+  // A pipeline runs the level-1 decoder without slices, and the head in slices.
+  AddIntegers(rows, &tokens_.whole_ids, here(ordered(share, rows_, tokens)));
   AddIntegers(rows, &tokens_.targets, here(ordered(share, slice, targets)));
   if (split) AddIntegers(rows, &tokens_.scored, ordered(share, slice, targets));
   AddReals(rows, &tokens_.scale,

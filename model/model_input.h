@@ -58,6 +58,8 @@ class ModelInput {
   Tensor Gathered(const Tensor& all, int64_t begin, int64_t end) const {
     return all.Rows(begin * tokens_.gathered, end * tokens_.gathered);
   }
+  // The ids of all rows at once, as of one slice.
+  const Tensor& whole_token_ids() const { return tokens_.whole_ids; }
   // Ids for the encoder's embedding, the same way: in the rows of layout().encoder(1), not in slices.
   const Tensor& encoder_ids() const { return encoder_ids_; }
 
@@ -102,7 +104,7 @@ class ModelInput {
   struct Tokens {
     int64_t gathered = 1;
     bool counted = true;
-    Tensor ids, targets, scored, scale;
+    Tensor ids, whole_ids, targets, scored, scale;
   };
   Tokens tokens_;
   Tensor encoder_ids_;

@@ -13,6 +13,7 @@
 namespace photon {
 namespace {
 
+constexpr double kUneven = 1.1;             // no cut shares out a model's time evenly
 constexpr double kLargeProducts = 0.6;      // of the peak: for ordering layouts, not for predicting them
 constexpr int kDeepest = 32, kWidest = 32;  // pp, cp
 constexpr int kBusy = 4;                    // microbatches for every stage that keep a pipeline busy
@@ -92,7 +93,7 @@ double GuessSeconds(const RunConfig& config, const LayoutSizes& sizes, const Mac
       static_cast<double>(training.batch_sequences()) / sizes.dp / training.micro_batch_sequences();
   double seconds = flops / (static_cast<double>(sizes.ranks()) * machine.peak(config) * kLargeProducts);
   if (training.recompute()) seconds *= 4.0 / 3;
-  if (sizes.pp > 1) seconds *= 1 + (sizes.pp - 1) / (2 * microbatches);
+  if (sizes.pp > 1) seconds *= kUneven + (sizes.pp - 1) / (2 * microbatches);
   const auto bandwidth = [&](int64_t reach) {
     return reach <= machine.figures.devices_per_node ? machine.figures.link_bandwidth
                                                      : machine.figures.network_bandwidth;
@@ -103,8 +104,11 @@ double GuessSeconds(const RunConfig& config, const LayoutSizes& sizes, const Mac
     const int64_t reach = int64_t{sizes.tp} * (axes.contains(MeshAxis::kCp) ? sizes.cp : 1);
     seconds += microbatches * static_cast<double>(bytes) / sizes.pp / bandwidth(reach);
   }
+  // Gradients in f32, and what is computed with.
   const double replicas = static_cast<double>(sizes.dp) * sizes.cp;
-  return seconds + 8 * parameters * (replicas - 1) / replicas / bandwidth(sizes.ranks());
+  const double reductions = config.parallel().shard() == ParallelConfig::GRADIENTS ? microbatches : 1;
+  const double bytes = parameters * (4 * reductions + (training.dtype() == "bf16" ? 2 : 4));
+  return seconds + bytes * (replicas - 1) / replicas / bandwidth(sizes.ranks());
 }
 
 // Numbers of sequences in a microbatch: the largest that leaves a pipeline busy, half as many, .., one.
@@ -148,7 +152,8 @@ std::vector<Candidate> Candidates(const RunConfig& config, const Machine& machin
     if (sizes.pp > kDeepest || sizes.cp > kWidest || machine.figures.devices_per_node % sizes.tp != 0) return;
     for (const int micro : MicroBatches(config, sizes)) {
       for (const auto shard : {ParallelConfig::NOTHING, ParallelConfig::OPTIMIZER, ParallelConfig::GRADIENTS}) {
-        if (shard != ParallelConfig::NOTHING && sizes.dp * sizes.cp == 1) continue;
+        // Where there are replicas, sharing out the optimizer's state costs nothing and saves memory.
+        if ((shard == ParallelConfig::NOTHING) != (sizes.dp * sizes.cp == 1)) continue;
         Candidate candidate{.config = In(config, sizes, kinds, shard, micro)};
         if (!FitsLayout(candidate.config, sizes).ok()) continue;
         const RunConfig resolved = Resolved(candidate.config, devices);

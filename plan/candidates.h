@@ -17,8 +17,8 @@ struct Candidate {
 
 // Every way to share `devices` that the model and the batch can have, with tp inside a node; of modules under tp, the
 // kinds that make sense together: encoders by heads or by positions, decoders by windows or by heads. Of microbatches
-// the largest number of sequences that keeps a pipeline busy, and one. Those whose state alone is beyond the memory are
-// left out. The best guess first.
+// the largest number of sequences that keeps a pipeline busy, half as many, .., and one. Those that seem to need more
+// than the memory are left out. The best guess first.
 std::vector<Candidate> Candidates(const RunConfig& config, const Machine& machine, int devices);
 
 }  // namespace photon

@@ -6,6 +6,8 @@
 #include "configs/layout.h"
 #include "configs/model_config.h"
 #include "core/dtype.h"
+#include "model/chain.h"
+#include "model/pipeline_plan.h"
 #include "parallel/traffic.h"
 
 namespace photon {
@@ -19,6 +21,7 @@ class ModelTraffic {
   ModelTraffic(const RunConfig& config, const MeshCoordinates& at)
       : config_(config),
         model_(config.model()),
+        items_(ItemsOf(config.model())),
         cp_(at.size_of(MeshAxis::kCp)),
         tp_(at.size_of(MeshAxis::kTp)),
         cp_rank_(at.index_of(MeshAxis::kCp)),
@@ -28,30 +31,62 @@ class ModelTraffic {
         compute_(config.training().dtype() == "bf16" ? 2 : 4),
         splits_vocabulary_(tp_ > 1 && config.parallel().vocabulary() == ParallelConfig::SPLIT) {}
 
-  BytesByAxes Sum() {
-    if (levels_ == 0) {
-      Embedding(Split(Encoder(1)), model_.width());
-      EncoderStack(1, model_.layers());
+  // Items [begin, end) of the chain (model/chain.h), run as one: of one microbatch, forward and backward.
+  BytesByAxes Sum(int begin, int end) {
+    bytes_.clear();
+    for (int i = begin; i < end; ++i) {
+      switch (items_[i].kind) {
+        case ModelItem::Kind::kEncoder:
+          EncoderItem(items_[i]);
+          break;
+        case ModelItem::Kind::kDecoder:
+          DecoderItem(i, begin);
+          break;
+        case ModelItem::Kind::kHead:
+          Head();
+          break;
+      }
     }
-    for (int l = 1; l <= levels_; ++l) Level(l);
-    if (levels_ > 0) Embedding(SplitDecoder(1), model_.width());
-    Head();
     std::erase_if(bytes_, [](const auto& entry) { return entry.second == 0; });
     return bytes_;
   }
+
+  // Of the stream at the end of an item, as one stage of a pipeline hands it to another: rows that a rank has, in f32.
+  int64_t StreamBytes(const ModelItem& item) const {
+    const auto rows = [&]() -> int64_t {
+      const int l = item.level;
+      if (item.kind == ModelItem::Kind::kEncoder && !item.last) {
+        const bool tensor = tp_ > 1 && Encoder(l) == EncoderLayout::TENSOR;
+        return (Everywhere(l) ? Rows(l) * cp_ : Rows(l)) / (tensor || SplitEncoder(l) ? tp_ : 1);
+      }
+      // The top encoder's is shifted already, and in its decoder's share.
+      if (item.kind == ModelItem::Kind::kEncoder) {
+        const bool split = levels_ > 0 && l == levels_ ? SplitDecoder(l) : SplitEncoder(l);
+        return Rows(l) / (split ? tp_ : 1);
+      }
+      if (!item.last) {
+        const LevelConfig& level = model_.levels(l - 1);
+        const bool whole = tp_ == 1 || Decoder(l) == DecoderLayout::REPLICATED;
+        return Rows(l) * (level.prefix() + level.chunk() - 1) / (whole ? 1 : tp_);
+      }
+      return Rows(l - 1) / (SplitDecoder(std::max(l - 1, 1)) ? tp_ : 1);
+    };
+    return rows() * model_.width() * kMaster;
+  }
+
+  const std::vector<ModelItem>& items() const { return items_; }
 
  private:
   EncoderLayout::Kind Encoder(int l) const { return LayoutOfLevel(config_.parallel(), l).encoder(); }
   DecoderLayout::Kind Decoder(int l) const { return LayoutOfLevel(config_.parallel(), l).decoder(); }
   // Whether a stream is split by rows over tp; else every tp rank has all rows of its span.
-  bool Split(EncoderLayout::Kind kind) const { return tp_ > 1 && kind == EncoderLayout::SEQUENCE; }
-  bool SplitEncoder(int l) const { return Split(Encoder(l)); }
+  bool SplitEncoder(int l) const { return tp_ > 1 && Encoder(l) == EncoderLayout::SEQUENCE; }
   bool SplitDecoder(int l) const { return tp_ > 1 && Decoder(l) == DecoderLayout::CHUNK; }
   bool Grouped(int l) const { return model_.encoder_scope() == ModelConfig::GROUP && l < levels_; }
   bool Everywhere(int l) const {
     return cp_ > 1 && !Grouped(l) && LayoutOfLevel(config_.parallel(), l).spans() == SpanLayout::REPLICATED;
   }
-  // Rows of level l's stream in the span of a cp rank, of all sequences.
+  // Rows of level l's stream (0: tokens) in the span of a cp rank, of all sequences.
   int64_t Rows(int l) const {
     return sequences_ * config_.data().sequence_length() / (cp_ * (levels_ == 0 ? 1 : ChunkProduct(model_, l)));
   }
@@ -67,16 +102,16 @@ class ModelTraffic {
 
   // A stack whose heads and features are split: before attention and before the feed-forward its rows are gathered,
   // after them sums are scattered, and the same backward, in the compute type. The stream outside has all rows on all
-  // ranks: gathered at the end and, as a gradient, at the beginning.
-  void TensorStack(int64_t rows, int64_t layers, bool recomputed) {
+  // ranks: it is gathered at the end and, as a gradient, at the beginning.
+  void TensorStack(const ModelItem& item, int64_t rows, bool recomputed) {
     const int64_t forward = recomputed ? 2 : 1;
-    Share(rows, model_.width(), compute_, layers * 4 * (forward + 1));
-    Share(rows, model_.width(), kMaster, 2);
+    Share(rows, model_.width(), compute_, (item.end - item.begin) * 4 * (forward + 1));
+    Share(rows, model_.width(), kMaster, item.first + item.last);
   }
 
-  // From one share to the other: one all-gather, forward or backward.
-  void Convert(bool from_split, bool to_split, int64_t rows, int64_t width) {
-    if (from_split != to_split) Share(rows, width, kMaster);
+  // From one share to the other: an all-gather, forward where rows come together, else backward if there is one.
+  void Convert(bool from_split, bool to_split, int64_t rows, int64_t width, bool differentiated = true) {
+    if (from_split != to_split && (from_split || differentiated)) Share(rows, width, kMaster);
   }
 
   // Keys and values of the spans before, of `layers` layers.
@@ -104,15 +139,6 @@ class ModelTraffic {
     return axes;
   }
 
-  void EncoderStack(int l, int64_t layers) {
-    const int64_t rows = Everywhere(l) ? Rows(l) * cp_ : Rows(l);
-    // Gathered once, and gradients scattered.
-    if (Everywhere(l))
-      Add({MeshAxis::kCp}, 2 * AllGatherSent(Rows(l) * model_.width() * kMaster, static_cast<int>(cp_)));
-    if (tp_ > 1 && Encoder(l) == EncoderLayout::TENSOR) TensorStack(rows, layers, config_.training().recompute());
-    Attention(l, layers);
-  }
-
   // What decoder l reads from above: the stream of the encoder (at the top) or of the decoder above, one vector a
   // sequence to the next span where it is shifted, and a gradient back.
   void Shift(int l) {
@@ -127,20 +153,58 @@ class ModelTraffic {
     Convert(split, SplitDecoder(l), Rows(l), model_.width());
   }
 
-  void Level(int l) {
+  void EncoderItem(const ModelItem& item) {
+    const int l = item.level;
+    const bool recomputed = config_.training().recompute();
+    if (item.first && l == 1) {
+      Embedding(SplitEncoder(1), levels_ == 0 ? model_.width() : model_.width() / model_.levels(0).chunk());
+    }
+    if (item.first && levels_ > 0) Convert(SplitEncoder(std::max(l - 1, 1)), SplitEncoder(l), Rows(l), model_.width());
+    // Its inputs are gathered, and their gradients scattered.
+    if (item.first && Everywhere(l)) {
+      Add({MeshAxis::kCp}, 2 * AllGatherSent(Rows(l) * model_.width() * kMaster, static_cast<int>(cp_)));
+    }
+    const int64_t rows = Everywhere(l) ? Rows(l) * cp_ : Rows(l);
+    if (tp_ > 1 && Encoder(l) == EncoderLayout::TENSOR) TensorStack(item, rows, recomputed);
+    Attention(l, item.end - item.begin);
+    if (item.last && l == levels_) Shift(l);
+  }
+
+  // Item i, in a piece of the model that begins with item `begin`.
+  void DecoderItem(int i, int begin) {
+    const ModelItem& item = items_[i];
+    const int l = item.level;
     const LevelConfig& level = model_.levels(l - 1);
-    const int below = std::max(l - 1, 1);
-    if (l == 1) Embedding(SplitEncoder(1), model_.width() / level.chunk());
-    Convert(SplitEncoder(below), SplitEncoder(l), Rows(l), model_.width());
-    EncoderStack(l, level.encoder_layers());
-    if (l > 1) Convert(SplitEncoder(l - 1), SplitDecoder(l), Rows(l - 1), model_.width());  // contents
+    const bool own = l > 1 && model_.contents() == ModelConfig::RECONSTRUCTED;
+    if (item.first && l == 1) Embedding(SplitDecoder(1), model_.width());
+    // What windows hold besides their prefix, and L_rec aims at: brought into the decoder's share once in a piece.
+    const bool here_before = !own && !item.first && FirstOf(item) >= begin;
+    const bool target = item.last && !here_before;
+    if (l > 1 && ((item.first && !own) || target)) {
+      const ObjectiveConfig& objective = config_.training().objective();
+      const bool encoder_here = LastOfEncoder(l - 1) >= begin;
+      const bool differentiated =
+          (item.first && !own) || encoder_here || (objective.alpha() != 0 && !objective.stop_gradient());
+      Convert(SplitEncoder(l - 1), SplitDecoder(l), Rows(l - 1), model_.width(), differentiated);
+    }
     if (tp_ > 1 && Decoder(l) == DecoderLayout::TENSOR) {
-      const bool own = l > 1 && model_.contents() == ModelConfig::RECONSTRUCTED;
       for (int64_t j = own ? 0 : level.chunk() - 1; j < level.chunk(); ++j) {
-        TensorStack(Rows(l) * (level.prefix() + j), level.decoder_layers(), false);
+        TensorStack(item, Rows(l) * (level.prefix() + j), false);
       }
     }
-    Shift(l);
+    if (item.last && l > 1) Shift(l - 1);
+  }
+  int FirstOf(const ModelItem& item) const {
+    const auto same = [&](const ModelItem& other) {
+      return other.kind == item.kind && other.level == item.level && other.first;
+    };
+    return static_cast<int>(std::find_if(items_.begin(), items_.end(), same) - items_.begin());
+  }
+  int LastOfEncoder(int l) const {
+    const auto same = [&](const ModelItem& other) {
+      return other.kind == ModelItem::Kind::kEncoder && other.level == l && other.last;
+    };
+    return static_cast<int>(std::find_if(items_.begin(), items_.end(), same) - items_.begin());
   }
 
   // Each tp rank has a part of the table's rows, and zeros for the others' tokens: sums, scattered where the stream is
@@ -165,6 +229,7 @@ class ModelTraffic {
 
   const RunConfig& config_;
   const ModelConfig& model_;
+  const std::vector<ModelItem> items_;
   const int64_t cp_, tp_, cp_rank_, tp_rank_;
   const int levels_;
   const int64_t sequences_, compute_;
@@ -174,18 +239,54 @@ class ModelTraffic {
 
 }  // namespace
 
-BytesByAxes ModelBytes(const RunConfig& config, const MeshCoordinates& at) { return ModelTraffic(config, at).Sum(); }
+BytesByAxes ModelBytes(const RunConfig& config, const MeshCoordinates& at) {
+  ModelTraffic traffic(config, at);
+  return traffic.Sum(0, static_cast<int>(traffic.items().size()));
+}
+
+// Every rank runs its segments, and hands on what others read: a stream to each other rank that has readers, and its
+// gradient back from each that differentiates it.
+absl::StatusOr<BytesByAxes> PipelineBytes(const RunConfig& config, const MeshCoordinates& at) {
+  PHOTON_ASSIGN_OR_RETURN(const PipelinePlan plan, PlanPipeline(config));
+  ModelTraffic traffic(config, at);
+  BytesByAxes bytes;
+  const int rank = at.index_of(MeshAxis::kPp), microbatches = plan.schedule.microbatches;
+  for (const int s : plan.layout.SegmentsOf(rank)) {
+    const pipeline::Segment& segment = plan.layout.segments()[s];
+    int64_t times = 0;
+    for (int m = 0; m < microbatches; ++m) times += plan.layout.RankOf(s, m) == rank;
+    for (const auto& [axes, each] : traffic.Sum(segment.begin, segment.end)) bytes[axes] += times * each;
+  }
+  for (int e = 0; e < static_cast<int>(plan.layout.edges().size()); ++e) {
+    const pipeline::Edge& edge = plan.layout.edges()[e];
+    const int64_t stream = traffic.StreamBytes(traffic.items()[edge.item]);
+    for (int m = 0; m < microbatches; ++m) {
+      if (plan.layout.RankOf(edge.from, m) == rank) {
+        bytes[{MeshAxis::kPp}] += stream * static_cast<int64_t>(plan.layout.OtherReaders(e, m, false).size());
+      } else {
+        const std::vector<int> back = plan.layout.OtherReaders(e, m, true);
+        bytes[{MeshAxis::kPp}] += stream * std::count(back.begin(), back.end(), rank);
+      }
+    }
+  }
+  return bytes;
+}
 
 // Without shards, one sum of each class's gradients over the axes that it is summed over. With shards, of every bucket
 // each rank gets the sums of its part (ZeRO-2: in every microbatch), and after the update all parts of what is computed
 // with: copies, or masters. Besides: counts of tokens and units, loss sums, the gradient's norm where no rank has all,
 // and a digest of the order of buckets that go beside the backward pass.
-BytesByAxes StepBytes(const RunConfig& config, const MeshCoordinates& at, const ParameterSet& parameters) {
+absl::StatusOr<BytesByAxes> StepBytes(const RunConfig& config, const MeshCoordinates& at,
+                                      const ParameterSet& parameters) {
   constexpr int64_t kCount = 8;  // bytes of an i64 or f64
   const int64_t microbatches =
       config.training().batch_sequences() / config.parallel().dp() / config.training().micro_batch_sequences();
   BytesByAxes bytes;
-  for (const auto& [axes, each] : ModelBytes(config, at)) bytes[axes] += microbatches * each;
+  if (config.parallel().pp() > 1) {
+    PHOTON_ASSIGN_OR_RETURN(bytes, PipelineBytes(config, at));
+  } else {
+    for (const auto& [axes, each] : ModelBytes(config, at)) bytes[axes] += microbatches * each;
+  }
   const auto all_reduce = [&](AxisSet axes, int64_t elements, int64_t element) {
     bytes[at.Proper(axes)] += AllReduceSent(elements, element, at.group_size(axes), at.group_rank(axes));
   };

@@ -11,17 +11,19 @@
 #include "configs/run.pb.h"
 #include "core/parameter.h"
 #include "core/placement.h"
+#include "core/status.h"
 
 namespace photon {
 
 using BytesByAxes = std::map<AxisSet, int64_t>;
 
-// Of the rank at `at` and one microbatch, forward and backward, for the model as a whole (pp = 1): tensor and chunk
-// parallelism. `config` resolved.
+// Of the rank at `at` and one microbatch, forward and backward, for the model as a whole, as if pp were 1: tensor and
+// chunk parallelism. `config` resolved.
 BytesByAxes ModelBytes(const RunConfig& config, const MeshCoordinates& at);
 
-// The same, of a whole step. `parameters`: allocated for that rank, of whose layout into classes and buckets follows
-// what gradients and updated parameters take (core/parameter_layout.h).
-BytesByAxes StepBytes(const RunConfig& config, const MeshCoordinates& at, const ParameterSet& parameters);
+// Of a whole step, pipelines included. `parameters`: allocated for that rank, of whose layout into classes and buckets
+// follows what gradients and updated parameters take (core/parameter_layout.h).
+absl::StatusOr<BytesByAxes> StepBytes(const RunConfig& config, const MeshCoordinates& at,
+                                      const ParameterSet& parameters);
 
 }  // namespace photon

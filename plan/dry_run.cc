@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -16,6 +17,10 @@
 
 namespace photon {
 namespace {
+
+int64_t MicrobatchesOf(const RunConfig& config) {
+  return config.training().batch_sequences() / config.parallel().dp() / config.training().micro_batch_sequences();
+}
 
 // One microbatch with a document border inside every sequence, so that masks have their place where the run has them.
 TokenBatch Microbatch(const RunConfig& config) {
@@ -112,9 +117,7 @@ class Builder {
     CountState(trainer, &use);
     built.setup = {rank, 0, store_.Keep(recorder.Take()), recorder.groups()};
     const double before = clock.flops();
-    const int64_t microbatches =
-        config_.training().batch_sequences() / config_.parallel().dp() / config_.training().micro_batch_sequences();
-    PHOTON_RETURN_IF_ERROR(trainer.Step(std::vector<TokenBatch>(microbatches, microbatch_)).status());
+    PHOTON_RETURN_IF_ERROR(trainer.Step(std::vector<TokenBatch>(MicrobatchesOf(config_), microbatch_)).status());
     use.flops = clock.flops() - before;
     MemoryUse& memory = use.memory;
     memory.tables = static_cast<int64_t>(arena.in_use()) - memory.peak();
@@ -159,9 +162,7 @@ void AddCalls(const dry::Played& played, const dry::RankTime& time, const std::a
   }
 }
 
-}  // namespace
-
-absl::StatusOr<DryRun> RunDry(const RunConfig& config, int ranks, const DryRunOptions& options) {
+absl::StatusOr<DryRun> RunWhole(const RunConfig& config, int ranks, const DryRunOptions& options) {
   PHOTON_ASSIGN_OR_RETURN(const auto sizes, MeshSizes(config.parallel(), ranks));
   PHOTON_ASSIGN_OR_RETURN(
       const std::unique_ptr<dry::DryWorld> world,
@@ -207,6 +208,65 @@ absl::StatusOr<DryRun> RunDry(const RunConfig& config, int ranks, const DryRunOp
     run.calls += static_cast<int64_t>(step[i].trace->calls.size());
   }
   return run;
+}
+
+RunConfig WithMicrobatches(RunConfig config, int64_t count) {
+  config.mutable_training()->set_batch_sequences(
+      static_cast<int32_t>(count * config.parallel().dp() * config.training().micro_batch_sequences()));
+  return config;
+}
+
+// far + (far - near) * times, in every figure that grows with the number of microbatches.
+class Extrapolation {
+ public:
+  // `memory_grows`: every microbatch is kept until the end of the step.
+  Extrapolation(double times, bool memory_grows) : times_(times), memory_grows_(memory_grows) {}
+
+  DryRun Of(const DryRun& near, DryRun far) const {
+    Extend(near.step_s, &far.step_s);
+    Extend(near.calls, &far.calls);
+    for (size_t i = 0; i < far.ranks.size(); ++i) Extend(near.ranks[i], &far.ranks[i]);
+    return far;
+  }
+
+ private:
+  // Waiting may become less with more microbatches, but nothing less than nothing.
+  void Extend(double near, double* far) const { *far = std::max(*far + times_ * (*far - near), 0.0); }
+  void Extend(int64_t near, int64_t* far) const { *far += std::llround(times_ * static_cast<double>(*far - near)); }
+  void Extend(const RankUse& near, RankUse* far) const {
+    if (memory_grows_) {
+      Extend(near.memory.tables, &far->memory.tables);
+      Extend(near.memory.activations, &far->memory.activations);
+    } else {
+      far->memory.activations = std::max(far->memory.activations, near.memory.activations);
+    }
+    Extend(near.flops, &far->flops);
+    Extend(near.computing, &far->computing);
+    Extend(near.step, &far->step);
+    for (auto& [axes, use] : far->axes) {
+      const auto found = near.axes.find(axes);
+      const AxisUse before = found == near.axes.end() ? AxisUse() : found->second;
+      Extend(before.bytes_sent, &use.bytes_sent);
+      Extend(before.communicating, &use.communicating);
+      Extend(before.waiting, &use.waiting);
+    }
+  }
+
+  const double times_;
+  const bool memory_grows_;
+};
+
+}  // namespace
+
+absl::StatusOr<DryRun> RunDry(const RunConfig& config, int ranks, const DryRunOptions& options) {
+  const int64_t microbatches = MicrobatchesOf(config), far = std::max(8, 4 * config.parallel().pp()), near = far / 2;
+  if (!options.extrapolate || microbatches <= far) return RunWhole(config, ranks, options);
+  PHOTON_ASSIGN_OR_RETURN(const DryRun some, RunWhole(WithMicrobatches(config, near), ranks, options));
+  PHOTON_ASSIGN_OR_RETURN(DryRun more, RunWhole(WithMicrobatches(config, far), ranks, options));
+  const double times = static_cast<double>(microbatches - far) / static_cast<double>(far - near);
+  // A pipeline bounds how many are under way, but for GPIPE. (Without one it is the batches themselves that add up.)
+  const bool grows = config.parallel().pp() == 1 || config.parallel().pipeline().schedule() == PipelineConfig::GPIPE;
+  return Extrapolation(times, grows).Of(some, std::move(more));
 }
 
 }  // namespace photon

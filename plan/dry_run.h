@@ -54,6 +54,9 @@ struct DryRunOptions {
   int threads = 1;                     // that build ranks side by side
   bool one_replica = false;            // only the ranks of the first data-parallel replica
   int only = -1;                       // only this rank: its calls are played against nobody's
+  // Of more than a few microbatches only as many are run as fill a pipeline twice, and half of them: what the others
+  // add in time, memory and bytes is that difference over and over.
+  bool extrapolate = false;
 };
 
 // `config` resolved and valid for `ranks`. kInternal, naming ranks, calls and tensors, where ranks would not work

@@ -17,7 +17,8 @@ namespace {
 constexpr size_t kTried = 12, kSuggested = 3;
 
 absl::StatusOr<MemoryUse> MemoryOf(const RunConfig& config, int rank, int ranks) {
-  PHOTON_ASSIGN_OR_RETURN(const DryRun run, RunDry(Resolved(config, ranks), ranks, {.only = rank}));
+  PHOTON_ASSIGN_OR_RETURN(const DryRun run,
+                          RunDry(Resolved(config, ranks), ranks, {.only = rank, .extrapolate = true}));
   return run.ranks.front().memory;
 }
 

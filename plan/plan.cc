@@ -10,13 +10,19 @@
 namespace photon {
 namespace {
 
-constexpr int kOfOneShape = 2;  // candidates of one mesh and set of kinds that are looked at
-constexpr int kRounds = 4;      // of dry runs, while nothing fits
+// Candidates that are looked at of one mesh, and of one mesh and set of kinds.
+constexpr int kOfOneMesh = 3, kOfOneShape = 2;
+constexpr int kRounds = 4;  // of dry runs, while nothing fits
 
 std::string ShapeOf(const RunConfig& config) {
   ParallelConfig shape = config.parallel();
   shape.clear_shard();
   return shape.SerializeAsString();
+}
+
+std::string MeshOf(const RunConfig& config) {
+  const ParallelConfig& p = config.parallel();
+  return LayoutSizes{p.dp(), p.pp(), p.cp(), p.tp()}.ToString();
 }
 
 }  // namespace
@@ -25,13 +31,15 @@ absl::StatusOr<Plan> MakePlan(const RunConfig& config, const Machine& machine, c
   Plan plan;
   const std::vector<Candidate> candidates = Candidates(config, machine, options.devices);
   plan.considered = static_cast<int>(candidates.size());
-  std::map<std::string, int> looked_at;
+  std::map<std::string, int> of_shape, of_mesh;
   int dry_runs = 0;
   for (const Candidate& candidate : candidates) {
     const bool enough = plan.fitting.empty() ? dry_runs >= kRounds * options.dry_runs : dry_runs >= options.dry_runs;
     if (enough) break;
-    if (++looked_at[ShapeOf(candidate.config)] > kOfOneShape) continue;
-    ++dry_runs;
+    int& mesh = of_mesh[MeshOf(candidate.config)];
+    int& shape = of_shape[ShapeOf(candidate.config)];
+    if (mesh == kOfOneMesh || shape == kOfOneShape) continue;
+    ++mesh, ++shape, ++dry_runs;
     PHOTON_ASSIGN_OR_RETURN(Prediction prediction, Predict(candidate.config, options.devices, machine));
     (prediction.fits(machine) ? plan.fitting : plan.too_large).push_back(std::move(prediction));
   }

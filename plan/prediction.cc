@@ -37,7 +37,8 @@ absl::StatusOr<Prediction> Predict(const RunConfig& config, int devices, const M
                                          .links = LinkTime(machine.figures),
                                          .memory = static_cast<size_t>(machine.figures.memory),
                                          .threads = machine.threads,
-                                         .one_replica = !all_ranks}));
+                                         .one_replica = !all_ranks,
+                                         .extrapolate = !all_ranks}));
   const auto sequences = static_cast<double>(p.config.training().batch_sequences());
   const int64_t length = p.config.data().sequence_length();
   p.model_flops = TrainingFlops(p.config.model(), length) * sequences;

@@ -158,9 +158,7 @@ absl::StatusOr<StepMetrics> Trainer::Step(std::vector<TokenBatch> microbatches) 
     PHOTON_RETURN_IF_ERROR(reducer_.Finish());
     // Not beside the reducer's: two groups of NCCL at once may wait for each other.
     PHOTON_RETURN_IF_ERROR(mesh_.group(kAllRanks).AllReduce("loss", loss_sums_, Reduction::kSum));
-    for (const AxisSet axes : {AxisSet{MeshAxis::kCp}, AxisSet{MeshAxis::kCp, MeshAxis::kTp}}) {
-      PHOTON_RETURN_IF_ERROR(mesh_.group(axes).FinishPosts());
-    }
+    PHOTON_RETURN_IF_ERROR(FinishPosts());
   }
   const double reduced = Now();
 
@@ -213,6 +211,13 @@ absl::Status Trainer::Verdict() const {
                                       " of the sample order)"));
 }
 
+absl::Status Trainer::FinishPosts() {
+  for (const AxisSet axes : {AxisSet{MeshAxis::kCp}, AxisSet{MeshAxis::kCp, MeshAxis::kTp}}) {
+    if (mesh_.group(axes).size() > 1) PHOTON_RETURN_IF_ERROR(mesh_.group(axes).FinishPosts());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Trainer::Evaluate(const std::vector<TokenBatch>& batches, const Tensor& sums) {
   const int64_t slice_tokens = config_.training().slice_tokens();
   if (pipeline_ == nullptr) {
@@ -232,7 +237,9 @@ absl::Status Trainer::Evaluate(const std::vector<TokenBatch>& batches, const Ten
     std::vector<const ModelInput*> pointers;
     inputs.reserve(batches.size() - begin);
     const int64_t sequences = batches[begin].sequences;
-    for (; begin < batches.size() && batches[begin].sequences == sequences; ++begin) {
+    // As many as a step has: what is under way stays in the memory that training takes.
+    const size_t end = std::min(batches.size(), begin + plan_->schedule.microbatches);
+    for (; begin < end && batches[begin].sequences == sequences; ++begin) {
       inputs.emplace_back(context_, *model_, batches[begin], LossScales{}, slice_tokens);
       pointers.push_back(&inputs.back());
     }
@@ -244,6 +251,7 @@ absl::Status Trainer::Evaluate(const std::vector<TokenBatch>& batches, const Ten
 absl::StatusOr<Trainer::Validation> Trainer::Validate(const std::vector<TokenBatch>& batches) {
   const Tensor sums = context_.Zeros(loss_sums_.shape(), DType::kF64);
   PHOTON_RETURN_IF_ERROR(Evaluate(batches, sums));
+  PHOTON_RETURN_IF_ERROR(FinishPosts());
   LossCounts counts;
   for (const TokenBatch& batch : batches) counts.Add(LossCounts::Of(config_.model(), batch));
   std::vector<double> totals(sums.elements());

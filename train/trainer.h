@@ -53,6 +53,7 @@ class Trainer {
   absl::StatusOr<LossCounts> GlobalCounts(const std::vector<TokenBatch>& microbatches, int64_t* real_tokens) const;
   // Forward and backward of all of them: gradients and loss sums.
   absl::Status Accumulate(const std::vector<TokenBatch>& microbatches, const LossScales& scales, GradientHooks hooks);
+  absl::Status FinishPosts();  // of what a model sends between spans
   // The losses of validation batches, without gradients, are added to `sums`.
   absl::Status Evaluate(const std::vector<TokenBatch>& batches, const Tensor& sums);
   void AccumulateRecorded(const TokenBatch& microbatch, const LossScales& scales);

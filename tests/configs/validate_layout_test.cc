@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(
              "model.contents=RECONSTRUCTED"},
             "pieces of decoders (contents RECONSTRUCTED: above level 1 they can't be cut), 3",
             "use 3 or less"},
-        Bad{4, {"parallel.pp=4", "model.levels=", "model.layers=3"}, "more stages than model.layers = 3", "use 3 or"},
+        Bad{4, {"parallel.pp=4", "model.levels=", "model.layers=3"}, "more pieces, 7", "use 2 or"},
         Bad{2,
             {"parallel.pp=2", "model.levels=", "model.layers=3", "parallel.pipeline.form=ENCODERS"},
             "needs a model with levels",

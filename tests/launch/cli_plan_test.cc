@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "tests/launch/process.h"
@@ -42,6 +43,18 @@ TEST(CliPlan, DryRunBuildsEveryRank) {
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("8 ranks built, all their "));
   EXPECT_THAT(outcome.out, HasSubstr("rank    0 [dp 0 pp 0 cp 0 tp 0]"));
+}
+
+TEST(CliPlan, DrawsThePipeline) {
+  const std::string svg = absl::StrCat(::testing::TempDir(), "/photon-plan-", getpid(), ".svg");
+  const Outcome outcome = RunPhoton("plan --devices 2 --layout pp=2,micro=1 --schedule " + svg + Preset("tiny"));
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  std::ifstream file(svg);
+  const std::string drawn((std::istreambuf_iterator<char>(file)), {});
+  std::filesystem::remove(svg);
+  EXPECT_THAT(drawn, HasSubstr("<svg"));
+  EXPECT_THAT(drawn, HasSubstr("runs/tiny"));
+  EXPECT_EQ(RunPhoton("plan --devices 2 --layout dp=2 --schedule " + svg + Preset("tiny")).exit_code, 2);
 }
 
 TEST(CliPlan, TooLittleMemoryIsRefused) {

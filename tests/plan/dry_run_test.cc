@@ -109,7 +109,7 @@ std::vector<Real> RunReal(const RunConfig& config, int ranks) {
     Real& r = real[comm.rank()];
     r.peak = static_cast<int64_t>(arena.peak());
     r.sent = sent() - before;
-    r.formula = StepBytes(config, mesh.at(), trainer.model().parameters());
+    r.formula = *StepBytes(config, mesh.at(), trainer.model().parameters());
     for (const auto& parameter : trainer.model().parameters().parameters()) r.parameters += parameter->elements();
   });
   return real;
@@ -162,6 +162,21 @@ INSTANTIATE_TEST_SUITE_P(
              2,
              {"parallel.dp=2", "parallel.shard=GRADIENTS", "parallel.bucket_mb=0.01",
               "parallel.overlap_reduction=true"}},
+        Case{"pp2", 2, {"parallel.pp=2"}}, Case{"pp3", 3, {"parallel.pp=3"}},
+        Case{"pp2_encoders", 2, {"parallel.pp=2", "parallel.pipeline.form=ENCODERS"}},
+        Case{"pp2_own_contents", 2, {"parallel.pp=2", "model.contents=RECONSTRUCTED"}},
+        Case{"pp2_gpipe", 2, {"parallel.pp=2", "parallel.pipeline.schedule=GPIPE"}},
+        Case{"flat_pp2", 2, {"parallel.pp=2", "model.levels=", "model.layers=3"}},
+        Case{"pp2_tp2", 4, {"parallel.pp=2", "parallel.tp=2", "parallel.levels.1.encoder=SEQUENCE"}},
+        Case{
+            "pp2_tp2_all_tensor",
+            4,
+            {"parallel.pp=2", "parallel.tp=2", "parallel.levels.0.decoder=TENSOR", "parallel.levels.1.decoder=TENSOR"}},
+        Case{"pp2_cp2_dp2", 8, {"parallel.dp=2", "parallel.pp=2", "parallel.cp=2", "parallel.shard=OPTIMIZER"}},
+        Case{"pp2_rec_tp2",
+             4,
+             {"parallel.pp=2", "parallel.tp=2", "parallel.levels.0.encoder=SEQUENCE",
+              "parallel.levels.1.decoder=REPLICATED", "training.objective.alpha=0.3"}},
         Case{"zero1_tp2", 4, {"parallel.dp=2", "parallel.tp=2", "parallel.shard=OPTIMIZER"}},
         Case{"cp2", 2, {"parallel.cp=2"}},
         Case{"cp2_passed_on", 2, {"parallel.cp=2", "parallel.levels.0.spans=PASS_ON"}},
@@ -208,6 +223,25 @@ TEST(DryRun, OneReplicaStandsForAll) {
   EXPECT_EQ(dp.bytes_sent, all.ranks[0].axes.at({MeshAxis::kDp}).bytes_sent);
   EXPECT_DOUBLE_EQ(dp.communicating, 0.5 * 3);  // counts, gradients, loss
   EXPECT_DOUBLE_EQ(one.step_s, one.ranks[0].computing + dp.communicating);
+}
+
+// Every microbatch adds the same: of ones that are not run too.
+TEST(DryRun, MicrobatchesAreExtrapolated) {
+  RunConfig config = ConfigOf({"all", 8, {"parallel.dp=2", "parallel.cp=2", "parallel.tp=2"}});
+  config.mutable_training()->set_batch_sequences(2 * 2 * 23);
+  dry::FiguredTime time(*dry::FiguresOf("h200"));
+  const auto links = [](const dry::TracedCall& call, const std::vector<int>&) { return 1e-9 * call.sent; };
+  const DryRun run = *RunDry(config, 8, {.time = &time, .links = links});
+  const DryRun guess = *RunDry(config, 8, {.time = &time, .links = links, .extrapolate = true});
+  EXPECT_NEAR(guess.step_s, run.step_s, 1e-9 * run.step_s);
+  EXPECT_EQ(guess.calls, run.calls);
+  for (size_t i = 0; i < run.ranks.size(); ++i) {
+    EXPECT_EQ(guess.ranks[i].memory.peak(), run.ranks[i].memory.peak());
+    EXPECT_NEAR(guess.ranks[i].flops, run.ranks[i].flops, 1e-9 * run.ranks[i].flops);
+    for (const auto& [axes, use] : run.ranks[i].axes) {
+      EXPECT_EQ(guess.ranks[i].axes.at(axes).bytes_sent, use.bytes_sent);
+    }
+  }
 }
 
 }  // namespace

@@ -197,10 +197,11 @@ TEST_F(Layouts, EveryPipeline) {
                                                  {"training.objective.stop_gradient=false"},
                                                  {"training.slice_tokens=40"}}) {
     SCOPED_TRACE(absl::StrJoin(flags, " "));
-    ExpectSame(level + level,
-               {Of("pp2 cp2", {"training.micro_batch_sequences=1"}),
-                Of("pp2", {"training.micro_batch_sequences=2", "parallel.pipeline.form=ENCODERS"})},
-               2, flags);
+    ExpectSame(
+        level + level,
+        {Of("pp2 cp2", {"training.micro_batch_sequences=1"}), Of("pp2 tp2", {"training.micro_batch_sequences=1"}),
+         Of("pp2", {"training.micro_batch_sequences=2", "parallel.pipeline.form=ENCODERS"})},
+        2, flags);
   }
 }
 
