@@ -103,7 +103,7 @@ nlohmann::json Compare(const std::string& dtype, int rounds) {
       machines[layout.ranks] = MeasureCpu(layout.ranks, dtype == "bf16" ? DType::kBF16 : DType::kF32);
     }
     const absl::StatusOr<Prediction> predicted =
-        Predict(config, layout.ranks, machines[layout.ranks], /*all_ranks=*/true);
+        Predict(config, layout.ranks, machines[layout.ranks], {.all_ranks = true, .all_microbatches = true});
     if (!predicted.ok()) {
       std::printf("%-20s%s\n", layout.name, std::string(predicted.status().message()).c_str());
       continue;

@@ -126,7 +126,8 @@ absl::Status RunPlan(const PlanArguments& a) {
     if (!plan.fitting.empty()) PHOTON_RETURN_IF_ERROR(ShowPipeline(a, plan.fitting.front().config, machine));
     return WriteJson(a, ToJson(plan, machine));
   }
-  PHOTON_ASSIGN_OR_RETURN(const Prediction prediction, Predict(config, a.devices, machine, a.dry_run));
+  PHOTON_ASSIGN_OR_RETURN(const Prediction prediction,
+                          Predict(config, a.devices, machine, {.all_ranks = a.dry_run, .all_microbatches = true}));
   if (a.dry_run) std::cout << DescribeRanks(prediction, /*most=*/8);
   std::cout << Describe(prediction, machine) << DescribeAssumptions(machine);
   PHOTON_RETURN_IF_ERROR(ShowPipeline(a, prediction.config, machine));

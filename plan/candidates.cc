@@ -15,7 +15,7 @@ namespace {
 
 constexpr double kUneven = 1.1;             // no cut shares out a model's time evenly
 constexpr double kLargeProducts = 0.6;      // of the peak: for ordering layouts, not for predicting them
-constexpr int kDeepest = 32, kWidest = 32;  // pp, cp
+constexpr int kDeepest = 16, kWidest = 16;  // pp, cp
 constexpr int kBusy = 4;                    // microbatches for every stage that keep a pipeline busy
 
 struct Kinds {

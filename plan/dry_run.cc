@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "configs/model_config.h"
 #include "core/dry/dry_device.h"
+#include "model/pipeline_plan.h"
 #include "parallel/dry/dry_world.h"
 #include "parallel/mesh.h"
 #include "train/trainer.h"
@@ -98,8 +99,13 @@ struct Built {
 class Builder {
  public:
   Builder(const RunConfig& config, const DryRunOptions& options, dry::DryWorld& world,
-          const std::array<int, kMeshAxes>& sizes)
-      : config_(config), options_(options), world_(world), sizes_(sizes), microbatch_(Microbatch(config)) {}
+          const std::array<int, kMeshAxes>& sizes, std::shared_ptr<const PipelinePlan> pipeline)
+      : config_(config),
+        options_(options),
+        world_(world),
+        sizes_(sizes),
+        pipeline_(std::move(pipeline)),
+        microbatch_(Microbatch(config)) {}
 
   absl::StatusOr<Built> Build(int rank) {
     dry::Recorder recorder(world_, rank);
@@ -109,7 +115,7 @@ class Builder {
     dry::DryDevice device(options_.memory, clock);
     const Context context = device.MakeContext(nullptr);
     const Arena& arena = device.allocator().main();
-    Trainer trainer(config_, mesh, context, arena, &device);
+    Trainer trainer(config_, mesh, context, arena, &device, pipeline_);
     Built built;
     RankUse& use = built.use;
     use.rank = rank;
@@ -145,6 +151,7 @@ class Builder {
   const DryRunOptions& options_;
   dry::DryWorld& world_;
   const std::array<int, kMeshAxes> sizes_;
+  const std::shared_ptr<const PipelinePlan> pipeline_;  // every rank would find the same
   const TokenBatch microbatch_;
   TraceStore store_;
 };
@@ -167,7 +174,12 @@ absl::StatusOr<DryRun> RunWhole(const RunConfig& config, int ranks, const DryRun
   PHOTON_ASSIGN_OR_RETURN(
       const std::unique_ptr<dry::DryWorld> world,
       dry::DryWorld::Create(ranks, [&](Communicator& all) { return Mesh::Create(all, config.parallel()).status(); }));
-  Builder builder(config, options, *world, sizes);
+  std::shared_ptr<const PipelinePlan> pipeline;
+  if (config.parallel().pp() > 1) {
+    PHOTON_ASSIGN_OR_RETURN(PipelinePlan plan, PlanPipeline(config));
+    pipeline = std::make_shared<const PipelinePlan>(std::move(plan));
+  }
+  Builder builder(config, options, *world, sizes, pipeline);
   if (options.only >= 0) {
     PHOTON_ASSIGN_OR_RETURN(Built built, builder.Build(options.only));
     return DryRun{.ranks = {std::move(built.use)}};

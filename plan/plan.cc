@@ -10,44 +10,78 @@
 namespace photon {
 namespace {
 
-// Candidates that are looked at of one mesh, and of one mesh and set of kinds.
-constexpr int kOfOneMesh = 3, kOfOneShape = 2;
-constexpr int kRounds = 4;  // of dry runs, while nothing fits
-
-std::string ShapeOf(const RunConfig& config) {
-  ParallelConfig shape = config.parallel();
-  shape.clear_shard();
-  return shape.SerializeAsString();
-}
+constexpr int kRounds = 4;      // of dry runs, while nothing fits
+constexpr size_t kRefined = 3;  // meshes of which more candidates are looked at
+constexpr int kOfOneMesh = 4;   // then
 
 std::string MeshOf(const RunConfig& config) {
   const ParallelConfig& p = config.parallel();
   return LayoutSizes{p.dp(), p.pp(), p.cp(), p.tp()}.ToString();
 }
 
+void Sort(Plan* plan) {
+  std::stable_sort(plan->fitting.begin(), plan->fitting.end(),
+                   [](const Prediction& a, const Prediction& b) { return a.run.step_s < b.run.step_s; });
+  std::stable_sort(plan->too_large.begin(), plan->too_large.end(), [](const Prediction& a, const Prediction& b) {
+    return a.largest().memory.peak() < b.largest().memory.peak();
+  });
+}
+
+void Add(Prediction prediction, const Machine& machine, Plan* plan) {
+  (prediction.fits(machine) ? plan->fitting : plan->too_large).push_back(std::move(prediction));
+}
+
+// What is recommended was run with all its microbatches.
+absl::Status Confirm(const Machine& machine, int devices, Plan* plan) {
+  while (!plan->fitting.empty()) {
+    PHOTON_ASSIGN_OR_RETURN(Prediction exact,
+                            Predict(plan->fitting.front().config, devices, machine, {.all_microbatches = true}));
+    plan->fitting.erase(plan->fitting.begin());
+    const bool fits = exact.fits(machine);
+    if (fits) {
+      plan->fitting.insert(plan->fitting.begin(), std::move(exact));
+      return absl::OkStatus();
+    }
+    plan->too_large.push_back(std::move(exact));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
+// One candidate of each mesh first: guesses tell meshes apart less well than dry runs do. Then more of the best ones.
 absl::StatusOr<Plan> MakePlan(const RunConfig& config, const Machine& machine, const PlanOptions& options) {
   Plan plan;
   const std::vector<Candidate> candidates = Candidates(config, machine, options.devices);
   plan.considered = static_cast<int>(candidates.size());
-  std::map<std::string, int> of_shape, of_mesh;
-  int dry_runs = 0;
+  std::map<std::string, std::vector<const Candidate*>> of_mesh;  // by guess
+  std::vector<std::pair<size_t, const Candidate*>> order;        // number in its mesh
   for (const Candidate& candidate : candidates) {
-    const bool enough = plan.fitting.empty() ? dry_runs >= kRounds * options.dry_runs : dry_runs >= options.dry_runs;
-    if (enough) break;
-    int& mesh = of_mesh[MeshOf(candidate.config)];
-    int& shape = of_shape[ShapeOf(candidate.config)];
-    if (mesh == kOfOneMesh || shape == kOfOneShape) continue;
-    ++mesh, ++shape, ++dry_runs;
-    PHOTON_ASSIGN_OR_RETURN(Prediction prediction, Predict(candidate.config, options.devices, machine));
-    (prediction.fits(machine) ? plan.fitting : plan.too_large).push_back(std::move(prediction));
+    std::vector<const Candidate*>& same = of_mesh[MeshOf(candidate.config)];
+    order.emplace_back(same.size(), &candidate);
+    same.push_back(&candidate);
   }
-  std::stable_sort(plan.fitting.begin(), plan.fitting.end(),
-                   [](const Prediction& a, const Prediction& b) { return a.run.step_s < b.run.step_s; });
-  std::stable_sort(plan.too_large.begin(), plan.too_large.end(), [](const Prediction& a, const Prediction& b) {
-    return a.largest().memory.peak() < b.largest().memory.peak();
-  });
+  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::map<std::string, int> looked_at;
+  int dry_runs = 0;
+  for (const auto& [number, candidate] : order) {
+    if (dry_runs >= (plan.fitting.empty() ? kRounds : 1) * options.dry_runs) break;
+    PHOTON_ASSIGN_OR_RETURN(Prediction prediction, Predict(candidate->config, options.devices, machine));
+    Add(std::move(prediction), machine, &plan);
+    ++looked_at[MeshOf(candidate->config)];
+    ++dry_runs;
+  }
+  Sort(&plan);
+  std::vector<std::string> best;
+  for (size_t i = 0; i < std::min(kRefined, plan.fitting.size()); ++i) best.push_back(MeshOf(plan.fitting[i].config));
+  for (const std::string& mesh : best) {
+    for (int& i = looked_at[mesh]; i < std::min<int>(kOfOneMesh, static_cast<int>(of_mesh[mesh].size())); ++i) {
+      PHOTON_ASSIGN_OR_RETURN(Prediction prediction, Predict(of_mesh[mesh][i]->config, options.devices, machine));
+      Add(std::move(prediction), machine, &plan);
+    }
+  }
+  Sort(&plan);
+  PHOTON_RETURN_IF_ERROR(Confirm(machine, options.devices, &plan));
   return plan;
 }
 

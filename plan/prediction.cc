@@ -27,7 +27,8 @@ const RankUse& Prediction::slowest() const {
                            [](const RankUse& a, const RankUse& b) { return a.step < b.step; });
 }
 
-absl::StatusOr<Prediction> Predict(const RunConfig& config, int devices, const Machine& machine, bool all_ranks) {
+absl::StatusOr<Prediction> Predict(const RunConfig& config, int devices, const Machine& machine,
+                                   const Thoroughness& thoroughness) {
   PHOTON_RETURN_IF_ERROR(ValidateRun(config, devices));
   Prediction p;
   p.config = Resolved(config, devices);
@@ -37,8 +38,8 @@ absl::StatusOr<Prediction> Predict(const RunConfig& config, int devices, const M
                                          .links = LinkTime(machine.figures),
                                          .memory = static_cast<size_t>(machine.figures.memory),
                                          .threads = machine.threads,
-                                         .one_replica = !all_ranks,
-                                         .extrapolate = !all_ranks}));
+                                         .one_replica = !thoroughness.all_ranks,
+                                         .extrapolate = !thoroughness.all_microbatches}));
   const auto sequences = static_cast<double>(p.config.training().batch_sequences());
   const int64_t length = p.config.data().sequence_length();
   p.model_flops = TrainingFlops(p.config.model(), length) * sequences;

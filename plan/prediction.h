@@ -43,8 +43,13 @@ struct Prediction {
   }
 };
 
-// `config` as written, valid for `devices`. `all_ranks`: every rank is built, else those of one data-parallel replica.
+struct Thoroughness {
+  bool all_ranks = false;         // else those of one data-parallel replica
+  bool all_microbatches = false;  // else what many of them add is extrapolated (DryRunOptions)
+};
+
+// `config` as written, valid for `devices`.
 absl::StatusOr<Prediction> Predict(const RunConfig& config, int devices, const Machine& machine,
-                                   bool all_ranks = false);
+                                   const Thoroughness& thoroughness = {});
 
 }  // namespace photon

@@ -27,11 +27,11 @@ Sharding ShardingOf(const ParallelConfig& parallel) {
   }
 }
 
-std::unique_ptr<PipelinePlan> PlanFor(const RunConfig& config) {
+std::shared_ptr<const PipelinePlan> PlanFor(const RunConfig& config) {
   if (config.parallel().pp() == 1) return nullptr;
   absl::StatusOr<PipelinePlan> plan = PlanPipeline(config);
   PHOTON_CHECK(plan.ok()) << plan.status();  // who made the config asked before
-  return std::make_unique<PipelinePlan>(*std::move(plan));
+  return std::make_shared<const PipelinePlan>(*std::move(plan));
 }
 
 std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& mesh, const PipelinePlan* plan,
@@ -52,12 +52,12 @@ std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& m
 }  // namespace
 
 Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& context, const Arena& arena,
-                 OpenedDevice* device)
+                 OpenedDevice* device, std::shared_ptr<const PipelinePlan> plan)
     : config_(config),
       mesh_(mesh),
       context_(context),
       arena_(arena),
-      plan_(PlanFor(config)),
+      plan_(plan != nullptr ? std::move(plan) : PlanFor(config)),
       model_(BuildModel(config, mesh, plan_.get(), context, device)),
       optimizer_(context, model_->parameters(), config.training().optimizer()),
       stage_(*model_, context, config.training().objective(), TrainingPipeline::ForwardOf(config.training())),

@@ -23,9 +23,10 @@ class Trainer {
  public:
   // `config` resolved and valid. Builds the model with its initial weights. `arena`: the context's memory, for its
   // statistics. `device`: the context's, whose recording is used where it records; null: it does not. On one that
-  // computes nothing, weights get no values.
+  // computes nothing, weights get no values. `plan`: PlanPipeline() of the config, from who makes many trainers; null:
+  // it is made here where pp > 1.
   Trainer(const RunConfig& config, const Mesh& mesh, const Context& context, const Arena& arena,
-          OpenedDevice* device = nullptr);
+          OpenedDevice* device = nullptr, std::shared_ptr<const PipelinePlan> plan = nullptr);
 
   // One optimizer step over this rank's microbatches of the global batch. Collective. kUnavailable where a collective
   // failed.
@@ -66,7 +67,7 @@ class Trainer {
   const Mesh& mesh_;
   const Context& context_;
   const Arena& arena_;
-  const std::unique_ptr<PipelinePlan> plan_;  // null: no pipeline
+  const std::shared_ptr<const PipelinePlan> plan_;  // null: no pipeline
   std::unique_ptr<LanguageModel> model_;
   Optimizer optimizer_;
   TrainingStage stage_;
