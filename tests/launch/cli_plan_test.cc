@@ -84,7 +84,7 @@ TEST(CliPlan, BadInput) {
   EXPECT_THAT(refusal("--devices 1 --memory 1GiB"), HasSubstr("are needed for the device's libraries alone"));
   EXPECT_THAT(refusal("--devices 2 --layout ep=2"), HasSubstr("--layout: no \"ep=2\"; known: dp, pp, cp, tp"));
   EXPECT_THAT(refusal("--devices 2 --layout dp"), HasSubstr("is not AXIS=SIZE"));
-  EXPECT_THAT(refusal("--devices 3 --layout tp=3"), HasSubstr("Layouts of 3 rank(s) that fit"));
+  EXPECT_THAT(refusal("--devices 3 --layout tp=3"), HasSubstr("No layout of 3 ranks fits; of 2: "));
 }
 
 }  // namespace
