@@ -172,7 +172,7 @@ TEST(OperationTime, RooflineTakesTheLongerSide) {
   EXPECT_NEAR(product(1, 16896, 8192), matrix / (figures.memory_bandwidth * figures.bandwidth_share),
               1e-3 * product(1, 16896, 8192));
   // A tile that is half empty takes as long as a full one, where computing is the longer side.
-  EXPECT_EQ(product(192, 16896, 65536), product(256, 16896, 65536));
+  EXPECT_DOUBLE_EQ(product(192, 16896, 65536), product(256, 16896, 65536));
 }
 
 TEST(OperationTime, KnowsDevices) {
