@@ -107,8 +107,10 @@ double GuessSeconds(const RunConfig& config, const LayoutSizes& sizes, const Mac
   // Gradients in f32, and what is computed with.
   const double replicas = static_cast<double>(sizes.dp) * sizes.cp;
   const double reductions = config.parallel().shard() == ParallelConfig::GRADIENTS ? microbatches : 1;
-  const double bytes = parameters * (4 * reductions + (training.dtype() == "bf16" ? 2 : 4));
-  return seconds + bytes * (replicas - 1) / replicas / bandwidth(sizes.ranks());
+  const double byte = (replicas - 1) / replicas / bandwidth(sizes.ranks());
+  const double beside = config.parallel().overlap_reduction() ? seconds * 2 / 3 * reductions / microbatches : 0;
+  const double gathered = training.dtype() == "bf16" ? 2 : 4;
+  return seconds + std::max(parameters * 4 * reductions * byte - beside, 0.0) + parameters * gathered * byte;
 }
 
 // Numbers of sequences in a microbatch: the largest that leaves a pipeline busy, half as many, .., one.
@@ -124,13 +126,15 @@ std::vector<int> MicroBatches(const RunConfig& config, const LayoutSizes& sizes)
 }
 
 // `config` in that layout, as a user would write it.
-RunConfig In(RunConfig config, const LayoutSizes& sizes, const Kinds& kinds, ParallelConfig::Shard shard, int micro) {
+RunConfig In(RunConfig config, const LayoutSizes& sizes, const Kinds& kinds, ParallelConfig::Shard shard, int micro,
+             bool overlap = false) {
   ParallelConfig& parallel = *config.mutable_parallel();
   parallel.set_dp(sizes.dp);
   parallel.set_pp(sizes.pp);
   parallel.set_cp(sizes.cp);
   parallel.set_tp(sizes.tp);
   parallel.set_shard(shard);
+  if (overlap && sizes.dp * sizes.cp > 1) parallel.set_overlap_reduction(true);
   parallel.clear_levels();
   for (int l = 0; sizes.tp > 1 && l < std::max(config.model().levels_size(), 1); ++l) {
     LevelLayout& level = *parallel.add_levels();
@@ -154,7 +158,7 @@ std::vector<Candidate> Candidates(const RunConfig& config, const Machine& machin
       for (const auto shard : {ParallelConfig::NOTHING, ParallelConfig::OPTIMIZER, ParallelConfig::GRADIENTS}) {
         // Where there are replicas, sharing out the optimizer's state costs nothing and saves memory.
         if ((shard == ParallelConfig::NOTHING) != (sizes.dp * sizes.cp == 1)) continue;
-        Candidate candidate{.config = In(config, sizes, kinds, shard, micro)};
+        Candidate candidate{.config = In(config, sizes, kinds, shard, micro, machine.overlaps)};
         if (!FitsLayout(candidate.config, sizes).ok()) continue;
         const RunConfig resolved = Resolved(candidate.config, devices);
         const double parameters = ParametersOf(resolved, sizes);

@@ -169,6 +169,13 @@ void AddCalls(const dry::Played& played, const dry::RankTime& time, const std::a
   }
 }
 
+// Seconds in which gradients can be reduced beside the computation: two thirds of it are backward passes, of which only
+// the last microbatch's completes sums; with sharded gradients every one does.
+double Window(const RunConfig& config, double computing) {
+  const bool each = config.parallel().shard() == ParallelConfig::GRADIENTS;
+  return computing * 2 / 3 / (each ? 1.0 : static_cast<double>(MicrobatchesOf(config)));
+}
+
 absl::StatusOr<DryRun> RunWhole(const RunConfig& config, int ranks, const DryRunOptions& options) {
   PHOTON_ASSIGN_OR_RETURN(const auto sizes, MeshSizes(config.parallel(), ranks));
   PHOTON_ASSIGN_OR_RETURN(
@@ -213,9 +220,12 @@ absl::StatusOr<DryRun> RunWhole(const RunConfig& config, int ranks, const DryRun
   for (size_t i = 0; i < times.size(); ++i) {
     RankUse& use = run.ranks[step[i].rank];
     AddCalls(step[i], times[i], sizes, &use);
-    // A background thread works while the rank computes; it takes longer only where it has more to do.
-    use.step = std::max(use.step, times[i].finished);
-    use.computing += times[i].computing;
+    if (step[i].thread == 0) {
+      use.step = times[i].finished;
+      use.computing = times[i].computing;
+    } else {
+      use.step += std::max(times[i].finished - Window(config, use.computing), 0.0);
+    }
     run.step_s = std::max(run.step_s, use.step);
     run.calls += static_cast<int64_t>(step[i].trace->calls.size());
   }

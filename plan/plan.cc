@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -31,18 +32,16 @@ void Add(Prediction prediction, const Machine& machine, Plan* plan) {
   (prediction.fits(machine) ? plan->fitting : plan->too_large).push_back(std::move(prediction));
 }
 
-// What is recommended was run with all its microbatches.
+// What is recommended was run with all its microbatches. That may show another to be the fastest.
 absl::Status Confirm(const Machine& machine, int devices, Plan* plan) {
+  std::set<std::string> confirmed;
   while (!plan->fitting.empty()) {
-    PHOTON_ASSIGN_OR_RETURN(Prediction exact,
-                            Predict(plan->fitting.front().config, devices, machine, {.all_microbatches = true}));
+    const RunConfig config = plan->fitting.front().config;
+    if (!confirmed.insert(config.SerializeAsString()).second) break;
     plan->fitting.erase(plan->fitting.begin());
-    const bool fits = exact.fits(machine);
-    if (fits) {
-      plan->fitting.insert(plan->fitting.begin(), std::move(exact));
-      return absl::OkStatus();
-    }
-    plan->too_large.push_back(std::move(exact));
+    PHOTON_ASSIGN_OR_RETURN(Prediction exact, Predict(config, devices, machine, {.all_microbatches = true}));
+    Add(std::move(exact), machine, plan);
+    Sort(plan);
   }
   return absl::OkStatus();
 }

@@ -14,7 +14,8 @@ constexpr double kReserved = 3.0 * (int64_t{1} << 30);  // CUDA's context and li
 }  // namespace
 
 Machine Machine::Of(const dry::DeviceFigures& figures) {
-  return {.figures = figures, .time = std::make_shared<dry::FiguredTime>(figures), .reserved = kReserved};
+  return {
+      .figures = figures, .time = std::make_shared<dry::FiguredTime>(figures), .reserved = kReserved, .overlaps = true};
 }
 
 const RankUse& Prediction::largest() const {

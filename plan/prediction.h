@@ -18,7 +18,8 @@ struct Machine {
   std::shared_ptr<dry::OperationTime> time;
   // Bytes of a device that are not for tensors: context, libraries, and buffers of the communication library.
   double reserved = 0;
-  int threads = 2;  // of this process, to build ranks side by side
+  int threads = 2;        // of this process, to build ranks side by side
+  bool overlaps = false;  // reductions beside the computation cost it nothing
 
   double for_tensors() const { return figures.memory - reserved; }
   double peak(const RunConfig& config) const {

@@ -115,7 +115,9 @@ std::string DescribeAssumptions(const Machine& machine) {
       "  memory %.1f GB, of which %.1f GB are not for tensors; %.2f TB/s, of which %.0f %% are reached\n"
       "  links: %.0f GB/s inside a node of %d, %.0f GB/s between nodes, each direction and device, %.0f %% reached;\n"
       "  latency %.1f us inside a node, %.1f us between; %.1f us an operation at least\n"
-      "  nothing overlaps but what parallel.overlap_reduction has overlap; loading data takes no time\n",
+      "  reductions overlap, with parallel.overlap_reduction, the last microbatch's backward pass (with ZeRO-2 all of "
+      "them);\n"
+      "  nothing else does; loading data takes no time\n",
       f.name, f.source, f.peak_bf16 / 1e12, f.peak_f32 / 1e12, 100 * f.product_share, 100 * f.attention_share,
       f.memory / 1e9, machine.reserved / 1e9, f.memory_bandwidth / 1e12, 100 * f.bandwidth_share,
       f.link_bandwidth / 1e9, f.devices_per_node, f.network_bandwidth / 1e9, 100 * f.bandwidth_share,

@@ -70,6 +70,20 @@ TEST(WeakScaling, StepsStayAsLongButForMessages) {
   EXPECT_EQ(slow.back().devices, 8);
 }
 
+// Reductions beside the last microbatch's backward pass: of two thirds of its time no more is hidden than that.
+TEST(Predict, OverlapHidesWhatTheLastBackwardPassLastsAtMost) {
+  Machine machine = With(1e12);
+  machine.figures.link_bandwidth = 5e8;  // so slow that reductions take longer than anything else
+  machine.figures.link_latency = 0;
+  RunConfig config = Small();
+  config.mutable_training()->set_micro_batch_sequences(4);
+  const Prediction apart = *Predict(config, 2, machine);
+  config.mutable_parallel()->set_overlap_reduction(true);
+  const Prediction beside = *Predict(config, 2, machine);
+  const double computing = apart.run.ranks[0].computing;
+  EXPECT_NEAR(apart.run.step_s - beside.run.step_s, computing * 2 / 3 / 4, 0.02 * computing);
+}
+
 TEST(LinkTime, TakesTheSlowestLinkOfTheGroup) {
   dry::DeviceFigures figures;
   figures.devices_per_node = 4;
