@@ -8,14 +8,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
-#include <deque>
-#include <thread>
-#include <utility>
+#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "core/time.h"
 #include "parallel/communicator.h"
+#include "parallel/mpi_posts.h"
 #include "parallel/mpi_side_channel.h"
+#include "parallel/mpi_status.h"
 #include "parallel/reduce.h"
 
 namespace photon {
@@ -26,21 +26,6 @@ constexpr int64_t kGatherBytes = 64 << 10;
 // A reduction goes in pieces that stay in the cache between arriving and being added: bytes of one rank's share.
 constexpr int64_t kPieceBytes = 256 << 10;
 constexpr int kExchangeTag = Communicator::kTags;
-// Between two looks of a rank that leaves its core to others.
-constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 50'000};
-
-absl::Status ToStatus(int code, absl::string_view call) {
-  if (code == MPI_SUCCESS) return absl::OkStatus();
-  char text[MPI_MAX_ERROR_STRING];
-  int length = 0, error_class = MPI_ERR_OTHER;
-  MPI_Error_string(code, text, &length);
-  MPI_Error_class(code, &error_class);
-  const std::string message = absl::StrCat(call, ": ", absl::string_view(text, length));
-  return error_class == MPI_ERR_TRUNCATE ? absl::InternalError(message) : absl::UnavailableError(message);
-}
-
-#define PHOTON_MPI(call) PHOTON_RETURN_IF_ERROR(ToStatus(call, #call))
-
 // Types of equal size: nothing is computed by MPI.
 MPI_Datatype MpiType(DType dtype) {
   switch (ByteSize(dtype)) {
@@ -59,17 +44,13 @@ class MpiCommunicator : public Communicator {
  public:
   // Takes `comm` over.
   MpiCommunicator(MPI_Comm comm, int64_t max_count, bool background = false)
-      : comm_(comm), max_count_(max_count), background_(background) {
+      : comm_(comm), max_count_(max_count), background_(background), posts_(std::make_unique<MpiPosts>(comm)) {
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
   }
   ~MpiCommunicator() override {
-    {
-      absl::MutexLock lock(&posts_mutex_);
-      stop_ = true;
-    }
-    if (pusher_.joinable()) pusher_.join();
+    posts_.reset();  // before the group that it sends over
     int finalized = 0;
     MPI_Finalized(&finalized);
     if (!finalized) MPI_Comm_free(&comm_);
@@ -140,11 +121,11 @@ class MpiCommunicator : public Communicator {
     const MPI_Datatype type = MpiType(part.dtype());
     if (part.elements() <= max_count_) {
       const int count = static_cast<int>(part.elements());
-      return ToStatus(MPI_Allgather(MPI_IN_PLACE, 0, type, whole.raw(), count, type, comm_), "MPI_Allgather");
+      return MpiStatus(MPI_Allgather(MPI_IN_PLACE, 0, type, whole.raw(), count, type, comm_), "MPI_Allgather");
     }
     for (int r = 0; r < size_; ++r) {
       PHOTON_RETURN_IF_ERROR(ForPieces(At(whole, r * part.elements()), part, [&](char* data, int count) {
-        return ToStatus(MPI_Bcast(data, count, type, r, comm_), "MPI_Bcast");
+        return MpiStatus(MPI_Bcast(data, count, type, r, comm_), "MPI_Bcast");
       }));
     }
     return absl::OkStatus();
@@ -152,34 +133,23 @@ class MpiCommunicator : public Communicator {
 
   absl::Status DoBroadcast(const Tensor& tensor, int root) override {
     return ForPieces(At(tensor, 0), tensor, [&](char* data, int count) {
-      return ToStatus(MPI_Bcast(data, count, MpiType(tensor.dtype()), root, comm_), "MPI_Bcast");
+      return MpiStatus(MPI_Bcast(data, count, MpiType(tensor.dtype()), root, comm_), "MPI_Bcast");
     });
   }
 
   absl::Status DoSend(const Tensor& tensor, int to, int tag) override {
     return ForPieces(At(tensor, 0), tensor, [&](char* data, int count) {
-      return ToStatus(MPI_Send(data, count, MpiType(tensor.dtype()), to, tag, comm_), "MPI_Send");
+      return MpiStatus(MPI_Send(data, count, MpiType(tensor.dtype()), to, tag, comm_), "MPI_Send");
     });
   }
 
   absl::Status DoPost(const Tensor& tensor, int to, int tag) override {
-    absl::MutexLock lock(&posts_mutex_);
-    PHOTON_RETURN_IF_ERROR(ForPieces(At(tensor, 0), tensor, [&](char* data, int count) {
-      posted_.push_back({MPI_REQUEST_NULL, tensor});
-      return ToStatus(MPI_Isend(data, count, MpiType(tensor.dtype()), to, tag, comm_, &posted_.back().request),
-                      "MPI_Isend");
-    }));
-    const absl::Status status = ForgetGone();
-    if (!posted_.empty() && !pusher_.joinable()) pusher_ = std::thread([this] { Push(); });
-    return status;
+    return ForPieces(At(tensor, 0), tensor, [&](char* data, int count) {
+      return posts_->Send(tensor, data, count, MpiType(tensor.dtype()), to, tag);
+    });
   }
 
-  absl::Status DoFinishPosts() override {
-    absl::MutexLock lock(&posts_mutex_);
-    const auto all_gone = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(posts_mutex_) { return posted_.empty(); };
-    posts_mutex_.Await(absl::Condition(&all_gone));  // the pusher sees to it
-    return std::exchange(posts_status_, absl::OkStatus());
-  }
+  absl::Status DoFinishPosts() override { return posts_->Finish(); }
 
   absl::Status DoReceive(const Tensor& tensor, int from, int tag) override {
     return ForPieces(At(tensor, 0), tensor, [&](char* data, int count) {
@@ -191,7 +161,7 @@ class MpiCommunicator : public Communicator {
     });
   }
 
-  absl::Status DoBarrier() override { return ToStatus(MPI_Barrier(comm_), "MPI_Barrier"); }
+  absl::Status DoBarrier() override { return MpiStatus(MPI_Barrier(comm_), "MPI_Barrier"); }
 
  private:
   struct Block {
@@ -200,32 +170,6 @@ class MpiCommunicator : public Communicator {
 
   static char* At(const Tensor& tensor, int64_t element) {
     return static_cast<char*>(tensor.raw()) + element * ByteSize(tensor.dtype());
-  }
-
-  // Lets go of the oldest posted tensors that have gone.
-  absl::Status ForgetGone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(posts_mutex_) {
-    for (int gone = 1; !posted_.empty(); posted_.pop_front()) {
-      PHOTON_MPI(MPI_Test(&posted_.front().request, &gone, MPI_STATUS_IGNORE));
-      if (!gone) break;
-    }
-    return absl::OkStatus();
-  }
-
-  // The thread that keeps large posted messages going while the rank computes: Open MPI moves them only inside its
-  // calls. (bench/pipeline --mb 2, over TCP: without it a step took twice as long as predicted.)
-  void Push() {
-    const auto some = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(posts_mutex_) { return stop_ || !posted_.empty(); };
-    while (true) {
-      {
-        absl::MutexLock lock(&posts_mutex_, absl::Condition(&some));
-        if (stop_) return;
-        if (const absl::Status status = ForgetGone(); !status.ok()) {
-          posts_status_.Update(status);
-          posted_.clear();
-        }
-      }
-      nanosleep(&kPause, nullptr);
-    }
   }
 
   // Elements of one rank's block in a piece of a reduction.
@@ -319,7 +263,7 @@ class MpiCommunicator : public Communicator {
       if (Now() - start < kAwakeSeconds) {
         sched_yield();
       } else {
-        nanosleep(&kPause, nullptr);
+        nanosleep(&kMpiPause, nullptr);
       }
     }
   }
@@ -331,7 +275,7 @@ class MpiCommunicator : public Communicator {
       int done = 0;
       const int code = MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, statuses.data());
       if (code != MPI_SUCCESS || done) return code;
-      nanosleep(&kPause, nullptr);
+      nanosleep(&kMpiPause, nullptr);
     }
   }
 
@@ -342,10 +286,10 @@ class MpiCommunicator : public Communicator {
                                  : MPI_Waitall(static_cast<int>(requests.size()), requests.data(), statuses.data());
     if (code == MPI_ERR_IN_STATUS) {
       for (const MPI_Status& status : statuses) {
-        PHOTON_RETURN_IF_ERROR(ToStatus(status.MPI_ERROR, "MPI_Waitall"));
+        PHOTON_RETURN_IF_ERROR(MpiStatus(status.MPI_ERROR, "MPI_Waitall"));
       }
     }
-    PHOTON_RETURN_IF_ERROR(ToStatus(code, "MPI_Waitall"));
+    PHOTON_RETURN_IF_ERROR(MpiStatus(code, "MPI_Waitall"));
     for (int i = 0; i < size_ - 1; ++i) {
       PHOTON_RETURN_IF_ERROR(CheckArrived(statuses[i], dtype, count(statuses[i].MPI_SOURCE)));
     }
@@ -357,19 +301,9 @@ class MpiCommunicator : public Communicator {
   bool background_;
   int rank_ = 0;
   int size_ = 1;
-  struct Posted {
-    MPI_Request request;
-    Tensor tensor;  // keeps its memory until it has gone
-  };
-  absl::Mutex posts_mutex_;
-  std::deque<Posted> posted_ ABSL_GUARDED_BY(posts_mutex_);
-  absl::Status posts_status_ ABSL_GUARDED_BY(posts_mutex_);  // of those that failed after their Post
-  bool stop_ ABSL_GUARDED_BY(posts_mutex_) = false;
-  std::thread pusher_;         // from the first message on that doesn't go at once
+  std::unique_ptr<MpiPosts> posts_;
   std::vector<char> scratch_;  // keeps its memory from call to call
 };
-
-#undef PHOTON_MPI
 
 // Settings without which Open MPI is slow or noisy here; whatever the user or launch/mpi_env.sh set stays.
 void SetDefaults() {
@@ -397,7 +331,7 @@ absl::Status Initialize() {
     MPI_Query_thread(&provided);
   } else {
     SetDefaults();
-    PHOTON_RETURN_IF_ERROR(ToStatus(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided), "MPI_Init"));
+    PHOTON_RETURN_IF_ERROR(MpiStatus(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided), "MPI_Init"));
     on_exit(FinalizeOnSuccess, nullptr);
   }
   if (provided < MPI_THREAD_MULTIPLE) {
@@ -413,7 +347,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> MpiWorld(int64_t max_count) {
   static const absl::Status initialized = Initialize();  // once in a process: MPI cannot start again
   PHOTON_RETURN_IF_ERROR(initialized);
   MPI_Comm world;
-  PHOTON_RETURN_IF_ERROR(ToStatus(MPI_Comm_dup(MPI_COMM_WORLD, &world), "MPI_Comm_dup"));
+  PHOTON_RETURN_IF_ERROR(MpiStatus(MPI_Comm_dup(MPI_COMM_WORLD, &world), "MPI_Comm_dup"));
   return std::make_unique<MpiCommunicator>(world, max_count);
 }
 
