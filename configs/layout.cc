@@ -43,6 +43,13 @@ absl::StatusOr<LayoutSizes> SizesOfLayout(const ParallelConfig& config, int rank
                    below > 0 ? absl::StrCat(below, " or ") : "", below + others, ", or make pp, cp or tp smaller"));
 }
 
+void SetSizes(const LayoutSizes& sizes, ParallelConfig* config) {
+  config->set_dp(sizes.dp);
+  config->set_pp(sizes.pp);
+  config->set_cp(sizes.cp);
+  config->set_tp(sizes.tp);
+}
+
 LevelLayout LayoutOfLevel(const ParallelConfig& config, int level) {
   return level <= config.levels_size() ? config.levels(level - 1) : LevelLayout();
 }

@@ -24,6 +24,8 @@ struct LayoutSizes {
 // multiply to `ranks`, with sizes that would.
 absl::StatusOr<LayoutSizes> SizesOfLayout(const ParallelConfig& config, int ranks);
 
+void SetSizes(const LayoutSizes& sizes, ParallelConfig* config);
+
 // Of level 1, 2, ..; the flat model's stack is level 1. Levels that are not listed have the defaults.
 LevelLayout LayoutOfLevel(const ParallelConfig& config, int level);
 

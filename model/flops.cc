@@ -1,6 +1,7 @@
 #include "model/flops.h"
 
 #include "configs/model_config.h"
+#include "model/layer_sizes.h"
 
 namespace photon {
 namespace {
@@ -9,9 +10,7 @@ double Triangle(double n) { return n * (n + 1) / 2; }
 
 // One layer over `positions` rows whose queries see `pairs` keys in all.
 double LayerFlops(const ModelConfig& config, double positions, double pairs) {
-  const double d = config.width(), f = config.ffn(), kv = KvHeads(config) * HeadDim(config);
-  const double weights = 2 * d * d + 2 * d * kv + 3 * d * f;
-  return 2 * weights * positions + 4 * d * pairs;
+  return 2.0 * static_cast<double>(LayerMatrices(config)) * positions + 4.0 * config.width() * pairs;
 }
 
 double EncoderFlops(const ModelConfig& config, const ModelItem& item, double length) {

@@ -7,6 +7,7 @@
 #include "core/dtype.h"
 #include "model/chain.h"
 #include "model/flops.h"
+#include "model/layer_sizes.h"
 #include "parallel/pipeline/check.h"
 #include "parallel/pipeline/cut.h"
 
@@ -28,9 +29,9 @@ double RowsOf(const ModelConfig& config, const ModelItem& item, double length) {
 }
 
 int64_t ParametersOf(const ModelConfig& config, const ModelItem& item) {
-  const int64_t d = config.width(), kv = int64_t{KvHeads(config)} * HeadDim(config), v = config.vocab_size();
+  const int64_t d = config.width(), v = config.vocab_size();
   if (item.kind == Kind::kHead) return v * d;
-  int64_t count = (item.end - item.begin) * (2 * d * d + 2 * d * kv + 3 * d * config.ffn() + 2 * d);
+  int64_t count = (item.end - item.begin) * (LayerMatrices(config) + 2 * d);
   if (item.kind == Kind::kDecoder && item.first) {
     count += config.levels(item.level - 1).prefix() * d * d;
     if (item.level == 1) count += v * d;
@@ -42,13 +43,6 @@ int64_t ParametersOf(const ModelConfig& config, const ModelItem& item) {
                                : config.levels(item.level - 1).chunk() * d * d;
   }
   return count;
-}
-
-// What a layer keeps of a row for its backward pass: two residual sums, and in the compute type two norms, q, k and v,
-// what attention gives, gate and up, and their product.
-double ActivationBytes(const ModelConfig& config, double master, double compute) {
-  const double d = config.width(), kv = static_cast<double>(KvHeads(config)) * HeadDim(config), f = config.ffn();
-  return 2 * d * master + (2 * d + d + 2 * kv + d + 3 * f) * compute;
 }
 
 // Where the stream of encoder l - 1 is read by decoder l.
@@ -90,7 +84,7 @@ pipeline::Chain ChainOf(const RunConfig& config) {
     const double rows = sequences * RowsOf(model, item, static_cast<double>(length)) / shared;
     const bool up = item.kind == Kind::kEncoder;
     const bool sliced = item.kind == Kind::kHead || (encoders && item.kind == Kind::kDecoder && item.level == 1);
-    const double kept = sliced ? 0 : rows * (item.end - item.begin) * ActivationBytes(model, wide, narrow);
+    const double kept = sliced ? 0 : rows * (item.end - item.begin) * LayerActivationBytes(model, wide, narrow);
     const std::string group = item.kind == Kind::kHead ? "head" : absl::StrCat(up ? "E" : "D", item.level);
     chain.items.push_back({.name = item.name,
                            .group = group,

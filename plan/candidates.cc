@@ -8,6 +8,7 @@
 #include "configs/model_config.h"
 #include "configs/validate_layout.h"
 #include "model/flops.h"
+#include "model/layer_sizes.h"
 #include "plan/communication.h"
 
 namespace photon {
@@ -29,9 +30,9 @@ constexpr Kinds kKinds[] = {{EncoderLayout::TENSOR, DecoderLayout::CHUNK},
 // Parameters of a rank: of what tp splits, its part; of a pipeline, an equal share.
 double ParametersOf(const RunConfig& config, const LayoutSizes& sizes) {
   const ModelConfig& model = config.model();
-  const double d = model.width(), v = model.vocab_size(), kv = KvHeads(model) * HeadDim(model);
+  const double d = model.width(), v = model.vocab_size();
   const auto layers = [&](int n, bool tensor) {
-    return n * (2 * d * d + 2 * d * kv + 3 * d * model.ffn()) / (tensor ? sizes.tp : 1);
+    return static_cast<double>(n * LayerMatrices(model)) / (tensor ? sizes.tp : 1);
   };
   const double tables = config.parallel().vocabulary() == ParallelConfig::SPLIT ? sizes.tp : 1;
   if (model.levels_size() == 0) {
@@ -58,14 +59,6 @@ double StateOf(const RunConfig& config, const LayoutSizes& sizes, double paramet
                        4 / (shard == ParallelConfig::GRADIENTS ? replicas : 1));
 }
 
-// What the backward pass needs of a layer, in bytes a row: two streams in f32 and, in the compute type, what products,
-// attention and SwiGLU read.
-double LayerBytes(const RunConfig& config) {
-  const ModelConfig& model = config.model();
-  const double compute = config.training().dtype() == "bf16" ? 2 : 4, d = model.width();
-  return 8 * d + compute * (4 * d + 2.0 * KvHeads(model) * HeadDim(model) + 3.0 * model.ffn());
-}
-
 // Of a microbatch; in a pipeline every stage has a share of it and as many under way. Without one the last decoder and
 // the head go slice by slice.
 double ActivationsOf(const RunConfig& config, const LayoutSizes& sizes) {
@@ -73,15 +66,16 @@ double ActivationsOf(const RunConfig& config, const LayoutSizes& sizes) {
   const double tokens = static_cast<double>(config.training().micro_batch_sequences()) *
                         config.data().sequence_length() / (sizes.cp * sizes.tp);
   const double sliced = sizes.pp > 1 ? tokens : std::min<double>(tokens, config.training().slice_tokens());
-  const double kept = config.training().recompute() ? 8.0 * model.width() : LayerBytes(config);
+  const double layer = LayerActivationBytes(model, 4, config.training().dtype() == "bf16" ? 2 : 4);
+  const double kept = config.training().recompute() ? 8.0 * model.width() : layer;
   double bytes = 8.0 * sliced * model.vocab_size() / sizes.pp;
   if (model.levels_size() == 0) return bytes + tokens * model.layers() * kept;
   for (int l = 1; l <= model.levels_size(); ++l) {
     const LevelConfig& level = model.levels(l - 1);
     const auto per_unit = static_cast<double>(ChunkProduct(model, l));
     bytes += tokens / per_unit * level.encoder_layers() * kept;
-    bytes += (l == 1 ? sliced : tokens) / per_unit * (level.prefix() + level.chunk() - 1) * level.decoder_layers() *
-             LayerBytes(config);
+    bytes +=
+        (l == 1 ? sliced : tokens) / per_unit * (level.prefix() + level.chunk() - 1) * level.decoder_layers() * layer;
   }
   return bytes;
 }
@@ -129,10 +123,7 @@ std::vector<int> MicroBatches(const RunConfig& config, const LayoutSizes& sizes)
 RunConfig In(RunConfig config, const LayoutSizes& sizes, const Kinds& kinds, ParallelConfig::Shard shard, int micro,
              bool overlap = false) {
   ParallelConfig& parallel = *config.mutable_parallel();
-  parallel.set_dp(sizes.dp);
-  parallel.set_pp(sizes.pp);
-  parallel.set_cp(sizes.cp);
-  parallel.set_tp(sizes.tp);
+  SetSizes(sizes, &parallel);
   parallel.set_shard(shard);
   if (overlap && sizes.dp * sizes.cp > 1) parallel.set_overlap_reduction(true);
   parallel.clear_levels();

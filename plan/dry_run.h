@@ -49,7 +49,7 @@ struct DryRun {
 
 struct DryRunOptions {
   dry::OperationTime* time = nullptr;  // null: operations take no time
-  dry::CallTime links;                 // empty: neither do calls
+  dry::CallTime links = {};            // empty: neither do calls
   size_t memory = 0;                   // bytes of a device
   int threads = 1;                     // that build ranks side by side
   bool one_replica = false;            // only the ranks of the first data-parallel replica

@@ -29,10 +29,7 @@ std::vector<RunConfig> Variants(const RunConfig& config, const LayoutSizes& size
     if (stage != config.parallel().shard() && sizes.dp * sizes.cp == 1) continue;
     RunConfig& variant = variants.emplace_back(config);
     ParallelConfig& parallel = *variant.mutable_parallel();
-    parallel.set_dp(sizes.dp);
-    parallel.set_pp(sizes.pp);
-    parallel.set_cp(sizes.cp);
-    parallel.set_tp(sizes.tp);
+    SetSizes(sizes, &parallel);
     parallel.set_shard(static_cast<ParallelConfig::Shard>(stage));
   }
   return variants;
