@@ -54,10 +54,6 @@ StackLayout ModelLayout::Staged(StackLayout layout, ModelItem::Kind kind, int le
   return layout;
 }
 
-const LevelLayout& ModelLayout::level(int l) const {
-  return l <= config_.levels_size() ? config_.levels(l - 1) : LevelLayout::default_instance();
-}
-
 Share ModelLayout::encoder(int l) const {
   return tp().size() > 1 && level(l).encoder() == EncoderLayout::SEQUENCE ? Share::kSplit : Share::kWhole;
 }
@@ -67,8 +63,7 @@ Share ModelLayout::decoder(int l) const {
 }
 
 bool ModelLayout::everywhere(int l) const {
-  const bool grouped = scope_ == ModelConfig::GROUP && l < levels_;
-  return cp_->size() > 1 && !grouped && level(l).spans() == SpanLayout::REPLICATED;
+  return cp_->size() > 1 && !grouped(l) && level(l).spans() == SpanLayout::REPLICATED;
 }
 
 Placement ModelLayout::ReplicatedIn(Share share) const {
@@ -88,8 +83,7 @@ StackLayout ModelLayout::EncoderStack(int l) const {
   const Share share = encoder(l);
   StackLayout layout;
   if (tp().size() > 1 && level(l).encoder() == EncoderLayout::TENSOR) layout.tensor = tp_;
-  const bool grouped = scope_ == ModelConfig::GROUP && l < levels_;
-  if (spans(share).size() > 1 && !grouped && !everywhere(l)) layout.spans = &spans(share);
+  if (spans(share).size() > 1 && !grouped(l) && !everywhere(l)) layout.spans = &spans(share);
   layout.span_kind = level(l).spans();
   layout.replicated = ReplicatedIn(layout.tensor != nullptr ? Share::kSplit : share);
   return Staged(layout, ModelItem::Kind::kEncoder, l);

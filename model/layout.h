@@ -7,7 +7,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <vector>
 
+#include "configs/layout.h"
 #include "configs/model.pb.h"
 #include "configs/parallel.pb.h"
 #include "core/placement.h"
@@ -67,7 +70,8 @@ class ModelLayout {
               Share to) const;
 
  private:
-  const LevelLayout& level(int l) const;
+  LevelLayout level(int l) const { return LayoutOfLevel(config_, l); }
+  bool grouped(int l) const { return scope_ == ModelConfig::GROUP && l < levels_; }  // attends inside its spans alone
   int StageOf(ModelItem::Kind kind, int level, int layer) const;
   StackLayout Staged(StackLayout layout, ModelItem::Kind kind, int level) const;
 

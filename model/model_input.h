@@ -50,7 +50,10 @@ class ModelInput {
   // What embedding, head and loss of these rows are computed with. Where the vocabulary is split, ids and targets are
   // rows of this rank's part of it, -1 where it has none; and where besides the tp ranks have rows of their own, all
   // their rows are here (gathered = tp, else 1): those of a slice together, rank by rank.
-  const Tensor& token_ids() const { return tokens_.ids; }          // i32 [gathered * rows]
+  // Rows [begin, end) are a slice, or all of them.
+  Tensor TokenIds(int64_t begin, int64_t end) const {  // i32 [gathered * (end - begin)]
+    return Gathered(begin == 0 && end == rows_ ? tokens_.whole_ids : tokens_.ids, begin, end);
+  }
   const Tensor& token_targets() const { return tokens_.targets; }  // i32: what a row's logits score; -1: nothing (here)
   const Tensor& token_scored() const { return tokens_.scored; }    // i32, with a split vocabulary: -1: nothing anywhere
   const Tensor& token_scale() const { return tokens_.scale; }      // of the master type: the factor in the gradient
@@ -58,8 +61,6 @@ class ModelInput {
   Tensor Gathered(const Tensor& all, int64_t begin, int64_t end) const {
     return all.Rows(begin * tokens_.gathered, end * tokens_.gathered);
   }
-  // The ids of all rows at once, as of one slice.
-  const Tensor& whole_token_ids() const { return tokens_.whole_ids; }
   // Ids for the encoder's embedding, the same way: in the rows of layout().encoder(1), not in slices.
   const Tensor& encoder_ids() const { return encoder_ids_; }
 
@@ -104,7 +105,8 @@ class ModelInput {
   struct Tokens {
     int64_t gathered = 1;
     bool counted = true;
-    Tensor ids, whole_ids, targets, scored, scale;
+    Tensor ids, targets, scored, scale;
+    Tensor whole_ids;  // in the order of a single slice
   };
   Tokens tokens_;
   Tensor encoder_ids_;

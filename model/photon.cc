@@ -79,9 +79,7 @@ Var PhotonModel::EmbedTokens(Tape& tape, const Tensor& ids) const {
 
 Var PhotonModel::EmbedTokens(Tape& tape, const ModelInput& input, int64_t begin, int64_t end) const {
   const Scope scope(tape.context(), "decoder_embedding");
-  const bool whole = begin == 0 && end == input.rows();
-  const Tensor& ids = whole ? input.whole_token_ids() : input.token_ids();
-  return Embed(tape, *decoder_embedding_, input.Gathered(ids, begin, end), layout_.tokens());
+  return Embed(tape, *decoder_embedding_, input.TokenIds(begin, end), layout_.tokens());
 }
 
 Var PhotonModel::Head(Tape& tape, const Var& hidden) const { return ApplyHead(tape, *head_, hidden); }

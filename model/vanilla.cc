@@ -20,9 +20,7 @@ Var VanillaModel::EmbedTokens(Tape& tape, const Tensor& ids) const {
 
 Var VanillaModel::EmbedTokens(Tape& tape, const ModelInput& input, int64_t begin, int64_t end) const {
   const Scope scope(tape.context(), "embedding");
-  const bool whole = begin == 0 && end == input.rows();
-  const Tensor& ids = whole ? input.whole_token_ids() : input.token_ids();
-  return Embed(tape, *embedding_, input.Gathered(ids, begin, end), layout_.tokens());
+  return Embed(tape, *embedding_, input.TokenIds(begin, end), layout_.tokens());
 }
 
 Var VanillaModel::Head(Tape& tape, const Var& hidden) const { return ApplyHead(tape, *head_, hidden); }

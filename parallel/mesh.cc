@@ -49,7 +49,9 @@ absl::StatusOr<Mesh> Mesh::Create(Communicator& world, const ParallelConfig& con
   for (const AxisSet axes : kSummed) {
     PHOTON_ASSIGN_OR_RETURN(Communicator * group, make(axes));
     std::unique_ptr<Communicator>& twin = mesh.background_[mesh.at_.Proper(axes)];
-    if (!config.overlap_reduction() || group->size() == 1 || twin != nullptr) continue;
+    // Sums over a pipeline's stages wait for the end of the step.
+    const bool over_stages = mesh.at_.Proper(axes).contains(kPp);
+    if (!config.overlap_reduction() || over_stages || group->size() == 1 || twin != nullptr) continue;
     PHOTON_ASSIGN_OR_RETURN(twin, group->ForBackground());
   }
   return mesh;

@@ -23,7 +23,7 @@ class Mesh {
   Communicator& group(AxisSet axes) const;
   Communicator& axis(MeshAxis axis) const { return group({axis}); }
   // The group once more, for a thread that reduces gradients while others are computed; null where the config does not
-  // ask for it, or the group has one rank.
+  // ask for it, the group has one rank, or is over several pipeline stages.
   Communicator* background(AxisSet axes) const;
   // Every group of more than one rank: for a watchdog.
   std::vector<Communicator*> groups() const;

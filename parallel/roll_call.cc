@@ -49,10 +49,9 @@ std::string RollCall::Findings(const RankActivity& own) const {
   struct Verb {
     const char *one, *several;
   };
-  static constexpr Verb kVerbs[] = {
-      {"does not answer: stopped, dead or cut off", "do not answer: stopped, dead or cut off"},
-      {"waits for nobody; its last call: ", "wait for nobody; their last call: "},
-      {"waits in ", "wait in "}};
+  const Verb verbs[] = {{"does not answer: stopped, dead or cut off", "do not answer: stopped, dead or cut off"},
+                        {"waits for nobody; its last call: ", "wait for nobody; their last call: "},
+                        {"waits in ", "wait in "}};
   enum Blame { kSilent, kAway, kWaiting };
   std::map<std::pair<Blame, std::string>, std::vector<int>> ranks;
   for (int r = 0; r < channel_->size(); ++r) {
@@ -61,9 +60,9 @@ std::string RollCall::Findings(const RankActivity& own) const {
     const Blame blame = !self && !answers_[r].arrived ? kSilent : activity.waits ? kWaiting : kAway;
     ranks[{blame, blame == kSilent ? "" : activity.call}].push_back(r);
   }
-  return absl::StrJoin(ranks, "; ", [this](std::string* out, const auto& entry) {
+  return absl::StrJoin(ranks, "; ", [this, &verbs](std::string* out, const auto& entry) {
     const auto& [key, members] = entry;
-    const Verb& verb = kVerbs[key.first];
+    const Verb& verb = verbs[key.first];
     absl::StrAppend(out, DescribeRanks(members, hosts_), " ", members.size() == 1 ? verb.one : verb.several,
                     key.second);
   });

@@ -32,11 +32,14 @@ absl::Status Train(const RunConfig& written, const TrainOptions& options, Opened
   const RunConfig config = Resolved(requested, world->size());
   if (config.parallel().overlap_reduction() && world->name() == "nccl" && world->size() > config.parallel().dp()) {
     return absl::FailedPreconditionError(
-        "parallel.overlap_reduction: with cp, tp or pp on GPUs, reductions beside the exchanges inside the model may "
-        "wait "
+        "parallel.overlap_reduction: with cp, tp or pp on GPUs, reductions and the exchanges inside the model may wait "
         "for each other; set it to false");
   }
-  if (config.parallel().pp() > 1) PHOTON_RETURN_IF_ERROR(PlanPipeline(config).status());
+  std::shared_ptr<const PipelinePlan> plan;
+  if (config.parallel().pp() > 1) {
+    PHOTON_ASSIGN_OR_RETURN(PipelinePlan made, PlanPipeline(config));
+    plan = std::make_shared<const PipelinePlan>(std::move(made));
+  }
   PHOTON_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(*world, config.parallel()));
   std::vector<Communicator*> watched = mesh.groups();
   watched.push_back(world.get());
@@ -51,7 +54,7 @@ absl::Status Train(const RunConfig& written, const TrainOptions& options, Opened
   if (config.training().deterministic()) {
     PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the order of sums", CheckSumOrder(*world, std::getenv("NCCL_ALGO"))));
   }
-  TrainingRun run(config, ForAnyLayout(requested, config), mesh, std::move(data), device);
+  TrainingRun run(config, ForAnyLayout(requested, config), mesh, std::move(data), device, std::move(plan));
   return run.Run(options);
 }
 

@@ -49,6 +49,12 @@ std::unique_ptr<LanguageModel> BuildModel(const RunConfig& config, const Mesh& m
   return model;
 }
 
+std::vector<const ModelInput*> Pointers(const std::vector<ModelInput>& inputs) {
+  std::vector<const ModelInput*> pointers;
+  for (const ModelInput& input : inputs) pointers.push_back(&input);
+  return pointers;
+}
+
 }  // namespace
 
 Trainer::Trainer(const RunConfig& config, const Mesh& mesh, const Context& context, const Arena& arena,
@@ -99,21 +105,23 @@ bool Trainer::Records() const {
   return device_ != nullptr && !spread && ActiveProfiler(context_) == nullptr;
 }
 
+std::vector<ModelInput> Trainer::Inputs(absl::Span<const TokenBatch> batches, const LossScales& scales) const {
+  std::vector<ModelInput> inputs;
+  inputs.reserve(batches.size());
+  for (const TokenBatch& batch : batches)
+    inputs.emplace_back(context_, *model_, batch, scales, config_.training().slice_tokens());
+  return inputs;
+}
+
 absl::Status Trainer::Accumulate(const std::vector<TokenBatch>& microbatches, const LossScales& scales,
                                  GradientHooks hooks) {
   if (Records() && !hooks.complete) {
     for (const TokenBatch& batch : microbatches) AccumulateRecorded(batch, scales);
     return absl::OkStatus();
   }
-  std::vector<ModelInput> inputs;
-  std::vector<const ModelInput*> pointers;
-  inputs.reserve(microbatches.size());
-  for (const TokenBatch& batch : microbatches) {
-    inputs.emplace_back(context_, *model_, batch, scales, config_.training().slice_tokens());
-    pointers.push_back(&inputs.back());
-  }
-  if (pipeline_ != nullptr) return pipeline_->Accumulate(std::move(pointers), loss_sums_, std::move(hooks));
-  stage_.BeginStep(std::move(pointers), loss_sums_, std::move(hooks));
+  const std::vector<ModelInput> inputs = Inputs(microbatches, scales);
+  if (pipeline_ != nullptr) return pipeline_->Accumulate(Pointers(inputs), loss_sums_, std::move(hooks));
+  stage_.BeginStep(Pointers(inputs), loss_sums_, std::move(hooks));
   const int count = static_cast<int>(microbatches.size());
   for (int i = 0; i < count; ++i) {
     stage_.Forward(i, 0, {}, i == count - 1);
@@ -218,32 +226,21 @@ absl::Status Trainer::FinishPosts() {
   return absl::OkStatus();
 }
 
-absl::Status Trainer::Evaluate(const std::vector<TokenBatch>& batches, const Tensor& sums) {
-  const int64_t slice_tokens = config_.training().slice_tokens();
-  if (pipeline_ == nullptr) {
-    for (const TokenBatch& batch : batches) {
-      Tape tape(context_, Tape::Mode::kEvaluate);
-      const ModelInput input(context_, *model_, batch, {}, slice_tokens);
-      AddLoss(context_, input,
-              ComputeLoss(*model_, tape, input, config_.training().objective(),
-                          TrainingPipeline::ForwardOf(config_.training())),
-              sums);
+absl::Status Trainer::Evaluate(absl::Span<const TokenBatch> batches, const Tensor& sums) {
+  // A call's batches have one form, as a pipeline's microbatches must (the last batch may be shorter), and are as many
+  // as a step's: what is under way stays in the memory that training takes.
+  const int most = plan_ != nullptr ? plan_->schedule.microbatches : 1;
+  for (size_t begin = 0, count = 0; begin < batches.size(); begin += count) {
+    const absl::Span<const TokenBatch> rest = batches.subspan(begin, most);
+    const auto other = [&](const TokenBatch& batch) { return batch.sequences != rest[0].sequences; };
+    count = std::find_if(rest.begin(), rest.end(), other) - rest.begin();
+    const std::vector<ModelInput> inputs = Inputs(rest.first(count), {});
+    if (pipeline_ != nullptr) {
+      PHOTON_RETURN_IF_ERROR(pipeline_->Evaluate(Pointers(inputs), sums));
+    } else {
+      stage_.BeginStep(Pointers(inputs), sums, {}, Tape::Mode::kEvaluate);
+      stage_.Forward(0, 0, {}, /*last=*/true);
     }
-    return absl::OkStatus();
-  }
-  // A pipeline's microbatches have one form: the last batch may be shorter.
-  for (size_t begin = 0; begin < batches.size();) {
-    std::vector<ModelInput> inputs;
-    std::vector<const ModelInput*> pointers;
-    inputs.reserve(batches.size() - begin);
-    const int64_t sequences = batches[begin].sequences;
-    // As many as a step has: what is under way stays in the memory that training takes.
-    const size_t end = std::min(batches.size(), begin + plan_->schedule.microbatches);
-    for (; begin < end && batches[begin].sequences == sequences; ++begin) {
-      inputs.emplace_back(context_, *model_, batches[begin], LossScales{}, slice_tokens);
-      pointers.push_back(&inputs.back());
-    }
-    PHOTON_RETURN_IF_ERROR(pipeline_->Evaluate(std::move(pointers), sums));
   }
   return absl::OkStatus();
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "configs/run.pb.h"
 #include "core/allocator.h"
 #include "model/training_stage.h"
@@ -56,7 +57,8 @@ class Trainer {
   absl::Status Accumulate(const std::vector<TokenBatch>& microbatches, const LossScales& scales, GradientHooks hooks);
   absl::Status FinishPosts();  // of what a model sends between spans
   // The losses of validation batches, without gradients, are added to `sums`.
-  absl::Status Evaluate(const std::vector<TokenBatch>& batches, const Tensor& sums);
+  absl::Status Evaluate(absl::Span<const TokenBatch> batches, const Tensor& sums);
+  std::vector<ModelInput> Inputs(absl::Span<const TokenBatch> batches, const LossScales& scales) const;
   void AccumulateRecorded(const TokenBatch& microbatch, const LossScales& scales);
   bool Records() const;
   // Norm, clipping, update, and what the other ranks have updated. Collective.

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "model/edge_forms.h"
 #include "parallel/pipeline/executor.h"
 
 namespace photon {

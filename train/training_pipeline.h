@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "model/pipeline_plan.h"
-#include "model/pipeline_stage.h"
+#include "model/training_stage.h"
 #include "parallel/mesh.h"
 
 namespace photon {
@@ -19,7 +19,7 @@ class TrainingPipeline {
         model_(model),
         pp_(mesh.axis(MeshAxis::kPp)),
         context_(context),
-        stage_(model, context, config.training().objective(), ForwardOf(config.training()), plan.layout) {}
+        stage_(model, context, config.training().objective(), ForwardOf(config.training()), &plan.layout) {}
 
   // Forward and backward of all microbatches, which have one form. Adds to `sums` what this rank's items compute of the
   // losses. Collective. An error leaves nobody to go on: the job has to end.
@@ -36,7 +36,7 @@ class TrainingPipeline {
   const LanguageModel& model_;
   Communicator& pp_;
   const Context& context_;
-  PipelineStage stage_;
+  TrainingStage stage_;
   std::map<int, pipeline::Schedule> forward_;  // by number of microbatches
 };
 

@@ -1,6 +1,7 @@
 // A training run on one rank, from the opened data to the last checkpoint.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,8 +26,9 @@ namespace photon {
 
 class TrainingRun {
  public:
-  // `saved`: the config that is left for later runs. `mesh` and `device` outlive the run.
-  TrainingRun(const RunConfig& config, const RunConfig& saved, const Mesh& mesh, OpenedData data, OpenedDevice& device)
+  // `saved`: the config that is left for later runs. `plan`: where pp > 1. `mesh` and `device` outlive the run.
+  TrainingRun(const RunConfig& config, const RunConfig& saved, const Mesh& mesh, OpenedData data, OpenedDevice& device,
+              std::shared_ptr<const PipelinePlan> plan)
       : config_(config),
         saved_config_(saved),
         mesh_(mesh),
@@ -35,7 +37,7 @@ class TrainingRun {
         device_(device.Description()),
         arena_(device.allocator().main()),
         context_(device.MakeContext(profile_.profiler())),
-        trainer_(config_, mesh_, context_, arena_, &device),
+        trainer_(config_, mesh_, context_, arena_, &device, std::move(plan)),
         checkpoints_(context_, mesh_, saved_config_, trainer_.model().parameters(), trainer_.optimizer(),
                      data_.tokenizer == nullptr ? "" : data_.tokenizer->bytes()),
         dp_(mesh_.axis(MeshAxis::kDp)),
