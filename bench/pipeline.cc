@@ -17,6 +17,7 @@
 #include "parallel/communicator.h"
 #include "parallel/pipeline/cut.h"
 #include "parallel/pipeline/executor.h"
+#include "tests/parallel/pipeline_shapes.h"
 
 namespace photon::bench {
 namespace {
@@ -31,26 +32,10 @@ struct Options {
   int rounds = 3;
 };
 
-// The stated shape of docs/parallelism.md: 12 layers a stack, F = B = W.
+// The stated shape of docs/parallelism.md.
 Chain StatedChain(int64_t stream_bytes) {
-  Chain chain;
-  const auto add = [&](const char* group, double cost) {
-    for (int i = 1; i <= 12; ++i) {
-      chain.items.push_back({.name = std::string(group) + " " + std::to_string(i),
-                             .group = group,
-                             .forward = cost,
-                             .backward = cost,
-                             .weights = cost,
-                             .activation_bytes = 1,
-                             .stream_bytes = stream_bytes});
-    }
-  };
-  add("E1", 0.25);
-  add("E2", 0.0625);
-  add("D2", 0.5);
-  add("D1", 2);
-  chain.encoders = 24;
-  chain.skips = {{11, {{24}, {35, false}}}};
+  Chain chain = photon::testing::StatedChain();
+  for (Item& item : chain.items) item.stream_bytes = stream_bytes;
   return chain;
 }
 

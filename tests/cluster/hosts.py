@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 
-WORK = pathlib.Path("/run/work")  # on a tmpfs that ends with the namespaces
+WORK = pathlib.Path("/run/photon")  # on a tmpfs that ends with the namespaces
 TREE = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -31,7 +31,7 @@ class Hosts:
     """h0, h1, ..: 10.77.0.1, 10.77.0.2, .."""
 
     def __init__(self, count):
-        shell("mount -t tmpfs -o mode=755 none /run && mkdir -p /run/netns /run/work/tmp")
+        shell("mount -t tmpfs -o mode=755 none /run && mkdir -p /run/netns /run/photon/tmp")
         self.names = [f"h{i}" for i in range(count)]
         # In the root of these namespaces: the switch.
         lines = ["ip link set lo up", "ip link add br0 type bridge", "ip link set br0 up"]

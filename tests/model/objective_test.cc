@@ -196,7 +196,7 @@ TEST_P(Objective, HookFiresOncePerParameterWithItsFinalGradient) {
     EXPECT_FALSE(seen.contains(p.spec.name)) << p.spec.name << " twice";
     seen[p.spec.name] = ToDoubles(context_, p.gradient);
   };
-  stage.BeginStep(Pointers(inputs), NoLoss(), {.complete = hook});
+  stage.BeginStep(Pointers(inputs), NoLoss(), {.complete = hook, .needed = {}});
   for (int i = 0; i < 2; ++i) {
     stage.Forward(i, 0, {}, i == 1);
     stage.Backward(i, 0, {}, false);

@@ -6,6 +6,8 @@
 
 #include "configs/config.h"
 #include "plan/dry_run.h"
+#include "tests/plan/layout_case.h"
+#include "tests/support/config_fields.h"
 
 namespace photon {
 namespace {
@@ -16,13 +18,7 @@ constexpr char kModel[] = R"(
   data { train: "text" sequence_length: 192 }
   training { batch_sequences: 8 micro_batch_sequences: 2 slice_tokens: 96 })";
 
-struct Case {
-  std::string name;
-  int ranks;
-  std::vector<std::string> overrides;
-};
-
-void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+using Case = testing::LayoutCase;
 
 // Bytes of a step by axes, of every rank.
 std::vector<BytesByAxes> Counted(const RunConfig& config, int ranks) {
@@ -40,9 +36,7 @@ class CommunicationTest : public ::testing::TestWithParam<Case> {};
 
 // What does not grow with the number of microbatches (gradients, counts, losses) drops out of the difference.
 TEST_P(CommunicationTest, AMicrobatchMoreSendsWhatTheFormulaSays) {
-  RunConfig config = *ParseRunConfig(kModel, "test");
-  for (const std::string& assignment : GetParam().overrides)
-    ASSERT_TRUE(ApplyOverride(assignment, &config).ok()) << assignment;
+  RunConfig config = testing::WithFields(*ParseRunConfig(kModel, "test"), GetParam().fields);
   const int ranks = GetParam().ranks;
   ASSERT_TRUE(ValidateRun(config, ranks).ok()) << ValidateRun(config, ranks);
   const RunConfig resolved = Resolved(config, ranks);

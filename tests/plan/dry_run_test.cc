@@ -14,6 +14,8 @@
 #include "parallel/mesh.h"
 #include "plan/communication.h"
 #include "tests/parallel/threads.h"
+#include "tests/plan/layout_case.h"
+#include "tests/support/config_fields.h"
 #include "train/trainer.h"
 
 namespace photon {
@@ -25,17 +27,10 @@ constexpr char kModel[] = R"(
   data { train: "text" sequence_length: 96 }
   training { batch_sequences: 8 micro_batch_sequences: 2 slice_tokens: 96 })";
 
-struct Case {
-  std::string name;
-  int ranks;
-  std::vector<std::string> overrides;
-};
-
-void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+using Case = testing::LayoutCase;
 
 RunConfig ConfigOf(const Case& c) {
-  RunConfig config = *ParseRunConfig(kModel, "test");
-  for (const std::string& assignment : c.overrides) EXPECT_TRUE(ApplyOverride(assignment, &config).ok()) << assignment;
+  const RunConfig config = testing::WithFields(*ParseRunConfig(kModel, "test"), c.fields);
   EXPECT_TRUE(ValidateRun(config, c.ranks).ok()) << ValidateRun(config, c.ranks);
   return Resolved(config, c.ranks);
 }

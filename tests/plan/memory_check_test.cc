@@ -6,6 +6,8 @@
 
 #include "configs/config.h"
 #include "plan/dry_run.h"
+#include "tests/plan/small_run.h"
+#include "tests/support/config_fields.h"
 
 namespace photon {
 namespace {
@@ -13,13 +15,8 @@ namespace {
 using ::testing::HasSubstr;
 
 RunConfig Small() {
-  return *ParseRunConfig(R"(
-    model { vocab_size: 1024 width: 256 ffn: 768 heads: 8
-            levels { encoder_layers: 2 decoder_layers: 2 } levels { encoder_layers: 2 decoder_layers: 2 } }
-    data { train: "text" sequence_length: 512 }
-    training { batch_sequences: 8 micro_batch_sequences: 1 }
-    parallel { dp: 4 })",
-                         "small");
+  return testing::WithFields(testing::SmallRun(),
+                             {"training.batch_sequences=8", "training.micro_batch_sequences=1", "parallel.dp=4"});
 }
 
 TEST(FitsMemory, IsThePeakOfADryRun) {

@@ -7,20 +7,14 @@
 #include "configs/config.h"
 #include "plan/link_time.h"
 #include "plan/report.h"
+#include "tests/plan/small_run.h"
 
 namespace photon {
 namespace {
 
 using ::testing::HasSubstr;
 
-RunConfig Small() {
-  return *ParseRunConfig(R"(
-    model { vocab_size: 1024 width: 256 ffn: 768 heads: 8
-            levels { encoder_layers: 2 decoder_layers: 2 } levels { encoder_layers: 2 decoder_layers: 2 } }
-    data { train: "text" sequence_length: 512 }
-    training { batch_sequences: 32 })",
-                         "small");
-}
+RunConfig Small() { return testing::SmallRun(); }
 
 Machine With(double memory) {
   dry::DeviceFigures figures = *dry::FiguresOf("h200");

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "tests/support/config_fields.h"
 #include "tests/support/tensors.h"
 #include "tests/train/training_run.h"
 
@@ -72,14 +73,6 @@ class WholeTensors {
   std::map<std::string, std::vector<double>> tensors_;
   std::map<std::string, std::vector<char>> there_;
 };
-
-inline RunConfig WithFields(RunConfig config, const std::vector<std::string>& fields) {
-  for (const std::string& field : fields) {
-    const absl::Status set = ApplyOverride(field, &config);
-    EXPECT_TRUE(set.ok()) << set;
-  }
-  return config;
-}
 
 // `steps` steps under the layout. `wrap`: what the ranks' world goes through, if anything. `expect_alike`: what several
 // ranks hold has to be the same on all of them.
