@@ -38,10 +38,12 @@ absl::Status FitsBatch(const TrainingConfig& training, const LayoutSizes& sizes)
                   absl::StrCat("use a divisor of ", share, ", or leave it out for all of them at once"));
   }
   if (share / micro >= sizes.pp) return absl::OkStatus();
+  int64_t largest = std::max<int64_t>(share / sizes.pp, 1);  // that keeps every stage busy
+  while (share % largest != 0) --largest;
   return Refuse("training.micro_batch_sequences", micro,
                 absl::StrCat("makes ", share / micro, " microbatch(es) of a rank's ", share,
                              " sequences, fewer than the ", sizes.pp, " stages of the pipeline (parallel.pp)"),
-                share >= sizes.pp ? absl::StrCat("use ", share / sizes.pp, " or less")
+                share >= sizes.pp ? absl::StrCat("use ", largest, " or a smaller divisor of ", share)
                                   : absl::StrCat("use a training.batch_sequences of ", int64_t{sizes.pp} * sizes.dp,
                                                  " or more, or a smaller pp"));
 }
@@ -96,10 +98,10 @@ absl::Status FitsStages(const RunConfig& config, const LayoutSizes& sizes) {
   return refuse(down, "pieces of decoders (contents RECONSTRUCTED: above level 1 they can't be cut)");
 }
 
-absl::Status Shared(const char* field, int64_t value, int tp, const std::string& by) {
+absl::Status Shared(const char* field, int64_t value, int tp, const std::string& by, const char* others) {
   if (value % tp == 0) return absl::OkStatus();
   return Refuse("parallel.tp", tp, absl::StrCat("does not divide ", field, " = ", value, ", which ", by, " splits"),
-                absl::StrCat("use a divisor of ", value, ", or another kind for that module"));
+                absl::StrCat("use a divisor of ", value, ", or have that module ", others));
 }
 
 // With n_l = T / (cp C_<=l) units of level l in a span, rows are cut evenly where tp divides n_l. The chunker above
@@ -115,9 +117,10 @@ absl::Status FitsLevel(const RunConfig& config, const LayoutSizes& sizes, int le
   const bool tensor_decoder = layout.decoder() == DecoderLayout::TENSOR && model.levels_size() > 0;
   if (tensor_encoder || tensor_decoder) {
     const std::string& by = tensor_encoder ? encoder : decoder;
-    if (absl::Status s = Shared("model.heads", model.heads(), sizes.tp, by); !s.ok()) return s;
-    if (absl::Status s = Shared("model.kv_heads", KvHeads(model), sizes.tp, by); !s.ok()) return s;
-    if (absl::Status s = Shared("model.ffn", model.ffn(), sizes.tp, by); !s.ok()) return s;
+    const char* others = tensor_encoder ? "SEQUENCE or REPLICATED" : "CHUNK or REPLICATED";
+    if (absl::Status s = Shared("model.heads", model.heads(), sizes.tp, by, others); !s.ok()) return s;
+    if (absl::Status s = Shared("model.kv_heads", KvHeads(model), sizes.tp, by, others); !s.ok()) return s;
+    if (absl::Status s = Shared("model.ffn", model.ffn(), sizes.tp, by, others); !s.ok()) return s;
   }
   const bool encoder_rows = layout.encoder() != EncoderLayout::REPLICATED;
   const bool decoder_rows = layout.decoder() != DecoderLayout::REPLICATED && model.levels_size() > 0;
@@ -165,10 +168,13 @@ double Distance(const LayoutSizes& a, const LayoutSizes& b) {
 }
 
 std::vector<int> Divisors(int n) {
-  std::vector<int> divisors;
-  for (int d = 1; d <= n; ++d) {
-    if (n % d == 0) divisors.push_back(d);
+  std::vector<int> divisors, cofactors;
+  for (int d = 1; d <= n / d; ++d) {
+    if (n % d != 0) continue;
+    divisors.push_back(d);
+    if (d != n / d) cofactors.push_back(n / d);
   }
+  divisors.insert(divisors.end(), cofactors.rbegin(), cofactors.rend());
   return divisors;
 }
 
@@ -192,11 +198,12 @@ absl::Status FitsLayout(const RunConfig& config, const LayoutSizes& sizes) {
   const int listed = config.parallel().levels_size();
   if (listed > Levels(config.model())) {
     return Refuse("parallel.levels", listed,
-                  absl::StrCat("is more levels than the model has, ", Levels(config.model())), "remove the last ones");
+                  absl::StrCat("is more levels than the model has, ", Levels(config.model())),
+                  "remove the last ones (their numbers count from 0)");
   }
-  if (absl::Status s = FitsBatch(config.training(), sizes); !s.ok()) return s;
-  if (absl::Status s = FitsSpans(config, sizes); !s.ok()) return s;
   if (absl::Status s = FitsStages(config, sizes); !s.ok()) return s;
+  if (absl::Status s = FitsSpans(config, sizes); !s.ok()) return s;
+  if (absl::Status s = FitsBatch(config.training(), sizes); !s.ok()) return s;
   return FitsTensorParallel(config, sizes);
 }
 

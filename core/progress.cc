@@ -11,8 +11,8 @@
 
 namespace photon {
 
-ProgressLine::ProgressLine(std::string what, bool shown, int64_t already)
-    : what_(std::move(what)), shown_(shown), terminal_(isatty(STDERR_FILENO) != 0), already_(already) {}
+ProgressLine::ProgressLine(std::string what, bool shown, int64_t already, Unit unit)
+    : what_(std::move(what)), shown_(shown), terminal_(isatty(STDERR_FILENO) != 0), already_(already), unit_(unit) {}
 
 ProgressLine::~ProgressLine() {
   if (printed_ && terminal_) std::fputc('\n', stderr);
@@ -25,8 +25,10 @@ void ProgressLine::Update(int64_t done, int64_t total) {
   printed_ = true;
   const double rate = static_cast<double>(done - already_) / elapsed;
   const double left = static_cast<double>(std::max<int64_t>(total - done, 0)) / rate;
-  std::fprintf(stderr, "%s%s: %s of %s, %s/s, %s left%s", terminal_ ? "\r" : "", what_.c_str(),
-               HumanBytes(done).c_str(), HumanBytes(total).c_str(), HumanBytes(static_cast<int64_t>(rate)).c_str(),
+  const std::string amount = unit_ == Unit::kThings ? absl::StrCat(HumanCount(done), " of ", HumanCount(total))
+                                                    : absl::StrCat(HumanBytes(done), " of ", HumanBytes(total), ", ",
+                                                                   HumanBytes(static_cast<int64_t>(rate)), "/s");
+  std::fprintf(stderr, "%s%s: %s, %s left%s", terminal_ ? "\r" : "", what_.c_str(), amount.c_str(),
                HumanDuration(left).c_str(), terminal_ ? "\033[K" : "\n");
   std::fflush(stderr);
 }

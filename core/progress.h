@@ -11,8 +11,9 @@ namespace photon {
 
 class ProgressLine {
  public:
+  enum class Unit { kBytes, kThings };
   // `already` of the work was done before, by an earlier program.
-  ProgressLine(std::string what, bool shown, int64_t already = 0);
+  ProgressLine(std::string what, bool shown, int64_t already = 0, Unit unit = Unit::kBytes);
   ~ProgressLine();  // ends the line
   void Update(int64_t done, int64_t total);
   void Say(absl::string_view message);  // a line of its own
@@ -22,6 +23,7 @@ class ProgressLine {
   const bool shown_;
   const bool terminal_;  // rewrites one line; a log gets a new one, less often
   const int64_t already_;
+  const Unit unit_;
   const double start_ = Now();
   double last_ = start_;
   bool printed_ = false;

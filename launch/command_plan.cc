@@ -13,6 +13,7 @@
 #include "configs/config.h"
 #include "core/file.h"
 #include "core/human.h"
+#include "core/progress.h"
 #include "launch/commands.h"
 #include "plan/cpu_machine.h"
 #include "plan/pipeline_picture.h"
@@ -95,43 +96,82 @@ absl::StatusOr<Machine> MachineOf(const PlanArguments& a, const RunConfig& confi
                                                  " are needed for the device's libraries alone; give more"));
 }
 
-absl::Status WriteJson(const PlanArguments& a, const std::string& json) {
-  return a.json.empty() ? absl::OkStatus() : WriteFile(a.json, json);
-}
+// A file that was asked for, or none; opened before the work, so that a wrong path costs none.
+class WantedFile {
+ public:
+  static absl::StatusOr<WantedFile> Open(const std::string& path) {
+    WantedFile wanted;
+    if (path.empty()) return wanted;
+    PHOTON_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Create(path));
+    wanted.file_ = std::make_unique<OutputFile>(std::move(file));
+    return wanted;
+  }
+  absl::Status Put(const std::string& content) {
+    if (file_ == nullptr) return absl::OkStatus();
+    PHOTON_RETURN_IF_ERROR(file_->Write(content));
+    PHOTON_RETURN_IF_ERROR(file_->Sync());
+    return file_->Publish();
+  }
+
+ private:
+  std::unique_ptr<OutputFile> file_;
+};
 
 // The cut of a pipeline in words, and its schedule as a picture.
-absl::Status ShowPipeline(const PlanArguments& a, const RunConfig& config, const Machine& machine) {
-  if (config.parallel().pp() == 1) {
-    if (a.schedule.empty()) return absl::OkStatus();
-    return absl::InvalidArgumentError("--schedule: this layout has no pipeline (pp is 1); nothing was drawn");
-  }
+absl::Status ShowPipeline(const RunConfig& config, const Machine& machine, WantedFile* schedule) {
   PHOTON_ASSIGN_OR_RETURN(const PipelinePicture picture, DrawPipeline(config, machine));
   std::cout << picture.cut;
-  return a.schedule.empty() ? absl::OkStatus() : WriteFile(a.schedule, picture.svg);
+  return schedule->Put(picture.svg);
+}
+
+absl::Status NoPipelineToDraw() {
+  return absl::InvalidArgumentError("--schedule: this layout has no pipeline (pp is 1); nothing was drawn");
+}
+
+absl::Status Recommend(const PlanArguments& a, const RunConfig& config, const Machine& machine, WantedFile* json,
+                       WantedFile* schedule) {
+  ProgressLine line("layouts", /*shown=*/true, 0, ProgressLine::Unit::kThings);
+  PHOTON_ASSIGN_OR_RETURN(
+      const Plan plan,
+      MakePlan(config, machine, {.devices = a.devices, .dry_runs = a.dry_runs, .progress = [&](int done, int total) {
+                                   line.Update(done, total);
+                                 }}));
+  std::cout << Describe(plan, machine, a.devices) << "\n" << DescribeAssumptions(machine);
+  PHOTON_RETURN_IF_ERROR(json->Put(ToJson(plan, machine)));
+  if (plan.fitting.empty()) {
+    // Where the model can't be shared by so many at all, that is why.
+    RunConfig shared = config;
+    SetSizes({.dp = a.devices}, shared.mutable_parallel());
+    if (plan.considered == 0) PHOTON_RETURN_IF_ERROR(ValidateRun(shared, a.devices));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "no layout of ", a.devices, " device(s) has room for this model and batch (", plan.considered,
+        " looked at or estimated); use more devices, smaller training.micro_batch_sequences or training.slice_tokens, "
+        "or training.recompute: true"));
+  }
+  if (plan.fitting.front().sizes.pp > 1) return ShowPipeline(plan.fitting.front().config, machine, schedule);
+  return a.schedule.empty() ? absl::OkStatus() : NoPipelineToDraw();
 }
 
 absl::Status RunPlan(const PlanArguments& a) {
   PHOTON_ASSIGN_OR_RETURN(std::vector<std::string> overrides, ParseLayout(a.layout));
   overrides.insert(overrides.begin(), a.overrides.begin(), a.overrides.end());
   PHOTON_ASSIGN_OR_RETURN(const RunConfig config, LoadRunConfig(a.config, overrides));
+  PHOTON_ASSIGN_OR_RETURN(WantedFile json, WantedFile::Open(a.json));
+  PHOTON_ASSIGN_OR_RETURN(WantedFile schedule, WantedFile::Open(a.schedule));
   PHOTON_ASSIGN_OR_RETURN(const Machine machine, MachineOf(a, config));
   if (a.scale_to > 0) {
     PHOTON_ASSIGN_OR_RETURN(const std::vector<Scaling> scaling, WeakScaling(config, machine, a.devices, a.scale_to));
     std::cout << Describe(scaling) << DescribeAssumptions(machine);
-    return WriteJson(a, ToJson(scaling));
+    return json.Put(ToJson(scaling));
   }
-  if (!a.dry_run && a.layout.empty()) {
-    PHOTON_ASSIGN_OR_RETURN(const Plan plan, MakePlan(config, machine, {.devices = a.devices, .dry_runs = a.dry_runs}));
-    std::cout << Describe(plan, machine, a.devices) << "\n" << DescribeAssumptions(machine);
-    if (!plan.fitting.empty()) PHOTON_RETURN_IF_ERROR(ShowPipeline(a, plan.fitting.front().config, machine));
-    return WriteJson(a, ToJson(plan, machine));
-  }
+  if (!a.dry_run && a.layout.empty()) return Recommend(a, config, machine, &json, &schedule);
+  if (!a.schedule.empty() && config.parallel().pp() == 1) return NoPipelineToDraw();
   PHOTON_ASSIGN_OR_RETURN(const Prediction prediction,
                           Predict(config, a.devices, machine, {.all_ranks = a.dry_run, .all_microbatches = true}));
   if (a.dry_run) std::cout << DescribeRanks(prediction, /*most=*/8);
   std::cout << Describe(prediction, machine) << DescribeAssumptions(machine);
-  PHOTON_RETURN_IF_ERROR(ShowPipeline(a, prediction.config, machine));
-  PHOTON_RETURN_IF_ERROR(WriteJson(a, ToJson(prediction, machine)));
+  if (prediction.sizes.pp > 1) PHOTON_RETURN_IF_ERROR(ShowPipeline(prediction.config, machine, &schedule));
+  PHOTON_RETURN_IF_ERROR(json.Put(ToJson(prediction, machine)));
   if (prediction.fits(machine)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       "rank ", prediction.largest().rank, " needs ", HumanBytes(prediction.largest().memory.peak()), " and has ",

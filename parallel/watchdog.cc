@@ -6,8 +6,14 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "core/time.h"
 
 namespace photon {
+namespace {
+
+constexpr double kStopped = 2.5;  // looks that a process missed which was stopped, not just late
+
+}  // namespace
 
 Watchdog::Watchdog(std::vector<Communicator*> watched, double timeout_s, Action action,
                    std::unique_ptr<RollCall> roll_call)
@@ -56,29 +62,39 @@ bool Watchdog::TooLong(double seconds, const RankActivity& activity) {
   return seconds > limit;
 }
 
+std::string Watchdog::Speaker(const Communicator& comm) const {
+  const Communicator& job = *watched_.back();
+  return absl::StrFormat("photon: %s rank %d of %d%s", job.name(), job.rank(), job.size(),
+                         comm.size() == job.size() ? "" : absl::StrFormat(" (rank %d of %d in a group)", comm.rank(), comm.size()));
+}
+
 void Watchdog::Loop() {
+  double looked = Now(), awake = looked;
   while (true) {
     {
       absl::MutexLock lock(&mutex_);
       if (mutex_.AwaitWithTimeout(absl::Condition(&stop_), absl::Seconds(period_s_))) return;
     }
+    // A process that was stopped counts a call's time from when it goes on: the others didn't keep it waiting.
+    const double now = Now();
+    if (now - looked > kStopped * period_s_) awake = now;
+    looked = now;
     for (Communicator* comm : watched_) {
       if (const absl::Status late = comm->LateError(); !late.ok()) {
-        action_(*comm, absl::StrFormat("photon: %s rank %d of %d: %s. Its last calls:\n%s", comm->name(), comm->rank(),
-                                       comm->size(), late.message(), comm->RecentCalls()));
+        action_(*comm,
+                absl::StrFormat("%s: %s. Its last calls:\n%s", Speaker(*comm), late.message(), comm->RecentCalls()));
         return;
       }
     }
     double seconds = 0;
     Communicator* comm = Longest(&seconds);
     const RankActivity activity = {seconds > 0, comm->LastCall()};
+    seconds = std::min(seconds, now - awake);
     if (!TooLong(seconds, activity)) continue;
     const std::string others =
         roll_call_ == nullptr ? "another rank is gone or calls something else" : roll_call_->Findings(activity);
-    action_(*comm, absl::StrFormat("photon: %s rank %d of %d has waited %.1f s in one collective (limit %g s): %s. Its "
-                                   "last calls:\n%s",
-                                   comm->name(), comm->rank(), comm->size(), seconds, timeout_s_, others,
-                                   comm->RecentCalls()));
+    action_(*comm, absl::StrFormat("%s has waited %.1f s in one collective (limit %g s): %s. Its last calls:\n%s",
+                                   Speaker(*comm), seconds, timeout_s_, others, comm->RecentCalls()));
     return;
   }
 }

@@ -25,8 +25,8 @@ class Watchdog {
   // Called at most once, on the watchdog's thread.
   using Action = std::function<void(Communicator& stuck, const std::string& report)>;
 
-  // `action`: by default the report goes to stderr and the job ends with code 1. The last call on the last of `watched`
-  // tells where a rank is that waits in none. Ranks above the lowest one that waits hold their report back a little:
+  // `action`: by default the report goes to stderr and the job ends with code 1. The last of `watched` is the
+  // job's: its ranks are the ones that reports name, and its last call tells where a rank is that waits in none. Ranks above the lowest one that waits hold their report back a little:
   // one is enough.
   Watchdog(std::vector<Communicator*> watched, double timeout_s, Action action = AbortJob,
            std::unique_ptr<RollCall> roll_call = nullptr);
@@ -38,6 +38,7 @@ class Watchdog {
 
  private:
   void Loop();
+  std::string Speaker(const Communicator& comm) const;  // who reports
   // The communicator whose call takes longest, and for how long.
   Communicator* Longest(double* seconds) const;
   // Whether to report a call that takes so long; asks the others in time.

@@ -63,20 +63,25 @@ absl::StatusOr<Plan> MakePlan(const RunConfig& config, const Machine& machine, c
   std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   std::map<std::string, int> looked_at;
   int dry_runs = 0;
-  for (const auto& [number, candidate] : order) {
-    if (dry_runs >= (plan.fitting.empty() ? kRounds : 1) * options.dry_runs) break;
-    PHOTON_ASSIGN_OR_RETURN(Prediction prediction, Predict(candidate->config, options.devices, machine));
+  const auto look_at = [&](const Candidate& candidate, int most) -> absl::Status {
+    options.progress(dry_runs++, std::min(most, plan.considered));
+    PHOTON_ASSIGN_OR_RETURN(Prediction prediction, Predict(candidate.config, options.devices, machine));
     Add(std::move(prediction), machine, &plan);
+    return absl::OkStatus();
+  };
+  const int refinements = static_cast<int>(kRefined) * (kOfOneMesh - 1);
+  for (const auto& [number, candidate] : order) {
+    const int most = (plan.fitting.empty() ? kRounds : 1) * options.dry_runs;
+    if (dry_runs >= most) break;
+    PHOTON_RETURN_IF_ERROR(look_at(*candidate, most + refinements));
     ++looked_at[MeshOf(candidate->config)];
-    ++dry_runs;
   }
   Sort(&plan);
   std::vector<std::string> best;
   for (size_t i = 0; i < std::min(kRefined, plan.fitting.size()); ++i) best.push_back(MeshOf(plan.fitting[i].config));
   for (const std::string& mesh : best) {
     for (int& i = looked_at[mesh]; i < std::min<int>(kOfOneMesh, static_cast<int>(of_mesh[mesh].size())); ++i) {
-      PHOTON_ASSIGN_OR_RETURN(Prediction prediction, Predict(of_mesh[mesh][i]->config, options.devices, machine));
-      Add(std::move(prediction), machine, &plan);
+      PHOTON_RETURN_IF_ERROR(look_at(*of_mesh[mesh][i], dry_runs + refinements));
     }
   }
   Sort(&plan);

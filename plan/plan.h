@@ -2,6 +2,7 @@
 // what fits the memory is ordered by the predicted time of a step.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "configs/run.pb.h"
@@ -13,6 +14,8 @@ namespace photon {
 struct PlanOptions {
   int devices = 1;
   int dry_runs = 16;  // layouts that are looked at closely
+  // Called before each dry run, with how many were made and about how many there will be.
+  std::function<void(int done, int total)> progress = [](int, int) {};
 };
 
 struct Plan {

@@ -32,13 +32,17 @@ std::string NameOf(AxisSet axes) {
   return name;
 }
 
-std::string KindsOf(const ParallelConfig& parallel) {
+// Without tensor parallelism kinds make no difference.
+std::string KindsOf(const RunConfig& config) {
+  if (config.parallel().tp() == 1) return "-";
   std::string kinds;
-  for (const LevelLayout& level : parallel.levels()) {
-    absl::StrAppend(&kinds, kinds.empty() ? "" : ", ", absl::AsciiStrToLower(EncoderLayout::Kind_Name(level.encoder())),
-                    "/", absl::AsciiStrToLower(DecoderLayout::Kind_Name(level.decoder())));
+  const bool flat = config.model().levels_size() == 0;
+  for (int l = 1; l <= std::max(config.model().levels_size(), 1); ++l) {
+    const LevelLayout level = LayoutOfLevel(config.parallel(), l);
+    absl::StrAppend(&kinds, l == 1 ? "" : ", ", absl::AsciiStrToLower(EncoderLayout::Kind_Name(level.encoder())));
+    if (!flat) absl::StrAppend(&kinds, "/", absl::AsciiStrToLower(DecoderLayout::Kind_Name(level.decoder())));
   }
-  return kinds.empty() ? "-" : kinds;
+  return kinds;
 }
 
 int ZeroStage(const ParallelConfig& parallel) { return static_cast<int>(parallel.shard()); }
@@ -77,7 +81,7 @@ ordered_json JsonOf(const Prediction& p, const Machine& machine) {
           {"pp", p.sizes.pp},
           {"cp", p.sizes.cp},
           {"tp", p.sizes.tp},
-          {"levels", KindsOf(p.config.parallel())},
+          {"levels", KindsOf(p.config)},
           {"zero", ZeroStage(p.config.parallel())},
           {"micro_batch_sequences", p.config.training().micro_batch_sequences()},
           {"fits", p.fits(machine)},
@@ -96,8 +100,8 @@ ordered_json JsonOf(const Prediction& p, const Machine& machine) {
 std::string Line(const Prediction& p) {
   int64_t sent = 0;
   for (const auto& [axes, use] : p.slowest().axes) sent += use.bytes_sent;
-  return absl::StrFormat("%4d%4d%4d%4d  %-32s%5d%6d%10.3f%8.1f%8.1f%10.1f%11.2f\n", p.sizes.dp, p.sizes.pp, p.sizes.cp,
-                         p.sizes.tp, KindsOf(p.config.parallel()), ZeroStage(p.config.parallel()),
+  return absl::StrFormat("%4d%4d%4d%4d  %-32s%5d%6d%10.4g%8.1f%8.1f%10.2f%11.4g\n", p.sizes.dp, p.sizes.pp, p.sizes.cp,
+                         p.sizes.tp, KindsOf(p.config), ZeroStage(p.config.parallel()),
                          p.config.training().micro_batch_sequences(), p.run.step_s, 100 * p.mfu, 100 * p.bubble,
                          static_cast<double>(p.largest().memory.peak()) / kGiB, static_cast<double>(sent) / 1e9);
 }
@@ -128,11 +132,12 @@ std::string Describe(const Prediction& p, const Machine& machine) {
   const RankUse& largest = p.largest();
   const int64_t tokens = int64_t{p.config.training().batch_sequences()} * p.config.data().sequence_length();
   std::string text = absl::StrFormat(
-      "%s; levels %s; ZeRO-%d; microbatches of %d sequence(s)\n"
-      "  step %.3f s, %s tokens/s, MFU %.1f %%, idle in the pipeline %.1f %%; %.2f GFLOP a token\n",
-      p.sizes.ToString(), KindsOf(p.config.parallel()), ZeroStage(p.config.parallel()),
-      p.config.training().micro_batch_sequences(), p.run.step_s, HumanCount(static_cast<int64_t>(p.tokens_per_s)),
-      100 * p.mfu, 100 * p.bubble, p.model_flops / static_cast<double>(tokens) / 1e9);
+      "%s; %sZeRO-%d; microbatches of %d sequence(s)\n"
+      "  step %.4g s, %s tokens/s, MFU %.1f %%, idle in the pipeline %.1f %%; %.2f GFLOP a token\n",
+      p.sizes.ToString(), p.sizes.tp == 1 ? "" : absl::StrCat("levels ", KindsOf(p.config), "; "),
+      ZeroStage(p.config.parallel()), p.config.training().micro_batch_sequences(), p.run.step_s,
+      HumanCount(static_cast<int64_t>(p.tokens_per_s)), 100 * p.mfu, 100 * p.bubble,
+      p.model_flops / static_cast<double>(tokens) / 1e9);
   absl::StrAppendFormat(&text, "  memory of rank %d, the largest, with %s parameters: %.2f GiB of %.2f (", largest.rank,
                         HumanCount(largest.parameters), static_cast<double>(largest.memory.peak()) / kGiB,
                         machine.for_tensors() / kGiB);
@@ -143,9 +148,9 @@ std::string Describe(const Prediction& p, const Machine& machine) {
   }
   text += ")\n";
   const RankUse& slowest = p.slowest();
-  absl::StrAppendFormat(&text, "  time of rank %d, the slowest: computing %.3f s\n", slowest.rank, slowest.computing);
+  absl::StrAppendFormat(&text, "  time of rank %d, the slowest: computing %.4g s\n", slowest.rank, slowest.computing);
   for (const auto& [axes, use] : slowest.axes) {
-    absl::StrAppendFormat(&text, "    %-14s %9.3f GB sent, %.3f s moving, %.3f s waiting\n", NameOf(axes),
+    absl::StrAppendFormat(&text, "    %-14s %9.4g GB sent, %.4g s moving, %.4g s waiting\n", NameOf(axes),
                           static_cast<double>(use.bytes_sent) / 1e9, use.communicating, use.waiting);
   }
   return text + ConfigBlock(p);
@@ -154,8 +159,8 @@ std::string Describe(const Prediction& p, const Machine& machine) {
 std::string Describe(const Plan& plan, const Machine& machine, int devices) {
   std::string text;
   if (plan.fitting.empty()) {
-    absl::StrAppendFormat(&text, "Nothing fits %d x %s with %.1f GiB for tensors (%d layouts considered).\n", devices,
-                          machine.figures.name, machine.for_tensors() / kGiB, plan.considered);
+    absl::StrAppendFormat(&text, "Nothing fits %d x %s with %.1f GiB for tensors.\n", devices, machine.figures.name,
+                          machine.for_tensors() / kGiB);
   } else {
     absl::StrAppend(&text, "Recommended: ", Describe(plan.fitting.front(), machine));
   }
@@ -183,9 +188,10 @@ std::string DescribeRanks(const Prediction& p, int most) {
 }
 
 std::string Describe(const std::vector<Scaling>& scaling) {
-  std::string text = "Weak scaling (replicas and batch grow alike):\n   devices    step s   tokens/s and device\n";
+  std::string text =
+      "Weak scaling (replicas and batch grow alike):\n   devices    step s   tokens/s a device, of the first's\n";
   for (const Scaling& point : scaling) {
-    absl::StrAppendFormat(&text, "%10d%10.3f%10.1f %%\n", point.devices, point.step_s, 100 * point.efficiency);
+    absl::StrAppendFormat(&text, "%10d%10.4g%10.1f %%\n", point.devices, point.step_s, 100 * point.efficiency);
   }
   return text;
 }

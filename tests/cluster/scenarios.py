@@ -83,8 +83,8 @@ class Mpirun:
         code = self.wait()
         assert code == 0, f"exit code {code}\n{self.run.log()}"
 
-    def fail(self, within, *messages):
-        """The job ends, in time, with these messages (patterns)."""
+    def fail(self, within, *messages, never=None):
+        """The job ends, in time, with these messages (patterns), and without that one."""
         started = time.monotonic()
         code = self.wait(within)
         print(f"ended after {time.monotonic() - started:.1f} s with exit code {code}")
@@ -95,6 +95,7 @@ class Mpirun:
             assert found, f"no {message!r} in\n{self.run.log()}"
             print("  " + self.run.log()[found.start():].splitlines()[0])
         wait_for("the end of all ranks", lambda: not processes(comm="photon"), 30, self.run.log)
+        assert never is None or not re.search(never, self.run.log()), self.run.log()
 
 
 def hosts_with_data(count):
@@ -165,14 +166,14 @@ def hosts():
     resumes(four, run, four.names, want)
 
 
-def disturbed(hurt, *messages, within=HANG_S + 11):
+def disturbed(hurt, *messages, within=HANG_S + 11, never=None):
     two = hosts_with_data(2)
     want = undisturbed(two)
     run = Run("disturbed")
     job = Mpirun(two, run, two.names)
     run.under_way()
     repair = hurt(two)
-    job.fail(within, *messages)
+    job.fail(within, *messages, never=never)
     if repair is not None:
         repair()
     resumes(two, run, two.names, want)
@@ -183,7 +184,8 @@ def rank_killed():
 
 
 def rank_stopped():
-    disturbed(lambda two: kill([rank_process(3)], signal.SIGSTOP), r"rank [0-2] of 4 has waited .*: rank 3 \(h1\) does not answer")
+    disturbed(lambda two: kill([rank_process(3)], signal.SIGSTOP),
+              r"rank [0-2] of 4 has waited .*: rank 3 \(h1\) does not answer", never="rank 3 of 4 has waited")
 
 
 SILENT = r"rank [01] of 4 has waited .*: ranks 2-3 \(h1\) do not answer"

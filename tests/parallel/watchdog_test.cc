@@ -2,7 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -61,6 +65,36 @@ TEST(WatchdogDeathTest, AbortsTheJob) {
                           absl::SleepFor(absl::Seconds(20));
                         }),
               ::testing::ExitedWithCode(1), "rank 0 of 2 .*barrier that rank 1 never joins running");
+}
+
+// Stops the whole process for so long; runs in another one.
+void StopFor(absl::Duration time) {
+  const pid_t process = getpid();
+  const pid_t other = fork();
+  PHOTON_CHECK(other >= 0);
+  if (other == 0) {
+    kill(process, SIGSTOP);
+    absl::SleepFor(time);
+    kill(process, SIGCONT);
+    _exit(0);
+  }
+  waitpid(other, nullptr, 0);
+}
+
+TEST(WatchdogDeathTest, TimeInWhichTheProcessWasStoppedDoesNotCount) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto stopped_in_a_call = [] {
+    OnThreads(2, [](Communicator& comm) {
+      Watchdog watchdog({&comm}, 1.0);
+      if (comm.rank() == 1) {
+        StopFor(absl::Seconds(2));
+        absl::SleepFor(absl::Seconds(0.4));  // looks, while rank 0 has waited longer than allowed by the clock
+      }
+      EXPECT_EQ(comm.Barrier("around the stop"), absl::OkStatus());
+    });
+    std::exit(::testing::Test::HasFailure() ? 2 : 0);
+  };
+  EXPECT_EXIT(stopped_in_a_call(), ::testing::ExitedWithCode(0), "");
 }
 
 }  // namespace
