@@ -143,10 +143,10 @@ absl::Status Recommend(const PlanArguments& a, const RunConfig& config, const Ma
     RunConfig shared = config;
     SetSizes({.dp = a.devices}, shared.mutable_parallel());
     if (plan.considered == 0) PHOTON_RETURN_IF_ERROR(ValidateRun(shared, a.devices));
-    return absl::InvalidArgumentError(absl::StrCat(
-        "no layout of ", a.devices, " device(s) has room for this model and batch (", plan.considered,
-        " looked at or estimated); use more devices, smaller training.micro_batch_sequences or training.slice_tokens, "
-        "or training.recompute: true"));
+    return absl::InvalidArgumentError(absl::StrCat("no layout of ", a.devices,
+                                                   " device(s) has room for this model and batch; use more devices, "
+                                                   "smaller training.micro_batch_sequences or training.slice_tokens, "
+                                                   "or training.recompute: true"));
   }
   if (plan.fitting.front().sizes.pp > 1) return ShowPipeline(plan.fitting.front().config, machine, schedule);
   return a.schedule.empty() ? absl::OkStatus() : NoPipelineToDraw();

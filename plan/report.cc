@@ -138,12 +138,12 @@ std::string Describe(const Prediction& p, const Machine& machine) {
       ZeroStage(p.config.parallel()), p.config.training().micro_batch_sequences(), p.run.step_s,
       HumanCount(static_cast<int64_t>(p.tokens_per_s)), 100 * p.mfu, 100 * p.bubble,
       p.model_flops / static_cast<double>(tokens) / 1e9);
-  absl::StrAppendFormat(&text, "  memory of rank %d, the largest, with %s parameters: %.2f GiB of %.2f (", largest.rank,
+  absl::StrAppendFormat(&text, "  memory of rank %d, the largest, with %s parameters: %.4g GiB of %.2f (", largest.rank,
                         HumanCount(largest.parameters), static_cast<double>(largest.memory.peak()) / kGiB,
                         machine.for_tensors() / kGiB);
   bool first = true;
   for (const auto& [kind, bytes] : Kinds(largest.memory)) {
-    absl::StrAppendFormat(&text, "%s%s %.2f", first ? "" : ", ", kind, static_cast<double>(bytes) / kGiB);
+    absl::StrAppendFormat(&text, "%s%s %.3g", first ? "" : ", ", kind, static_cast<double>(bytes) / kGiB);
     first = false;
   }
   text += ")\n";
