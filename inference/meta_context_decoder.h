@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "inference/generate_options.h"
 #include "inference/photon_decoder.h"
 
 namespace photon {
@@ -22,6 +23,9 @@ class MetaContextDecoder {
     int64_t sequence;
     int64_t offset;
   };
+  static Feedback FeedbackOf(GenerationMode mode) {
+    return mode == GenerationMode::kRec ? Feedback::kReconstruction : Feedback::kTokens;
+  }
   using Choose = std::function<std::vector<int32_t>(const Tensor& logits, absl::Span<const Place> places)>;
 
   MetaContextDecoder(const Context& context, const PhotonDecoder& decoder, Feedback feedback)
