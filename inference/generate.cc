@@ -19,21 +19,6 @@ constexpr int64_t kReservedTokens = 4096;
 // the kernels it calls). Beyond, another kernel with another order of summation may run.
 constexpr int64_t kMostRows = 16;
 
-absl::Status Validate(const LanguageModel& model, absl::Span<const int32_t> prompt, const GenerateOptions& options,
-                      const Tokenizer* tokenizer) {
-  PHOTON_RETURN_IF_ERROR(CheckTokenIds(prompt, model.config().vocab_size(), "the prompt"));
-  PHOTON_RETURN_IF_ERROR(ValidateOptions(options, model.config()));
-  if (!options.stop.strings.empty() && tokenizer == nullptr) {
-    return absl::InvalidArgumentError(
-        "stop strings need a tokenizer, and the checkpoint carries none: give stop tokens");
-  }
-  if (model.levels() == 0 && prompt.empty()) {
-    return absl::InvalidArgumentError(
-        "the prompt is empty: a flat model (no levels) has no start latent and needs at least one token");
-  }
-  return absl::OkStatus();
-}
-
 // How many sequences go together, so that no product has more than kMostRows rows, or one.
 int64_t GroupSize(const LanguageModel& model, GenerationMode mode) {
   int64_t rows = 1, units = 1;  // of one sequence in the widest product: a level's windows begin with all prefixes
@@ -57,12 +42,27 @@ DecodingState Prefill(const Context& context, const Decoder& decoder, absl::Span
 
 }  // namespace
 
+absl::Status CheckGeneration(const LanguageModel& model, absl::Span<const int32_t> prompt,
+                             const GenerateOptions& options, const Tokenizer* tokenizer) {
+  PHOTON_RETURN_IF_ERROR(CheckTokenIds(prompt, model.config().vocab_size(), "the prompt"));
+  PHOTON_RETURN_IF_ERROR(ValidateOptions(options, model.config()));
+  if (!options.stop.strings.empty() && tokenizer == nullptr) {
+    return absl::InvalidArgumentError(
+        "stop strings need a tokenizer, and the checkpoint carries none: give stop tokens");
+  }
+  if (model.levels() == 0 && prompt.empty()) {
+    return absl::InvalidArgumentError(
+        "the prompt is empty: a flat model (no levels) has no start latent and needs at least one token");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<GenerateResult> Generate(const Decoder& decoder, absl::Span<const int32_t> prompt,
                                         const GenerateOptions& options, std::shared_ptr<const Tokenizer> tokenizer,
                                         const Sink& sink) {
   const Context& context = decoder.context();
   const LanguageModel& model = decoder.model();
-  PHOTON_RETURN_IF_ERROR(Validate(model, prompt, options, tokenizer.get()));
+  PHOTON_RETURN_IF_ERROR(CheckGeneration(model, prompt, options, tokenizer.get()));
   GenerateResult result;
   const double begin = Now();
   DecodingState read = Prefill(context, decoder, prompt, options);

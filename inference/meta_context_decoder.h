@@ -43,6 +43,7 @@ class MetaContextDecoder {
   int64_t tokens() const { return decoder_.meta_context(); }         // in a meta-context
   int64_t chunk() const { return decoder_.model().level(1).chunk; }  // tokens chosen one after the other: C_1
   int64_t window_bytes() const;  // keys and values of the windows of the last Decode()
+  int64_t allocated_window_bytes() const;
 
  private:
   std::vector<KvCache*> EmptyWindows(int l, int64_t count);
