@@ -30,7 +30,7 @@ class EngineTest : public ::testing::Test {
     options.max_running = 3 + static_cast<int64_t>(draw() % 10);
     options.prefill_tokens = 1 + static_cast<int64_t>(draw() % 60);
     options.share_prefixes = draw() % 2 == 0;
-    if (draw() % 2 == 0) options.state_bytes = 300'000;
+    if (draw() % 2 == 0) options.state_bytes = int64_t{12'500} * model.config().width();
     Engine engine(decoder, nullptr, options);
     struct Sent {
       EngineRequest request;
