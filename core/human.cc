@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
@@ -13,6 +15,27 @@ std::string HumanBytes(int64_t bytes) {
   int unit = 0;
   while (value >= 1000 && unit < 4) value /= 1000, ++unit;
   return unit == 0 ? absl::StrCat(bytes, " B") : absl::StrFormat("%.1f %s", value, kUnits[unit]);
+}
+
+absl::StatusOr<int64_t> ParseBytes(const std::string& text) {
+  static constexpr struct {
+    const char* name;
+    double bytes;
+  } kUnits[] = {{"GiB", 0x1p30}, {"KiB", 0x1p10}, {"kB", 1e3},  {"MiB", 0x1p20}, {"TiB", 0x1p40},
+                {"GB", 1e9},     {"MB", 1e6},     {"TB", 1e12}, {"B", 1}};
+  std::string number = text;
+  double unit = 1;
+  for (const auto& [name, bytes] : kUnits) {
+    if (!absl::EndsWith(number, name)) continue;
+    number.resize(number.size() - std::string(name).size());
+    unit = bytes;
+    break;
+  }
+  double value = 0;
+  if (absl::SimpleAtod(number, &value) && value > 0 && value * unit < 0x1p62) {
+    return static_cast<int64_t>(value * unit);
+  }
+  return absl::InvalidArgumentError(absl::StrCat(text, ": not an amount of memory; use e.g. 141GiB or 80GB"));
 }
 
 std::string HumanCount(int64_t value) {

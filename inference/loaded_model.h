@@ -34,6 +34,8 @@ class LoadedModel {
   const Decoder& decoder() const { return *decoder_; }
   // Null where the checkpoint carries none: token ids only.
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
+  // core/context.h. For what is decoded from here on.
+  void SetBatchInvariant(bool invariant) { context_.SetBatchInvariant(invariant); }
   const Manifest& manifest() const { return manifest_; }
 
  private:

@@ -10,19 +10,24 @@
 #include "inference/loaded_model.h"
 #include "inference/vocabulary.h"
 #include "launch/commands.h"
+#include "launch/engine_flags.h"
+#include "launch/generate_lines.h"
 #include "launch/generate_output.h"
 #include "launch/model_options.h"
 #include "launch/prompt_text.h"
 #include "launch/sampling_flags.h"
+#include "launch/selection_flags.h"
 #include "launch/token_json.h"
 
 namespace photon {
 namespace {
 
 struct GenerateArguments {
-  std::string checkpoint, prompt, prompt_tokens, mode, output, dtype, device;
+  std::string checkpoint, prompt, prompt_tokens, input, on_error, mode, output, dtype, device;
   bool has_prompt = false, check = false;
   SamplingFlags flags;
+  SelectionFlags selection;
+  EngineFlags engine;
 };
 
 absl::Status RequireTokenizer(const LoadedModel& loaded, const GenerateArguments& arguments) {
@@ -42,31 +47,52 @@ absl::Status CheckUtf8(const std::string& prompt) {
                                                  "iconv -f latin1 -t utf-8"));
 }
 
-absl::Status PrintTokens(const LoadedModel& loaded, absl::Span<const int32_t> prompt, const GenerateOptions& options) {
+absl::Status PrintTokens(const LoadedModel& loaded, absl::Span<const int32_t> prompt, const GenerateOptions& options,
+                         const Selection& selection) {
   PHOTON_ASSIGN_OR_RETURN(const GenerateResult result, Generate(loaded.decoder(), prompt, options, loaded.tokenizer()));
-  for (const Continuation& continuation : result.continuations) std::cout << TokenJson(continuation.tokens) << "\n";
+  std::optional<Vote> vote;
+  for (const int64_t i : selection.Choose(result.continuations, &vote)) {
+    std::cout << TokenJson(result.continuations[i].tokens) << "\n";
+  }
   return absl::OkStatus();
 }
 
-absl::Status PrintJson(const LoadedModel& loaded, absl::Span<const int32_t> prompt, const GenerateOptions& options) {
+absl::Status PrintJson(const LoadedModel& loaded, absl::Span<const int32_t> prompt, const GenerateOptions& options,
+                       const Selection& selection) {
   PHOTON_ASSIGN_OR_RETURN(const GenerateResult result, Generate(loaded.decoder(), prompt, options, loaded.tokenizer()));
-  std::cout << Line(GenerationJson(result, static_cast<int64_t>(prompt.size()), options, loaded.tokenizer().get()))
-            << "\n";
+  nlohmann::ordered_json json = GenerationJson(result.continuations, static_cast<int64_t>(prompt.size()), options,
+                                               selection, loaded.tokenizer().get());
+  json["usage"].update({{"prefill_seconds", result.prefill_seconds},
+                        {"decode_seconds", result.decode_seconds},
+                        {"state_bytes", result.bytes.context},
+                        {"window_bytes", result.bytes.windows}});
+  std::cout << Line(json) << "\n";
   return absl::OkStatus();
 }
 
 // Text on stdout, as it comes where there is one continuation; how fast it was on stderr.
-absl::Status PrintText(const LoadedModel& loaded, absl::Span<const int32_t> prompt, const GenerateOptions& options) {
-  const bool streams = options.continuations == 1;
+absl::Status PrintText(const LoadedModel& loaded, absl::Span<const int32_t> prompt, const GenerateOptions& options,
+                       const Selection& selection) {
+  const bool streams = options.continuations == 1 && !selection.vote.has_value();
   const Sink sink = [&](int64_t, absl::Span<const int32_t>, absl::string_view text) {
     if (streams) std::cout << text << std::flush;
   };
   PHOTON_ASSIGN_OR_RETURN(const GenerateResult result,
                           Generate(loaded.decoder(), prompt, options, loaded.tokenizer(), sink));
-  for (size_t i = 0; !streams && i < result.continuations.size(); ++i) {
-    std::cout << absl::StrCat("[", i + 1, "/", result.continuations.size(), "]\n", result.continuations[i].text, "\n");
+  std::optional<Vote> vote;
+  const std::vector<int64_t> chosen = selection.Choose(result.continuations, &vote);
+  for (size_t i = 0; !streams && i < chosen.size(); ++i) {
+    const std::string& text = result.continuations[chosen[i]].text;
+    if (chosen.size() > 1) std::cout << absl::StrCat("[", i + 1, "/", chosen.size(), "]\n");
+    std::cout << text << "\n";
   }
   if (streams) std::cout << std::endl;
+  if (vote.has_value()) {
+    std::cerr << (vote->votes == 0
+                      ? std::string("no continuation holds an answer")
+                      : absl::StrCat("answer ", vote->answer, ": ", vote->votes, " of ", vote->answers, " answers"))
+              << "\n";
+  }
   std::cerr << Summary(result, static_cast<int64_t>(prompt.size())) << "\n";
   return absl::OkStatus();
 }
@@ -78,29 +104,49 @@ void StopAtEndOfText(const LoadedModel& loaded, const GenerateArguments& argumen
   options.stop.tokens.push_back(loaded.tokenizer()->eos());
 }
 
+absl::Status ContinueLines(LoadedModel& loaded, const GenerateArguments& arguments, GenerateOptions options,
+                           const Selection& selection) {
+  StopAtEndOfText(loaded, arguments, options);
+  PHOTON_ASSIGN_OR_RETURN(const EngineOptions engine, Resolve(arguments.engine));
+  SetBatchInvariant(arguments.engine, arguments.dtype, loaded);
+  return GenerateLines(loaded,
+                       {.input = arguments.input,
+                        .skip_errors = arguments.on_error == "skip",
+                        .generate = options,
+                        .selection = selection,
+                        .engine = engine},
+                       std::cout);
+}
+
 absl::Status RunGenerate(const GenerateArguments& arguments) {
   SamplingFlags flags = arguments.flags;
   PHOTON_RETURN_IF_ERROR(Resolve(&flags));
   GenerateOptions options = flags.options;
   PHOTON_ASSIGN_OR_RETURN(options.mode, ParseGenerationMode(arguments.mode));
-  if (options.log_probabilities >= 0 && arguments.output != "json") {
+  if (options.log_probabilities >= 0 && arguments.output != "json" && arguments.input.empty()) {
     return absl::InvalidArgumentError("--logprobs needs --output json: text and tokens have no place for them");
+  }
+  PHOTON_ASSIGN_OR_RETURN(const Selection selection, Resolve(arguments.selection, &options));
+  if (selection.vote.has_value() && arguments.output == "tokens") {
+    return absl::InvalidArgumentError("--vote reads texts: use --output text or json");
   }
   PHOTON_RETURN_IF_ERROR(CheckUtf8(arguments.prompt));
   std::vector<int32_t> prompt;
-  if (!arguments.has_prompt) {
+  if (arguments.input.empty() && !arguments.has_prompt) {
     PHOTON_ASSIGN_OR_RETURN(prompt, ReadTokenJson(arguments.prompt_tokens));
   }
   PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, arguments.check));
   PHOTON_ASSIGN_OR_RETURN(const auto loaded,
                           LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
+  if (!arguments.input.empty()) return ContinueLines(*loaded, arguments, options, selection);
   PHOTON_RETURN_IF_ERROR(RequireTokenizer(*loaded, arguments));
   if (arguments.has_prompt) prompt = EncodeWithBos(*loaded->tokenizer(), arguments.prompt);
   const std::string source = arguments.has_prompt ? "the prompt" : absl::StrCat("token file ", arguments.prompt_tokens);
   PHOTON_RETURN_IF_ERROR(CheckTokenIds(prompt, loaded->model().config().vocab_size(), source));
   StopAtEndOfText(*loaded, arguments, options);
-  if (arguments.output == "tokens") return PrintTokens(*loaded, prompt, options);
-  return arguments.output == "json" ? PrintJson(*loaded, prompt, options) : PrintText(*loaded, prompt, options);
+  if (arguments.output == "tokens") return PrintTokens(*loaded, prompt, options, selection);
+  return arguments.output == "json" ? PrintJson(*loaded, prompt, options, selection)
+                                    : PrintText(*loaded, prompt, options, selection);
 }
 
 }  // namespace
@@ -112,12 +158,21 @@ void AddGenerateCommand(CLI::App& app, Run* chosen) {
   CLI::App& prompts = *command.add_option_group("Prompt");
   prompts.add_option("--prompt", a->prompt, "Text")->each([a](const std::string&) { a->has_prompt = true; });
   prompts.add_option("--prompt-tokens", a->prompt_tokens, "FILE.json: an array of token ids, taken as they are");
+  prompts.add_option(
+      "--input", a->input,
+      "FILE.jsonl, or - for stdin: an object with \"text\" or \"tokens\" a line; continued many at once, "
+      "a line of JSON each");
   prompts.require_option(1);
+  command.add_option("--on-error", a->on_error, "With --input: skip goes on after a line that can't be continued")
+      ->default_val("fail")
+      ->check(CLI::IsMember({"fail", "skip"}));
   command
       .add_option("--mode", a->mode, "hier: exact; hier-parallel: chunks side by side; rec: least memory, approximate")
       ->default_val("hier")
       ->check(CLI::IsMember({"hier", "hier-parallel", "rec"}));
   AddSamplingFlags(command, &a->flags);
+  AddSelectionFlags(command, &a->selection);
+  AddEngineFlags(command, &a->engine);
   command
       .add_option("--output", a->output,
                   "text, up to end-of-text; tokens: a JSON array of exactly as many ids as asked for; json: all there "

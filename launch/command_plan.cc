@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -30,26 +29,6 @@ struct PlanArguments {
   double peak = 0, links = 0, network = 0, memory_bandwidth = 0;
   bool dry_run = false;
 };
-
-// "141GiB", "80 GB", "96e9".
-absl::StatusOr<double> ParseBytes(const std::string& text) {
-  static constexpr struct {
-    const char* name;
-    double bytes;
-  } kUnits[] = {{"GiB", 0x1p30}, {"MiB", 0x1p20}, {"TiB", 0x1p40}, {"GB", 1e9}, {"MB", 1e6}, {"TB", 1e12}, {"B", 1}};
-  std::string number = text;
-  double unit = 1;
-  for (const auto& [name, bytes] : kUnits) {
-    if (!absl::EndsWith(number, name)) continue;
-    number.resize(number.size() - std::string(name).size());
-    unit = bytes;
-    break;
-  }
-  double value = 0;
-  if (absl::SimpleAtod(number, &value) && value > 0) return value * unit;
-  return absl::InvalidArgumentError(
-      absl::StrCat("--memory ", text, ": not an amount of memory; use e.g. 141GiB or 80GB"));
-}
 
 // "dp=2,tp=4,zero=1,micro=1": as overrides of the config.
 absl::StatusOr<std::vector<std::string>> ParseLayout(const std::string& layout) {
@@ -89,7 +68,9 @@ absl::StatusOr<Machine> MachineOf(const PlanArguments& a, const RunConfig& confi
     machine = Machine::Of(figures);
   }
   if (!a.memory.empty()) {
-    PHOTON_ASSIGN_OR_RETURN(machine.figures.memory, ParseBytes(a.memory));
+    const absl::StatusOr<int64_t> bytes = ParseBytes(a.memory);
+    if (!bytes.ok()) return absl::InvalidArgumentError(absl::StrCat("--memory ", bytes.status().message()));
+    machine.figures.memory = static_cast<double>(*bytes);
   }
   if (machine.for_tensors() > 0) return machine;
   return absl::InvalidArgumentError(absl::StrCat("--memory ", a.memory, ": ", HumanBytes(machine.reserved),

@@ -36,7 +36,7 @@ Json ChoicesJson(const Continuation& continuation, bool with_others, const Token
 }
 
 Json ContinuationJson(const Continuation& continuation, int64_t index, const GenerateOptions& options,
-                      const Tokenizer* tokenizer) {
+                      int32_t log_probabilities, const Tokenizer* tokenizer) {
   Json json;
   json["index"] = index;
   if (tokenizer != nullptr) json["text"] = continuation.text;
@@ -50,13 +50,13 @@ Json ContinuationJson(const Continuation& continuation, int64_t index, const Gen
   double sum = 0;
   for (const Choice& choice : continuation.choices) sum += choice.log_probability;
   json["sum_logprob"] = sum;
-  json["logprobs"] = ChoicesJson(continuation, options.log_probabilities > 0, tokenizer);
+  if (log_probabilities >= 0) json["logprobs"] = ChoicesJson(continuation, log_probabilities > 0, tokenizer);
   return json;
 }
 
-int64_t NewTokens(const GenerateResult& result) {
+int64_t NewTokens(absl::Span<const Continuation> continuations) {
   int64_t tokens = 0;
-  for (const Continuation& continuation : result.continuations) {
+  for (const Continuation& continuation : continuations) {
     tokens += static_cast<int64_t>(continuation.tokens.size());
   }
   return tokens;
@@ -64,20 +64,22 @@ int64_t NewTokens(const GenerateResult& result) {
 
 }  // namespace
 
-Json GenerationJson(const GenerateResult& result, int64_t prompt_tokens, const GenerateOptions& options,
-                    const Tokenizer* tokenizer) {
+Json GenerationJson(absl::Span<const Continuation> continuations, int64_t prompt_tokens, const GenerateOptions& options,
+                    const Selection& selection, const Tokenizer* tokenizer) {
+  std::optional<Vote> vote;
   Json json;
   json["mode"] = std::string(Name(options.mode));
   json["choices"] = Json::array();
-  for (size_t i = 0; i < result.continuations.size(); ++i) {
-    json["choices"].push_back(ContinuationJson(result.continuations[i], static_cast<int64_t>(i), options, tokenizer));
+  for (const int64_t i : selection.Choose(continuations, &vote)) {
+    json["choices"].push_back(ContinuationJson(continuations[i], i, options, selection.log_probabilities, tokenizer));
   }
-  json["usage"] = {{"prompt_tokens", prompt_tokens},
-                   {"completion_tokens", NewTokens(result)},
-                   {"prefill_seconds", result.prefill_seconds},
-                   {"decode_seconds", result.decode_seconds},
-                   {"state_bytes", result.bytes.context},
-                   {"window_bytes", result.bytes.windows}};
+  if (vote.has_value()) {
+    json["vote"] = {{"answer", vote->votes > 0 ? Json(vote->answer) : Json()},
+                    {"votes", vote->votes},
+                    {"answers", vote->answers},
+                    {"continuations", continuations.size()}};
+  }
+  json["usage"] = {{"prompt_tokens", prompt_tokens}, {"completion_tokens", NewTokens(continuations)}};
   return json;
 }
 
@@ -86,7 +88,7 @@ std::string Line(const Json& json) {
 }
 
 std::string Summary(const GenerateResult& result, int64_t prompt_tokens) {
-  const int64_t tokens = NewTokens(result);
+  const int64_t tokens = NewTokens(result.continuations);
   const bool one = result.continuations.size() == 1;
   std::string how = one ? "" : absl::StrCat(" in ", result.continuations.size(), " continuations");
   if (one && result.continuations[0].finish == Finish::kStopToken) how = " and end-of-text";

@@ -8,12 +8,15 @@
 
 #include "data/tokenizer.h"
 #include "inference/generate.h"
+#include "launch/selection_flags.h"
 
 namespace photon {
 
-// The object of --output json; docs/generation.md has its fields. `tokenizer` may be null: no texts.
-nlohmann::ordered_json GenerationJson(const GenerateResult& result, int64_t prompt_tokens,
-                                      const GenerateOptions& options, const Tokenizer* tokenizer);
+// The object of --output json, but for how long it took; docs/generation.md has its fields. `tokenizer` may be null: no
+// texts.
+nlohmann::ordered_json GenerationJson(absl::Span<const Continuation> continuations, int64_t prompt_tokens,
+                                      const GenerateOptions& options, const Selection& selection,
+                                      const Tokenizer* tokenizer);
 
 // One line, without its end; bytes that are no UTF-8 become U+FFFD.
 std::string Line(const nlohmann::ordered_json& json);

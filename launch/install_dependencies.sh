@@ -13,6 +13,7 @@ run=(
   libabsl-dev libprotobuf-dev protobuf-compiler nlohmann-json3-dev libspdlog-dev libcli11-dev
   libdnnl-dev                                                   # matrix products
   libsentencepiece-dev libpcre2-dev libicu-dev                  # tokenizers
+  libre2-dev                                                    # answers that are voted on
   zlib1g-dev libzstd-dev libsimdjson-dev                        # corpora
   gnuplot-nox                                                   # the picture of the loss curve
 )

@@ -1,0 +1,27 @@
+// The options of commands that continue many sequences at once.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "inference/engine/engine.h"
+#include "inference/loaded_model.h"
+
+namespace photon {
+
+struct EngineFlags {
+  std::string state_memory = "1GiB";
+  bool batch_invariant = false;
+  bool no_prefix_sharing = false;
+  EngineOptions options;  // what the other flags said
+};
+
+// `flags` outlives the parsing.
+void AddEngineFlags(CLI::App& command, EngineFlags* flags);
+// kInvalidArgument naming the option.
+absl::StatusOr<EngineOptions> Resolve(const EngineFlags& flags);
+// In f32 a request's tokens are always those it gets alone; in bf16 where that was asked for.
+void SetBatchInvariant(const EngineFlags& flags, const std::string& dtype, LoadedModel& loaded);
+
+}  // namespace photon

@@ -1,0 +1,148 @@
+#include "launch/generate_lines.h"
+
+#include <deque>
+#include <iostream>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/progress.h"
+#include "core/status.h"
+#include "launch/generate_output.h"
+#include "launch/json_lines.h"
+#include "launch/prompt_text.h"
+
+namespace photon {
+namespace {
+
+// One line on its way.
+struct Line : RequestListener {
+  JsonLine input;
+  GenerateOptions options;
+  std::vector<Continuation> results;
+  std::optional<absl::Status> end;
+
+  void OnTokens(int64_t, absl::Span<const int32_t>, absl::Span<const Choice>, absl::string_view) override {}
+  void OnFinish(int64_t continuation, const Continuation& result) override { results[continuation] = result; }
+  void OnEnd(const absl::Status& status) override { end = status; }
+};
+
+class Generating {
+ public:
+  Generating(const LoadedModel& loaded, const GenerateLinesOptions& options, JsonLines lines, std::ostream& out)
+      : loaded_(loaded),
+        options_(options),
+        lines_(std::move(lines)),
+        out_(out),
+        engine_(loaded.decoder(), loaded.tokenizer(), options.engine),
+        progress_("generate", /*shown=*/lines_.bytes() > 0) {}
+
+  absl::Status Run() {
+    while (!ended_ || !under_way_.empty()) {
+      PHOTON_RETURN_IF_ERROR(ReadAhead());
+      engine_.Step();
+      PHOTON_RETURN_IF_ERROR(WriteEnded());
+    }
+    if (skipped_ > 0) std::cerr << absl::StrCat(skipped_, skipped_ == 1 ? " line" : " lines", " skipped\n");
+    return failure_;
+  }
+
+ private:
+  // As many lines as keep the engine busy while the first of them is still at work.
+  absl::Status ReadAhead() {
+    const size_t most = 4 * static_cast<size_t>(options_.engine.max_running);
+    while (!ended_ && under_way_.size() < most) {
+      const auto line = std::make_shared<Line>();
+      const absl::StatusOr<bool> read = lines_.Next(&line->input);
+      if (read.ok() && !*read) {
+        ended_ = true;
+        break;
+      }
+      absl::Status status = read.status();
+      if (absl::IsDataLoss(status)) return status;
+      if (status.ok()) status = Submit(line);
+      if (status.ok()) {
+        under_way_.push_back(line);
+      } else {
+        Pass(status);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Submit(const std::shared_ptr<Line>& line) {
+    const std::string at = lines_.At(line->input.number);
+    if (line->input.is_text) {
+      if (loaded_.tokenizer() == nullptr) {
+        return absl::FailedPreconditionError(
+            absl::StrCat(at, ": the checkpoint carries no tokenizer; give \"tokens\" instead of \"text\""));
+      }
+      line->input.tokens = EncodeWithBos(*loaded_.tokenizer(), line->input.text);
+    }
+    line->options = options_.generate;
+    // Lines that begin alike are to go on differently.
+    line->options.sampling.seed += static_cast<uint64_t>(line->input.number - 1);
+    line->results.resize(line->options.continuations);
+    const auto id = engine_.Submit({.prompt = line->input.tokens, .options = line->options}, line);
+    if (id.ok()) return absl::OkStatus();
+    return absl::Status(id.status().code(), absl::StrCat(at, ": ", id.status().message()));
+  }
+
+  // A line's error: ends the work after what stands before it, or is told and counted.
+  void Pass(const absl::Status& status) {
+    if (!options_.skip_errors || absl::IsFailedPrecondition(status)) {  // no tokenizer: not the line's
+      failure_ = status;
+      ended_ = true;
+      return;
+    }
+    ++skipped_;
+    std::cerr << absl::StrCat(status.message(), "; skipped\n");
+  }
+
+  absl::Status WriteEnded() {
+    while (!under_way_.empty() && under_way_.front()->end.has_value()) {
+      const std::shared_ptr<Line> line = under_way_.front();
+      under_way_.pop_front();
+      if (!line->end->ok()) {
+        const std::string at = lines_.At(line->input.number);
+        Pass(absl::Status(line->end->code(), absl::StrCat(at, ": ", line->end->message())));
+        if (!options_.skip_errors) return failure_;
+        continue;
+      }
+      Write(*line);
+    }
+    out_.flush();
+    progress_.Update(lines_.bytes_read(), lines_.bytes());
+    return out_.good() ? absl::OkStatus()
+                       : absl::FailedPreconditionError("cannot write the texts: the output takes no more");
+  }
+
+  void Write(const Line& line) {
+    nlohmann::ordered_json json;
+    if (!line.input.id.is_null()) json["id"] = line.input.id;
+    json["line"] = line.input.number;
+    json.update(GenerationJson(line.results, static_cast<int64_t>(line.input.tokens.size()), line.options,
+                               options_.selection, loaded_.tokenizer().get()));
+    out_ << photon::Line(json) << "\n";
+  }
+
+  const LoadedModel& loaded_;
+  const GenerateLinesOptions& options_;
+  JsonLines lines_;
+  std::ostream& out_;
+  Engine engine_;
+  ProgressLine progress_;
+  std::deque<std::shared_ptr<Line>> under_way_;
+  absl::Status failure_;
+  bool ended_ = false;
+  int64_t skipped_ = 0;
+};
+
+}  // namespace
+
+absl::Status GenerateLines(const LoadedModel& loaded, const GenerateLinesOptions& options, std::ostream& out) {
+  PHOTON_ASSIGN_OR_RETURN(JsonLines lines, JsonLines::Open(options.input));
+  return Generating(loaded, options, std::move(lines), out).Run();
+}
+
+}  // namespace photon
