@@ -8,8 +8,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "bench/counting_backend.h"
-#include "bench/device_bandwidth.h"
+#include "core/counting_backend.h"
+#include "core/read_bandwidth.h"
 #include "bench/device_option.h"
 #include "bench/report.h"
 #include "configs/config.h"
@@ -64,7 +64,7 @@ struct Options {
 class Bench {
  public:
   Bench(const Options& options, OpenedDevice& device)
-      : options_(options), device_(device), bandwidth_(DeviceReadBandwidth(context_)) {}
+      : options_(options), device_(device), bandwidth_(MeasureReadBandwidth(context_)) {}
 
   void Header() const {
     std::printf("%s: prompt of %ld, %ld new tokens, greedy, medians of %d runs; memory is read at %.1f GB/s\n",
@@ -115,9 +115,9 @@ class Bench {
     const std::unique_ptr<Decoder> decoder = Decoder::Create(counting_, model);
     int64_t read[2];
     for (int i = 0; i < 2; ++i) {
-      const int64_t before = CountingBackend::bytes().all();
+      const int64_t before = CountingBackend::counts().bytes();
       Run(*decoder, mode, i == 0 ? 0 : options_.tokens);
-      read[i] = CountingBackend::bytes().all() - before;
+      read[i] = CountingBackend::counts().bytes() - before;
     }
     return static_cast<double>(read[1] - read[0]) / static_cast<double>(options_.tokens);
   }

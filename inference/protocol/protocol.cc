@@ -1,0 +1,117 @@
+#include "inference/protocol/protocol.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "configs/model_config.h"
+#include "core/matrix_peak.h"
+#include "core/read_bandwidth.h"
+#include "core/time.h"
+#include "inference/engine/engine.h"
+#include "inference/engine/state_size.h"
+
+namespace photon {
+namespace {
+
+constexpr double kGiB = 1 << 30;
+
+struct Deaf : RequestListener {
+  void OnTokens(int64_t, absl::Span<const int32_t>, absl::Span<const Choice>, absl::string_view) override {}
+  void OnFinish(int64_t, const Continuation&) override {}
+  void OnEnd(const absl::Status& status) override { PHOTON_CHECK(status.ok()) << status; }
+};
+
+// Sequences of random ids, each continued to its end. The most bytes that states held.
+int64_t Continue(const Decoder& decoder, GenerationMode mode, int64_t prompt, int64_t tokens, int64_t batch) {
+  Engine engine(decoder, nullptr, {.state_bytes = int64_t{1} << 60, .max_running = batch, .share_prefixes = false});
+  const int vocabulary = decoder.model().config().vocab_size();
+  const auto deaf = std::make_shared<Deaf>();
+  for (int64_t i = 0; i < batch; ++i) {
+    EngineRequest request = {.options = {.mode = mode, .max_new_tokens = tokens}};
+    const Philox draw(/*key=*/1, /*stream=*/i);
+    for (int64_t t = 0; t < prompt; ++t) {
+      request.prompt.push_back(static_cast<int32_t>(draw.Uniform(t) * vocabulary));
+    }
+    const auto submitted = engine.Submit(std::move(request), deaf);
+    PHOTON_CHECK(submitted.ok()) << submitted.status();
+  }
+  int64_t most = 0;
+  while (engine.Step()) most = std::max(most, engine.stats().state_bytes());
+  decoder.context().Synchronize();
+  return most;
+}
+
+}  // namespace
+
+double ProtocolResult::Tpm(const ProtocolRun& run) const {
+  return run.tokens_per_s / 1e3 / (memory_per_sequence / kGiB);
+}
+
+Protocol::Protocol(OpenedDevice& device, DType compute)
+    : device_(device),
+      context_(device.MakeContext(/*profiler=*/nullptr)),
+      ceilings_{.bytes_per_s = MeasureReadBandwidth(context_), .flops_per_s = MeasureMatrixPeak(context_, compute)},
+      counting_(context_.device(), CountingBackend::Over(context_.backend(), ceilings_), context_.allocator(),
+                context_.stream()) {}
+
+int64_t Protocol::LargestBatch(const LanguageModel& model, GenerationMode mode, const ProtocolShape& shape,
+                               int64_t most) {
+  const std::unique_ptr<Decoder> decoder = Decoder::Create(context_, model);
+  const int64_t rows = ByMetaContexts(model.levels(), mode) ? ChunkProduct(model.config()) / decoder->border() : 1;
+  const double logits = static_cast<double>(rows) * model.config().vocab_size() * 8;
+  const double each = static_cast<double>(StateSize(*decoder).Most(mode, shape.prompt, shape.tokens)) + logits;
+  const Arena& arena = device_.allocator().main();
+  const double room = static_cast<double>(device_.memory().free + arena.reserved() - arena.in_use());
+  return std::clamp<int64_t>(static_cast<int64_t>(0.8 * room / each), 2, most);
+}
+
+// What follows the prompt is counted around its middle, where a sequence has its mean length, and multiplied.
+Counts Protocol::Count(const Decoder& counting, GenerationMode mode, const ProtocolShape& shape, int64_t batch) {
+  const auto count = [&](int64_t prompt, int64_t tokens) {
+    const Counts before = CountingBackend::counts();
+    Continue(counting, mode, prompt, tokens, batch);
+    return CountingBackend::counts() - before;
+  };
+  const int64_t unit = std::max<int64_t>(counting.prompt_unit(), 16);
+  const int64_t window = std::max(shape.tokens / 16 / unit, int64_t{1}) * unit;
+  const int64_t middle = std::max<int64_t>((shape.prompt + shape.tokens / 2 - window / 2) / unit, 1) * unit;
+  const Counts begin = count(shape.prompt, 1), part = count(middle, window + 1) - count(middle, 1);
+  const double times = static_cast<double>(shape.tokens - 1) / static_cast<double>(window);
+  return {.weight_bytes = begin.weight_bytes + static_cast<int64_t>(times * static_cast<double>(part.weight_bytes)),
+          .cache_bytes = begin.cache_bytes + static_cast<int64_t>(times * static_cast<double>(part.cache_bytes)),
+          .flops = begin.flops + times * part.flops,
+          .seconds = begin.seconds + times * part.seconds};
+}
+
+ProtocolRun Protocol::RunBatch(const Decoder& decoder, GenerationMode mode, const ProtocolShape& shape,
+                               int64_t batch) {
+  Continue(decoder, mode, shape.prompt, std::min<int64_t>(shape.tokens, 40), batch);  // kernels chosen, steps recorded
+  Arena& arena = device_.allocator().main();
+  arena.ResetPeak();
+  ProtocolRun run = {.batch = batch};
+  const double begin = Now();
+  run.state_bytes = Continue(decoder, mode, shape.prompt, shape.tokens, batch);
+  run.seconds = Now() - begin;
+  run.tokens_per_s = static_cast<double>(batch * shape.tokens) / run.seconds;
+  run.peak_bytes = static_cast<int64_t>(arena.peak() + decoder.steps().bytes());
+  return run;
+}
+
+ProtocolResult Protocol::Run(const LanguageModel& model, GenerationMode mode, const ProtocolShape& shape,
+                             const std::vector<int64_t>& batches) {
+  PHOTON_CHECK(batches.size() >= 2 && batches.front() < batches.back());
+  const std::unique_ptr<Decoder> counting = Decoder::Create(counting_, model);
+  ProtocolResult result;
+  for (const int64_t batch : batches) {
+    // A decoder of its own: the steps that it records are of this batch.
+    const std::unique_ptr<Decoder> decoder = Decoder::Create(context_, model, &device_);
+    result.runs.push_back(RunBatch(*decoder, mode, shape, batch));
+    result.runs.back().counts = Count(*counting, mode, shape, batch);
+  }
+  const ProtocolRun &first = result.runs.front(), &last = result.runs.back();
+  result.memory_per_sequence =
+      static_cast<double>(last.peak_bytes - first.peak_bytes) / static_cast<double>(last.batch - first.batch);
+  return result;
+}
+
+}  // namespace photon

@@ -1,0 +1,63 @@
+// The paper's efficiency protocol (arXiv 2512.20687, section 4): so many sequences of random ids in, so many tokens out
+// of each, greedy, to the end, through the engine. Memory is what one more sequence takes; throughput counts new tokens
+// and the time from the first prompt token to the last new one.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/counting_backend.h"
+#include "core/device.h"
+#include "inference/decoder.h"
+#include "inference/generate_options.h"
+
+namespace photon {
+
+struct ProtocolShape {
+  std::string name;
+  int64_t prompt = 0, tokens = 0;
+};
+
+// One batch, run to its end.
+struct ProtocolRun {
+  int64_t batch = 0;
+  double seconds = 0;
+  double tokens_per_s = 0;   // new ones
+  int64_t peak_bytes = 0;    // weights, states, activations
+  int64_t state_bytes = 0;   // the most that states and windows held, all sequences
+  Counts counts;             // what had to be done; counts.seconds is the roofline
+};
+
+struct ProtocolResult {
+  std::vector<ProtocolRun> runs;      // by batch, the smallest first
+  double memory_per_sequence = 0;     // bytes: (peak at the largest batch - at the smallest) / (their difference)
+  // Thousands of new tokens a second and GiB of that memory, at each batch.
+  double Tpm(const ProtocolRun& run) const;
+};
+
+class Protocol {
+ public:
+  // `device` outlives it, and is used by nothing else meanwhile. Measures the ceilings of products in `compute`.
+  Protocol(OpenedDevice& device, DType compute);
+
+  const Context& context() const { return context_; }
+  const Ceilings& ceilings() const { return ceilings_; }
+
+  // `batches`: two at least, ascending; the model is allocated in `compute` on context().
+  ProtocolResult Run(const LanguageModel& model, GenerationMode mode, const ProtocolShape& shape,
+                     const std::vector<int64_t>& batches);
+  // Sequences that the device's free memory holds, a fifth left for activations; `most` at the most.
+  int64_t LargestBatch(const LanguageModel& model, GenerationMode mode, const ProtocolShape& shape, int64_t most);
+
+ private:
+  ProtocolRun RunBatch(const Decoder& decoder, GenerationMode mode, const ProtocolShape& shape, int64_t batch);
+  Counts Count(const Decoder& counting, GenerationMode mode, const ProtocolShape& shape, int64_t batch);
+
+  OpenedDevice& device_;
+  const Context context_;
+  const Ceilings ceilings_;
+  const Context counting_;
+};
+
+}  // namespace photon

@@ -1,0 +1,155 @@
+#include "launch/bench_report.h"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/gnuplot.h"
+#include "inference/protocol/paper.h"
+
+namespace photon {
+namespace {
+
+constexpr double kGiB = 1 << 30;
+
+int PaperColumn(const PaperRow& row) { return row.shape.name == "PF" ? 0 : 1; }
+
+double ShareOfRoofline(const ProtocolRun& run) { return run.counts.seconds / run.seconds; }
+
+// "600m" of "photon-600m-group"; of a checkpoint's path, all of it.
+std::string SizeOf(const std::string& model) {
+  const size_t begin = model.find('-');
+  if (begin == std::string::npos) return model;
+  return model.substr(begin + 1, model.find('-', begin + 1) - begin - 1);
+}
+
+const ProtocolRun* FlatRun(const std::vector<PaperRow>& rows, const PaperRow& row, int64_t batch, double* tpm) {
+  for (const PaperRow& flat : rows) {
+    if (!absl::StartsWith(flat.model, "vanilla-") || SizeOf(flat.model) != SizeOf(row.model)) continue;
+    if (flat.shape.name != row.shape.name) continue;
+    for (const ProtocolRun& run : flat.result.runs) {
+      if (run.batch != batch) continue;
+      *tpm = flat.result.Tpm(run);
+      return &run;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::string DescribeCeilings(const std::string& device, const std::string& dtype, const Ceilings& ceilings) {
+  return absl::StrFormat("%s, %s: memory is read at %.1f GB/s, products reach %.2f TFLOP/s (both measured now)\n", device,
+                         dtype, ceilings.bytes_per_s / 1e9, ceilings.flops_per_s / 1e12);
+}
+
+std::string PaperHeader() {
+  return absl::StrFormat("%-20s%-15s%-4s%7s%12s%14s%14s%11s%12s%12s\n", "model", "mode", "", "batch", "tokens/s",
+                         "GiB/sequence", "state GiB", "roofline", "TPM", "paper's TPM");
+}
+
+std::string DescribeRow(const PaperRow& row) {
+  std::string text;
+  const PaperFigures* paper = FindInPaper(row.model, row.mode);
+  for (const ProtocolRun& run : row.result.runs) {
+    const bool largest = &run == &row.result.runs.back();
+    absl::StrAppendFormat(
+        &text, "%-20s%-15s%-4s%7d%12.1f%14.5f%14.5f%9.1f %%%12.2f%12s\n", row.model, std::string(Name(row.mode)),
+        row.shape.name, run.batch, run.tokens_per_s, row.result.memory_per_sequence / kGiB,
+        static_cast<double>(run.state_bytes) / static_cast<double>(run.batch) / kGiB, 100 * ShareOfRoofline(run),
+        row.result.Tpm(run),
+        largest && paper != nullptr ? absl::StrFormat("%.2f", paper->tpm[PaperColumn(row)]) : "");
+  }
+  return text;
+}
+
+std::string CompareKinds(const std::vector<PaperRow>& rows) {
+  std::string text;
+  for (const PaperRow& row : rows) {
+    for (const ProtocolRun& run : row.result.runs) {
+      double flat_tpm = 0;
+      const ProtocolRun* flat = FlatRun(rows, row, run.batch, &flat_tpm);
+      if (flat == nullptr || absl::StartsWith(row.model, "vanilla-")) continue;
+      absl::StrAppendFormat(&text, "%-20s%-15s%-4s%7d%12.2f x%12.2f x\n", row.model, std::string(Name(row.mode)),
+                            row.shape.name, run.batch, run.tokens_per_s / flat->tokens_per_s,
+                            row.result.Tpm(run) / flat_tpm);
+    }
+  }
+  if (text.empty()) return text;
+  return absl::StrCat("\nOver the flat model of that size, the same batch:\n",
+                      absl::StrFormat("%-20s%-15s%-4s%7s%14s%14s\n", "model", "mode", "", "batch", "tokens/s", "TPM"),
+                      text);
+}
+
+std::string ToJson(const std::vector<PaperRow>& rows, const std::string& device, const std::string& dtype,
+                   const Ceilings& ceilings) {
+  using Json = nlohmann::ordered_json;
+  Json results = Json::array();
+  for (const PaperRow& row : rows) {
+    Json runs = Json::array();
+    for (const ProtocolRun& run : row.result.runs) {
+      runs.push_back({{"batch", run.batch},
+                      {"seconds", run.seconds},
+                      {"tokens_per_s", run.tokens_per_s},
+                      {"peak_bytes", run.peak_bytes},
+                      {"state_bytes", run.state_bytes},
+                      {"weight_bytes_read", run.counts.weight_bytes},
+                      {"cache_bytes_read", run.counts.cache_bytes},
+                      {"flops", run.counts.flops},
+                      {"roofline_seconds", run.counts.seconds},
+                      {"share_of_roofline", ShareOfRoofline(run)},
+                      {"tpm", row.result.Tpm(run)}});
+    }
+    Json result = {{"model", row.model},
+                   {"mode", std::string(Name(row.mode))},
+                   {"shape", row.shape.name},
+                   {"prompt", row.shape.prompt},
+                   {"tokens", row.shape.tokens},
+                   {"parameters", row.parameters},
+                   {"bytes_per_sequence", row.result.memory_per_sequence},
+                   {"runs", runs}};
+    if (const PaperFigures* paper = FindInPaper(row.model, row.mode); paper != nullptr) {
+      const int column = PaperColumn(row);
+      result["paper"] = {{"tpm", paper->tpm[column]},
+                         {"gib_per_sequence", paper->gib[column]},
+                         {"ktokens_per_s", paper->throughput[column]}};
+    }
+    results.push_back(std::move(result));
+  }
+  return Json({{"bench", "paper"},
+               {"device", device},
+               {"dtype", dtype},
+               {"read_bytes_per_s", ceilings.bytes_per_s},
+               {"flops_per_s", ceilings.flops_per_s},
+               {"results", results}})
+             .dump(2) +
+         "\n";
+}
+
+absl::Status DrawRows(const std::string& path, const std::vector<PaperRow>& rows) {
+  std::string data;
+  int index = 0;
+  for (const PaperRow& row : rows) {
+    const PaperFigures* paper = FindInPaper(row.model, row.mode);
+    absl::StrAppendFormat(&data, "%d \"%s %s %s\" %g %s\n", index++, row.model, std::string(Name(row.mode)), row.shape.name,
+                          row.result.Tpm(row.result.runs.back()),
+                          paper == nullptr ? "NaN" : absl::StrCat(paper->tpm[PaperColumn(row)]));
+  }
+  const std::filesystem::path file(path);
+  const std::string folder = file.has_parent_path() ? file.parent_path().string() : ".";
+  const std::string name = file.stem().string();
+  return DrawByGnuplot(
+      folder, name,
+      absl::StrCat("set terminal pngcairo size 1400,700 font 'sans,11'\nset output '", file.filename().string(),
+                   "'\nset logscale y\nset format y '10^{%T}'\nset ylabel 'TPM: thousands of tokens a second and GiB'\n"
+                   "set style data histograms\nset style histogram clustered gap 1\nset style fill solid 0.8 border -1\n"
+                   "set xtics rotate by -35 nomirror\nset grid ytics\nset key top left\nset bmargin 9\nset rmargin 8\n"
+                   "$data << EOD\n",
+                   data,
+                   "EOD\nplot $data using 3:xtic(2) title 'here, at the largest batch', "
+                   "'' using 4 title 'the paper, one H200 node'\n"));
+}
+
+}  // namespace photon

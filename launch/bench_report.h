@@ -1,0 +1,31 @@
+// How `photon bench paper` shows what it measured.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "inference/protocol/protocol.h"
+
+namespace photon {
+
+struct PaperRow {
+  std::string model;
+  GenerationMode mode;
+  ProtocolShape shape;
+  int64_t parameters = 0;
+  ProtocolResult result;
+};
+
+std::string DescribeCeilings(const std::string& device, const std::string& dtype, const Ceilings& ceilings);
+std::string PaperHeader();
+std::string DescribeRow(const PaperRow& row);  // a line a batch
+// TPM over that of the flat model of the same size and batch, where there is one.
+std::string CompareKinds(const std::vector<PaperRow>& rows);
+std::string ToJson(const std::vector<PaperRow>& rows, const std::string& device, const std::string& dtype,
+                   const Ceilings& ceilings);
+// A picture of TPM at the largest batches, the paper's beside ours, at `path` (FILE.png).
+absl::Status DrawRows(const std::string& path, const std::vector<PaperRow>& rows);
+
+}  // namespace photon
