@@ -196,7 +196,7 @@ void AppendRows(const AskedTask& task, absl::Span<const eval::Metric> metrics, s
   for (const eval::Metric& metric : metrics) {
     const std::string error =
         metric.standard_error.has_value() ? absl::StrFormat("%9.4f", *metric.standard_error) : std::string(9, ' ');
-    absl::StrAppendFormat(table, "%-18s %9d  %-16s %12.4f %s\n", task.file.name, task.documents.size(), metric.name,
+    absl::StrAppendFormat(table, "%-18s %9d  %-16s %12.6g %s\n", task.file.name, task.documents.size(), metric.name,
                           metric.value, error);
   }
 }
