@@ -120,7 +120,8 @@ def documents(task):
 def make_checkpoint(program, folder):
     """Of a model that has learnt some of the documents by heart, so that it finds some words."""
     tokenizer = make_tokenizer(folder / "tokenizer.json")
-    texts = [page["page"] for page in documents("wikitext")] + [text["text"] for text in documents("lambada_openai")[:2]]
+    texts = [page["page"] for page in documents("wikitext")]
+    texts += [passage["text"] for passage in documents("lambada_openai")[:2]]
     texts *= 40
     random.Random(1).shuffle(texts)
     (folder / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
