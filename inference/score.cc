@@ -5,7 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "configs/model_config.h"
+#include "core/ops/cross_entropy.h"
+#include "core/ops/sample.h"
 #include "core/status.h"
+#include "inference/rows.h"
 #include "inference/segment_scorer.h"
 #include "inference/vocabulary.h"
 
@@ -31,6 +34,32 @@ struct Segment {
   }
 };
 
+// The most likely token of each row of logits [n, V].
+std::vector<int32_t> MostLikely(const Context& context, const Tensor& logits) {
+  const int64_t rows = logits.dim(0), width = logits.dim(1);
+  std::vector<int32_t> tokens(rows);
+  if (logits.dtype() == DType::kF64) {  // which SampleRows doesn't take
+    const std::vector<double> values = ToHostDoubles(context, logits);
+    for (int64_t i = 0; i < rows; ++i) {
+      const auto row = values.begin() + i * width;
+      tokens[i] = static_cast<int32_t>(std::max_element(row, row + width) - row);
+    }
+    return tokens;
+  }
+  std::vector<double> settings;
+  for (int64_t i = 0; i < rows; ++i) settings.insert(settings.end(), {/*temperature*/ 0, /*top_p*/ 1, 0, 1});
+  const std::vector<int64_t> zeros(2 * rows);
+  const Tensor streams = context.FromHost(zeros.data(), {rows, 2}, DType::kI64);
+  const ops::SampleParameters greedy = {.settings = context.FromHost(settings.data(), {rows, 4}, DType::kF64),
+                                        .top_k = UploadIds(context, std::vector<int32_t>(rows)),
+                                        .streams = streams,
+                                        .index = context.FromHost(zeros.data(), {rows}, DType::kI64)};
+  const Tensor ids = context.Empty({rows}, DType::kI32);
+  ops::SampleRows(context, logits, greedy, ids, Tensor());
+  context.ToHost(ids, tokens.data());
+  return tokens;
+}
+
 absl::Status NoNumber(int64_t sequence, size_t token, double value) {
   return absl::DataLossError(absl::StrCat("the log-probability of token ", token, " of sequence ", sequence,
                                           " (both counted from 0) is ", value,
@@ -38,9 +67,9 @@ absl::Status NoNumber(int64_t sequence, size_t token, double value) {
                                           "earlier checkpoint"));
 }
 
-// Log-probabilities of all sequences; results[i] gets those of its own tokens in order.
+// Scores of all sequences; results[i] gets those of its own tokens in order.
 absl::Status Score(const Context& context, const LanguageModel& model, Sequences sequences, const ScoreOptions& options,
-                   const ScoreProgress& progress, std::vector<std::vector<double>>& results) {
+                   const ScoreProgress& progress, std::vector<SequenceScores>& results) {
   const int64_t meta = ChunkProduct(model.config()), count = static_cast<int64_t>(sequences.size());
   int64_t longest = 0;
   for (const auto& sequence : sequences) longest = std::max<int64_t>(longest, sequence.size());
@@ -53,13 +82,23 @@ absl::Status Score(const Context& context, const LanguageModel& model, Sequences
     if (rec && begin == exact) scorer->BeginRec();
     const int64_t end = std::min(begin + step, begin < exact ? exact : length);
     const Segment segment(sequences, begin, end, static_cast<int>(offset));
-    const std::vector<double> values = scorer->Read(segment.tokens, segment.targets);
-    for (size_t i = 0; i < values.size(); ++i) {
-      if (segment.targets[i] < 0) continue;
-      std::vector<double>& result = results[i / (end - begin)];
-      if (!std::isfinite(values[i])) return NoNumber(i / (end - begin), result.size() + 1, values[i]);
-      result.push_back(values[i]);
-    }
+    absl::Status status;
+    scorer->Read(segment.tokens, [&](const Tensor& logits, int64_t first) {
+      const auto targets = absl::MakeConstSpan(segment.targets).subspan(first, logits.dim(0));
+      const Tensor nll = context.Empty({logits.dim(0)}, model.master_type());
+      ops::CrossEntropyForward(context, logits, UploadIds(context, targets), Tensor(), nll);
+      const std::vector<double> values = ToHostDoubles(context, nll);
+      const std::vector<int32_t> most_likely = MostLikely(context, logits);
+      for (size_t i = 0; i < targets.size(); ++i) {
+        if (targets[i] < 0) continue;
+        const int64_t sequence = (first + static_cast<int64_t>(i)) / (end - begin);
+        SequenceScores& scores = results[sequence];
+        if (!std::isfinite(values[i])) status.Update(NoNumber(sequence, scores.most_likely.size() + 1, -values[i]));
+        scores.log_probabilities.push_back(values[i] == 0 ? 0 : -values[i]);
+        scores.most_likely.push_back(most_likely[i] == targets[i]);
+      }
+    });
+    PHOTON_RETURN_IF_ERROR(status);
     begin = end;
     if (progress) progress(std::min(begin, longest) * count);
   }
@@ -93,22 +132,21 @@ absl::StatusOr<std::vector<double>> ScoreTokens(const Context& context, const La
                                                 const ScoreProgress& progress) {
   PHOTON_RETURN_IF_ERROR(ValidateScoring(options, model.config()));
   PHOTON_RETURN_IF_ERROR(CheckSequence(tokens, model.config()));
-  std::vector<std::vector<double>> results(1);
+  std::vector<SequenceScores> results(1);
   PHOTON_RETURN_IF_ERROR(Score(context, model, {tokens}, options, progress, results));
-  return std::move(results[0]);
+  return std::move(results[0].log_probabilities);
 }
 
-absl::StatusOr<std::vector<std::vector<double>>> ScoreBatch(const Context& context, const LanguageModel& model,
-                                                            absl::Span<const std::vector<int32_t>> sequences,
-                                                            const ScoreOptions& options,
-                                                            const ScoreProgress& progress) {
+absl::StatusOr<std::vector<SequenceScores>> ScoreBatch(const Context& context, const LanguageModel& model,
+                                                       absl::Span<const std::vector<int32_t>> sequences,
+                                                       const ScoreOptions& options, const ScoreProgress& progress) {
   PHOTON_RETURN_IF_ERROR(ValidateScoring(options, model.config()));
   std::vector<absl::Span<const int32_t>> spans;
   for (const std::vector<int32_t>& sequence : sequences) {
     PHOTON_RETURN_IF_ERROR(CheckSequence(sequence, model.config()));
     spans.push_back(sequence);
   }
-  std::vector<std::vector<double>> results(spans.size());
+  std::vector<SequenceScores> results(spans.size());
   if (!spans.empty()) PHOTON_RETURN_IF_ERROR(Score(context, model, spans, options, progress, results));
   return results;
 }

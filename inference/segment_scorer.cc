@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <optional>
 
-#include "core/ops/cross_entropy.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/rows.h"
 #include "inference/flat_decoder.h"
@@ -12,8 +11,6 @@
 
 namespace photon {
 namespace {
-
-constexpr int64_t kSliceTokens = 256;  // logits of a slice at V = 32,000: 33 MB in fp32
 
 class SequenceStates {
  public:
@@ -36,31 +33,21 @@ class SequenceStates {
   std::vector<DecodingState*> pointers_;
 };
 
-// log p of the targets under `logits` [n, V]; adds to `out`.
-void AppendLogProbabilities(const Context& context, Tape& tape, const Tensor& logits, absl::Span<const int32_t> targets,
-                            DType dtype, std::vector<double>& out) {
-  const Tensor nll = context.Empty({logits.dim(0)}, dtype);
-  ops::CrossEntropy(tape, Var(logits), UploadIds(context, targets), Tensor(), nll);
-  for (const double value : ToHostDoubles(context, nll)) out.push_back(value == 0 ? 0 : -value);
-}
-
 class FlatSegmentScorer final : public SegmentScorer {
  public:
   FlatSegmentScorer(const Context& context, const VanillaModel& model, int64_t sequences, int64_t expected_tokens)
       : context_(context), model_(model), decoder_(context, model), states_(decoder_, sequences, expected_tokens) {}
 
-  std::vector<double> Read(absl::Span<const int32_t> tokens, absl::Span<const int32_t> targets) override {
+  void Read(absl::Span<const int32_t> tokens, const LogitsVisitor& visit) override {
     Step step(context_);
     const Step::Value read = decoder_.Read(step, states_.all(), tokens);
     const Tensor hidden = RunOnce(context_, step)[read];
-    std::vector<double> log_probabilities;
+    if (!visit) return;
     Tape tape(context_, Tape::Mode::kEvaluate);
     for (int64_t begin = 0; begin < hidden.dim(0); begin += kSliceTokens) {
       const Tensor rows = hidden.Rows(begin, std::min(begin + kSliceTokens, hidden.dim(0)));
-      AppendLogProbabilities(context_, tape, model_.Head(tape, Var(rows)).value, targets.subspan(begin, rows.dim(0)),
-                             model_.master_type(), log_probabilities);
+      visit(model_.Head(tape, Var(rows)).value, begin);
     }
-    return log_probabilities;
   }
   void BeginRec() override { PHOTON_CHECK(false) << "a flat model has no rec"; }
   StateBytes bytes() const override { return states_.bytes(); }
@@ -77,8 +64,9 @@ class PhotonSegmentScorer final : public SegmentScorer {
   PhotonSegmentScorer(const Context& context, const PhotonModel& model, int64_t sequences, int64_t expected_tokens)
       : context_(context), model_(model), decoder_(context, model), states_(decoder_, sequences, expected_tokens) {}
 
-  std::vector<double> Read(absl::Span<const int32_t> tokens, absl::Span<const int32_t> targets) override {
-    return ScoreChunks(rec_ ? RecSources(static_cast<int64_t>(tokens.size())) : ExactSources(tokens), tokens, targets);
+  void Read(absl::Span<const int32_t> tokens, const LogitsVisitor& visit) override {
+    const Tensor sources = rec_ ? RecSources(static_cast<int64_t>(tokens.size())) : ExactSources(tokens);
+    if (visit) ReadChunks(sources, tokens, visit);
   }
   void BeginRec() override {
     rec_.emplace(context_, decoder_, MetaContextDecoder::Feedback::kReconstruction);
@@ -92,8 +80,7 @@ class PhotonSegmentScorer final : public SegmentScorer {
   Tensor ShiftOn(const Tensor& x, const Tensor& before) const;
   Tensor ShiftAt(int l, const Tensor& x) const;
   Tensor RecSources(int64_t tokens);
-  std::vector<double> ScoreChunks(const Tensor& sources, absl::Span<const int32_t> tokens,
-                                  absl::Span<const int32_t> targets) const;
+  void ReadChunks(const Tensor& sources, absl::Span<const int32_t> tokens, const LogitsVisitor& visit) const;
 
   const Context& context_;
   const PhotonModel& model_;
@@ -158,21 +145,17 @@ Tensor PhotonSegmentScorer::RecSources(int64_t tokens) {
   return sources;
 }
 
-std::vector<double> PhotonSegmentScorer::ScoreChunks(const Tensor& sources, absl::Span<const int32_t> tokens,
-                                                     absl::Span<const int32_t> targets) const {
+void PhotonSegmentScorer::ReadChunks(const Tensor& sources, absl::Span<const int32_t> tokens,
+                                     const LogitsVisitor& visit) const {
   const int64_t chunk = model_.level(1).chunk, slice = std::max<int64_t>(kSliceTokens / chunk, 1);
-  std::vector<double> log_probabilities;
   Tape tape(context_, Tape::Mode::kEvaluate);
   for (int64_t begin = 0; begin < sources.dim(0); begin += slice) {
     const int64_t end = std::min(begin + slice, sources.dim(0));
     const Var contents =
         model_.EmbedTokens(tape, UploadIds(context_, tokens.subspan(begin * chunk, (end - begin) * chunk)));
     const Var hidden = model_.DecodeLevel(tape, 1, Var(sources.Rows(begin, end)), contents);
-    AppendLogProbabilities(context_, tape, model_.Head(tape, hidden).value,
-                           targets.subspan(begin * chunk, (end - begin) * chunk), model_.master_type(),
-                           log_probabilities);
+    visit(model_.Head(tape, hidden).value, begin * chunk);
   }
-  return log_probabilities;
 }
 
 }  // namespace

@@ -1,13 +1,13 @@
-// Log-probabilities of given tokens, read in segments: what a sequence leaves behind for the next segment is its caches
-// alone, so that memory grows with the caches and not with activations.
+// The logits that given tokens are judged by, read in segments: what a sequence leaves behind for the next segment is
+// its caches alone, so that memory grows with the caches and not with activations.
 //
 // The exact way is the training forward, cut at meta-contexts: encoders go on with their caches, decoders run over the
 // segment's windows, all of them at once. From `rec` on (spec, section 6) the states advance by RecGen, whatever the
 // tokens are, and the tokens are forced.
 #pragma once
 
+#include <functional>
 #include <memory>
-#include <vector>
 
 #include "absl/types/span.h"
 #include "inference/decoder.h"
@@ -17,16 +17,21 @@ namespace photon {
 
 class SegmentScorer {
  public:
+  static constexpr int64_t kSliceTokens = 256;  // logits of a slice at V = 32,000: 33 MB in fp32
+
   virtual ~SegmentScorer() = default;
   // Of `sequences` empty sequences that are read in step; caches have room for `expected_tokens` each. The model and
   // the context outlive the scorer.
   static std::unique_ptr<SegmentScorer> Create(const Context& context, const LanguageModel& model, int64_t sequences,
                                                int64_t expected_tokens);
 
-  // The next segment of every sequence, `tokens` [sequences * n], n a multiple of C_<=L. `targets` [sequences * n]: the
-  // token that each row's logits score (model.target_offset()), or -1 where none is wanted. Returns their natural-log
-  // probabilities, 0 where none was wanted.
-  virtual std::vector<double> Read(absl::Span<const int32_t> tokens, absl::Span<const int32_t> targets) = 0;
+  // Logits [n, V] of rows [begin, begin + n) of a segment; row i scores the token at i + model.target_offset().
+  using LogitsVisitor = std::function<void(const Tensor& logits, int64_t begin)>;
+
+  // The next segment of every sequence, `tokens` [sequences * n], n a multiple of C_<=L. `visit` sees all of its rows
+  // in order, a slice of at most kSliceTokens (or one chunk) at a time; empty: the states go on, and no logits are
+  // computed.
+  virtual void Read(absl::Span<const int32_t> tokens, const LogitsVisitor& visit) = 0;
   // From here on by `rec`. For L >= 2 and shift TOP.
   virtual void BeginRec() = 0;
 

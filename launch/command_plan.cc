@@ -10,10 +10,10 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "configs/config.h"
-#include "core/file.h"
 #include "core/human.h"
 #include "core/progress.h"
 #include "launch/commands.h"
+#include "launch/wanted_file.h"
 #include "plan/cpu_machine.h"
 #include "plan/pipeline_picture.h"
 #include "plan/plan.h"
@@ -76,27 +76,6 @@ absl::StatusOr<Machine> MachineOf(const PlanArguments& a, const RunConfig& confi
   return absl::InvalidArgumentError(absl::StrCat("--memory ", a.memory, ": ", HumanBytes(machine.reserved),
                                                  " are needed for the device's libraries alone; give more"));
 }
-
-// A file that was asked for, or none; opened before the work, so that a wrong path costs none.
-class WantedFile {
- public:
-  static absl::StatusOr<WantedFile> Open(const std::string& path) {
-    WantedFile wanted;
-    if (path.empty()) return wanted;
-    PHOTON_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Create(path));
-    wanted.file_ = std::make_unique<OutputFile>(std::move(file));
-    return wanted;
-  }
-  absl::Status Put(const std::string& content) {
-    if (file_ == nullptr) return absl::OkStatus();
-    PHOTON_RETURN_IF_ERROR(file_->Write(content));
-    PHOTON_RETURN_IF_ERROR(file_->Sync());
-    return file_->Publish();
-  }
-
- private:
-  std::unique_ptr<OutputFile> file_;
-};
 
 // The cut of a pipeline in words, and its schedule as a picture.
 absl::Status ShowPipeline(const RunConfig& config, const Machine& machine, WantedFile* schedule) {

@@ -30,7 +30,7 @@ absl::StatusOr<JsonLines> JsonLines::Open(const std::string& path) {
 
 std::string JsonLines::At(int64_t number) const { return absl::StrCat(name_, ", line ", number); }
 
-absl::StatusOr<bool> JsonLines::Next(JsonLine* line) {
+absl::StatusOr<bool> JsonLines::NextObject(JsonObject* object) {
   std::istream& stream = file_ != nullptr ? *file_ : std::cin;
   std::string text;
   do {
@@ -42,20 +42,28 @@ absl::StatusOr<bool> JsonLines::Next(JsonLine* line) {
     bytes_read_ += static_cast<int64_t>(text.size()) + 1;
   } while (absl::StripAsciiWhitespace(text).empty());
 
-  *line = JsonLine();
-  line->number = number_;
   const std::string at = At(number_);
   if (const size_t bad = FirstInvalidUtf8(text); bad != text.size()) {
     return absl::InvalidArgumentError(
         absl::StrCat(at, ": byte ", bad + 1,
                      " is not UTF-8; where the whole file is of another encoding: iconv -f latin1 -t utf-8"));
   }
-  const auto json = nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return absl::InvalidArgumentError(absl::StrCat(at, ": not valid JSON"));
-  if (!json.is_object()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(at, ": holds ", json.type_name(), ", not an object with \"text\" or \"tokens\""));
+  *object = {number_, nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false)};
+  if (object->json.is_discarded()) return absl::InvalidArgumentError(absl::StrCat(at, ": not valid JSON"));
+  if (!object->json.is_object()) {
+    return absl::InvalidArgumentError(absl::StrCat(at, ": holds ", object->json.type_name(), ", not an object"));
   }
+  return true;
+}
+
+absl::StatusOr<bool> JsonLines::Next(JsonLine* line) {
+  JsonObject object;
+  PHOTON_ASSIGN_OR_RETURN(const bool more, NextObject(&object));
+  if (!more) return false;
+  *line = JsonLine();
+  line->number = object.number;
+  const std::string at = At(object.number);
+  const nlohmann::ordered_json& json = object.json;
   if (json.contains("id")) line->id = json["id"];
   if (json.contains("text") == json.contains("tokens")) {
     return absl::InvalidArgumentError(absl::StrCat(at, ": give either \"text\" or \"tokens\""));

@@ -15,6 +15,11 @@
 
 namespace photon {
 
+struct JsonObject {
+  int64_t number = 0;  // of its line, from 1
+  nlohmann::ordered_json json;
+};
+
 struct JsonLine {
   int64_t number = 0;         // from 1
   nlohmann::ordered_json id;  // null where there is none
@@ -29,6 +34,8 @@ class JsonLines {
 
   // The next line; false at the end. An error names file and line; the line after it may be asked for.
   absl::StatusOr<bool> Next(JsonLine* line);
+  // The same, whatever fields it has.
+  absl::StatusOr<bool> NextObject(JsonObject* object);
 
   std::string At(int64_t number) const;  // "FILE, line 3", for messages
   int64_t bytes_read() const { return bytes_read_; }

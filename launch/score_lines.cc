@@ -136,7 +136,8 @@ class Scoring {
           members.size() > 1 ? absl::StrCat(" and ", members.size() - 1, " lines scored with it") : "";
       return absl::Status(scores.status().code(), absl::StrCat(at, others, ": ", scores.status().message()));
     }
-    for (size_t k = 0; k < members.size(); ++k) window_[members[k]].log_probabilities = std::move((*scores)[k]);
+    for (size_t k = 0; k < members.size(); ++k)
+      window_[members[k]].log_probabilities = std::move((*scores)[k].log_probabilities);
     progress_.Update(lines_.bytes_read(), lines_.bytes());
     return absl::OkStatus();
   }

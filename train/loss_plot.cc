@@ -1,14 +1,8 @@
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "core/gnuplot.h"
 #include "train/metrics.h"
 
 namespace photon {
@@ -35,29 +29,6 @@ Curves ReadCurves(const std::string& path) {
   return curves;
 }
 
-// Runs gnuplot in the run's folder, silently. There every name is our own: nothing of the folder's has to be quoted.
-absl::Status RunGnuplot(const std::string& folder, std::string script) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
-  posix_spawn_file_actions_addchdir_np(&actions, folder.c_str());
-  std::string program = "gnuplot";
-  char* const arguments[] = {program.data(), script.data(), nullptr};
-  pid_t child = 0;
-  const int error = posix_spawnp(&child, program.c_str(), &actions, nullptr, arguments, environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (error == ENOENT) return absl::UnavailableError("no picture of the loss: install the Debian package gnuplot-nox");
-  if (error != 0) {
-    return absl::UnavailableError(absl::StrCat("no picture of the loss: gnuplot: ", std::strerror(error)));
-  }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat("no picture of the loss: gnuplot fails on ", folder, "/", script));
-}
-
 }  // namespace
 
 absl::Status PlotLoss(const std::string& run_dir, double unigram_entropy) {
@@ -75,9 +46,7 @@ absl::Status PlotLoss(const std::string& run_dir, double unigram_entropy) {
     absl::StrAppend(&script, ", ", unigram_entropy, " with lines dt 2 lc rgb '#555555' title 'unigram entropy'");
   }
   absl::StrAppend(&script, "\n");
-
-  std::ofstream(run_dir + "/loss.gnuplot") << script;
-  return RunGnuplot(run_dir, "loss.gnuplot");
+  return DrawByGnuplot(run_dir, "loss", script);
 }
 
 }  // namespace photon

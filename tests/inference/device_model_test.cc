@@ -80,7 +80,7 @@ TEST_P(DeviceModel, ScoresAreTheCpus) {
                                  options);
     ASSERT_TRUE(got.ok() && want.ok()) << got.status() << want.status();
     for (size_t s = 0; s < sequences.size(); ++s)
-      ExpectNear((*got)[s], (*want)[s], 1e-4, "log-probabilities");
+      ExpectNear((*got)[s].log_probabilities, (*want)[s].log_probabilities, 1e-4, "log-probabilities");
   }
 }
 

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "configs/model_config.h"
 #include "inference/decoder.h"
 #include "inference/generate.h"
@@ -166,7 +168,31 @@ TEST_P(Segments, OfABatchAreThoseOfEachAlone) {
       const auto alone = ScoreTokens(context_, *model, sequences[i], options);
       ASSERT_TRUE(alone.ok());
       EXPECT_EQ(alone->size(), sequences[i].size() - 1);
-      ExpectNear((*got)[i], *alone, 1e-10, "sequence " + std::to_string(i));
+      ExpectNear((*got)[i].log_probabilities, *alone, 1e-10, "sequence " + std::to_string(i));
+    }
+  }
+}
+
+// Of a batch's tokens those are the most likely whose logits are: the reference is the model's own forward pass.
+TEST_P(Segments, TellWhatIsMostLikely) {
+  SCOPED_TRACE(Describe(GetParam()));
+  for (const DType compute : {DType::kF64, DType::kF32}) {
+    const auto model = MakeModel(context_, GetParam(), compute, compute);
+    const std::vector<int32_t> tokens = RandomTokens(3 * ChunkProduct(model->config()), GetParam().vocab, 5);
+    const auto logits = Logits(context_, *model, TokenBatch::FromIds(tokens, ChunkProduct(model->config()), true));
+    // The token itself, then the most likely one, in its place.
+    std::vector<int32_t> next = tokens;
+    const int64_t last = static_cast<int64_t>(tokens.size()) - 1;
+    const auto& row = logits[last - model->target_offset()];
+    next[last] = static_cast<int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
+    const auto scores = ScoreBatch(context_, *model, {tokens, next}, {.segment_tokens = 8});
+    ASSERT_TRUE(scores.ok()) << scores.status();
+    EXPECT_EQ((*scores)[0].most_likely[last - 1], tokens[last] == next[last]);
+    EXPECT_TRUE((*scores)[1].most_likely[last - 1]);
+    for (int64_t i = 1; i <= last; ++i) {
+      const auto& at = logits[i - model->target_offset()];
+      const auto best = std::max_element(at.begin(), at.end()) - at.begin();
+      EXPECT_EQ((*scores)[0].most_likely[i - 1], best == tokens[i]) << i;
     }
   }
 }

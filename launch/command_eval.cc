@@ -1,0 +1,136 @@
+// photon eval
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "core/status.h"
+#include "inference/loaded_model.h"
+#include "inference/score.h"
+#include "launch/commands.h"
+#include "launch/eval_drift.h"
+#include "launch/eval_tasks.h"
+#include "launch/model_options.h"
+#include "launch/wanted_file.h"
+
+namespace photon {
+namespace {
+
+struct EvalArguments {
+  std::string checkpoint, mode, on_error, dtype, device, output, samples, plot;
+  bool check = false, no_bos = false, rec_drift = false;
+  EvalTasksOptions tasks;
+  EvalDriftOptions drift;
+};
+
+absl::Status RunTasks(const LoadedModel& loaded, const EvalTasksOptions& options, WantedFile* output,
+                      WantedFile* samples) {
+  const eval::AnswerOptions& answer = options.answer;
+  const ScoreOptions score = {.mode = answer.mode, .exact_prefix = std::max<int64_t>(answer.exact_prefix, 0)};
+  const absl::Status valid = ValidateScoring(score, loaded.model().config());
+  if (!valid.ok()) return absl::InvalidArgumentError(absl::StrCat("--", valid.message()));
+  PHOTON_ASSIGN_OR_RETURN(const EvalTasksOutput result, EvaluateTasks(loaded, options));
+  std::cout << result.table;
+  PHOTON_RETURN_IF_ERROR(samples->Put(result.samples));
+  return output->Put(result.results.dump(2) + "\n");
+}
+
+absl::Status RunDrift(const LoadedModel& loaded, const EvalDriftOptions& options, WantedFile* output,
+                      const std::string& plot) {
+  PHOTON_ASSIGN_OR_RETURN(const eval::Drift drift, EvaluateDrift(loaded, options));
+  std::cout << DriftTable(drift);
+  PHOTON_RETURN_IF_ERROR(output->Put(DriftJson(drift, options).dump(2) + "\n"));
+  return plot.empty() ? absl::OkStatus() : DrawDrift(drift, plot);
+}
+
+absl::Status RunEval(EvalArguments arguments) {
+  PHOTON_ASSIGN_OR_RETURN(arguments.tasks.answer.mode, ParseGenerationMode(arguments.mode));
+  arguments.tasks.skip_errors = arguments.on_error == "skip";
+  arguments.tasks.leading_bos = !arguments.no_bos;
+  if (arguments.rec_drift && arguments.drift.tokens.empty() == arguments.drift.text.empty()) {
+    return absl::InvalidArgumentError("--rec-drift reads a text: give either --tokens or --text");
+  }
+  PHOTON_ASSIGN_OR_RETURN(WantedFile output, WantedFile::Open(arguments.output));
+  PHOTON_ASSIGN_OR_RETURN(WantedFile samples, WantedFile::Open(arguments.samples));
+  PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, arguments.check));
+  PHOTON_ASSIGN_OR_RETURN(const auto loaded,
+                          LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
+  return arguments.rec_drift ? RunDrift(*loaded, arguments.drift, &output, arguments.plot)
+                             : RunTasks(*loaded, arguments.tasks, &output, &samples);
+}
+
+// Of evaluation tasks alone.
+void AddTaskOptions(CLI::App& command, EvalArguments* a, CLI::Option* task) {
+  const auto of_tasks = [task](CLI::Option* option) { return option->needs(task); };
+  of_tasks(command.add_option("--mode", a->mode,
+                              "hier: the training forward; rec: behind the exact prefix, states advance by RecGen"))
+      ->default_str("hier")
+      ->check(CLI::IsMember({"hier", "rec"}));
+  of_tasks(command.add_option("--exact-prefix", a->tasks.answer.exact_prefix,
+                              "With --mode rec: so many tokens of each request are read exactly, whole meta-contexts; "
+                              "default: those of its context"))
+      ->check(AtLeast(0));
+  of_tasks(command.add_option("--limit", a->tasks.limit, "Only the first so many documents of each task"))
+      ->check(AtLeast(1));
+  of_tasks(command.add_option("--max-length", a->tasks.max_length,
+                              "Tokens that the model reads at most: longer contexts lose their beginning, longer "
+                              "documents are read in windows. 0: no limit; default: the sequence length of training"))
+      ->check(AtLeast(0));
+  of_tasks(command.add_flag("--no-bos", a->no_bos, "Contexts don't begin with begin-of-text"));
+  of_tasks(command.add_option("--samples", a->samples, "FILE.jsonl for what each document got"));
+  of_tasks(command.add_option("--on-error", a->on_error, "A document that can't be asked: fail, or skip and say so"))
+      ->default_str("fail")
+      ->check(CLI::IsMember({"fail", "skip"}));
+  of_tasks(command.add_option("--batch-tokens", a->tasks.answer.batch_tokens,
+                              "Requests that hold so many tokens together are scored at once"))
+      ->check(AtLeast(1))
+      ->capture_default_str();
+}
+
+// Of --rec-drift alone.
+void AddDriftOptions(CLI::App& command, EvalArguments* a, CLI::Option* rec_drift) {
+  const auto of_drift = [rec_drift](CLI::Option* option) { return option->needs(rec_drift); };
+  CLI::Option* tokens = of_drift(command.add_option("--tokens", a->drift.tokens, "FILE.json: an array of token ids"));
+  of_drift(command.add_option("--text", a->drift.text, "FILE: a text"))->excludes(tokens);
+  of_drift(command.add_option("--prefix", a->drift.prefix, "Tokens that both read exactly, whole meta-contexts"))
+      ->check(AtLeast(0))
+      ->capture_default_str();
+  of_drift(command.add_option("--lengths", a->drift.lengths, "Tokens behind the prefix: means over so many"))
+      ->delimiter(',')
+      ->check(AtLeast(1))
+      ->capture_default_str();
+  of_drift(command.add_option("--sequences", a->drift.sequences,
+                              "Stretches of the text, one behind the other, that means are taken over"))
+      ->check(AtLeast(1))
+      ->capture_default_str();
+  of_drift(command.add_option("--plot", a->plot, "FILE.png for a picture; needs gnuplot"));
+}
+
+}  // namespace
+
+void AddEvalCommand(CLI::App& app, Run* chosen) {
+  const auto a = std::make_shared<EvalArguments>();
+  a->mode = "hier";
+  a->on_error = "fail";
+  CLI::App& command = *AddCommand(app, "eval", "Evaluate a model on tasks, or measure how far rec drifts", chosen,
+                                  [a] { return RunEval(*a); });
+  AddCheckpointOption(command, &a->checkpoint);
+  CLI::App& what = *command.add_option_group("What");
+  CLI::Option* task = what.add_option(
+      "--task", a->tasks.tasks,
+      "NAME=FILE.jsonl, documents of a known data set, or FILE.jsonl: objects with context, choices and answer. "
+      "Repeatable; docs/evaluation.md lists the names");
+  CLI::Option* rec_drift = what.add_flag("--rec-drift", a->rec_drift,
+                                         "Compare rec with the training forward over a text, by distance from an "
+                                         "exact prefix");
+  what.require_option(1);
+  AddTaskOptions(command, a.get(), task);
+  AddDriftOptions(command, a.get(), rec_drift);
+  command.add_option("--output", a->output, "FILE.json for the results");
+  AddDtypeOption(command, &a->dtype);
+  AddDeviceOption(command, &a->device);
+  AddCheckOption(command, &a->check);
+}
+
+}  // namespace photon

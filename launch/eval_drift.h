@@ -1,0 +1,32 @@
+// `photon eval --rec-drift`: the drift of inference/eval/drift.h over a text, as a table, as JSON and as a picture.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "inference/eval/drift.h"
+#include "inference/loaded_model.h"
+
+namespace photon {
+
+struct EvalDriftOptions {
+  std::string tokens, text;  // a file of ids or of text; one of the two
+  int64_t prefix = 1024;
+  std::vector<int64_t> lengths = {1024, 4096};
+  int64_t sequences = 1;  // stretches of the text, one behind the other, that means are taken over
+};
+
+// kInvalidArgument where the text is shorter than that takes, or the model has no rec; kFailedPrecondition for a text
+// where the checkpoint has no tokenizer.
+absl::StatusOr<eval::Drift> EvaluateDrift(const LoadedModel& loaded, const EvalDriftOptions& options);
+
+nlohmann::ordered_json DriftJson(const eval::Drift& drift, const EvalDriftOptions& options);
+std::string DriftTable(const eval::Drift& drift);
+// Writes the picture `path`, a .png, and beside it what gnuplot made it of. kFailedPrecondition: gnuplot is missing, or
+// fails.
+absl::Status DrawDrift(const eval::Drift& drift, const std::string& path);
+
+}  // namespace photon
