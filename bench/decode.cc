@@ -8,12 +8,12 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "core/counting_backend.h"
-#include "core/read_bandwidth.h"
 #include "bench/device_option.h"
 #include "bench/report.h"
 #include "configs/config.h"
+#include "core/counting_backend.h"
 #include "core/device.h"
+#include "core/read_bandwidth.h"
 #include "inference/generate.h"
 #include "inference/loaded_model.h"
 

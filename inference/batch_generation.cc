@@ -15,6 +15,9 @@
 namespace photon {
 namespace {
 
+// Logits that are on the host at a time: what is held of them doesn't grow with the batch.
+constexpr int64_t kHostRows = 16;
+
 // No NaN, no plus infinity.
 template <typename A>
 bool AreLogits(absl::Span<const A> row) {
@@ -41,11 +44,14 @@ std::vector<Choice> BatchGeneration::ChooseOnHost(const Tensor& logits, Batch ro
   std::vector<Choice> choices;
   const auto choose = [&](auto& values, auto& workspace) {
     using A = typename std::decay_t<decltype(values)>::value_type;
-    const size_t vocabulary = logits.dim(1);
-    values.resize(logits.elements());
-    context_.ToHost(ops::Converted(context_, logits, DTypeOf<A>()), values.data());
-    for (size_t i = 0; i < rows.size(); ++i) {
-      const auto row = absl::MakeConstSpan(values).subspan(i * vocabulary, vocabulary);
+    const int64_t count = logits.dim(0), vocabulary = logits.dim(1);
+    values.resize(std::min(count, kHostRows) * vocabulary);
+    for (int64_t i = 0; i < count; ++i) {
+      if (i % kHostRows == 0) {
+        const Tensor block = logits.Rows(i, std::min(i + kHostRows, count));
+        context_.ToHost(ops::Converted(context_, block, DTypeOf<A>()), values.data());
+      }
+      const auto row = absl::MakeConstSpan(values).subspan(i % kHostRows * vocabulary, vocabulary);
       if (!AreLogits<A>(row)) Refuse(*rows[i], ahead(i));
       choices.push_back(rows[i]->sequence.Choose(row, ahead(i), known(i), workspace));
     }

@@ -41,8 +41,8 @@ const ProtocolRun* FlatRun(const std::vector<PaperRow>& rows, const PaperRow& ro
 }  // namespace
 
 std::string DescribeCeilings(const std::string& device, const std::string& dtype, const Ceilings& ceilings) {
-  return absl::StrFormat("%s, %s: memory is read at %.1f GB/s, products reach %.2f TFLOP/s (both measured now)\n", device,
-                         dtype, ceilings.bytes_per_s / 1e9, ceilings.flops_per_s / 1e12);
+  return absl::StrFormat("%s, %s: memory is read at %.1f GB/s, products reach %.2f TFLOP/s (both measured now)\n",
+                         device, dtype, ceilings.bytes_per_s / 1e9, ceilings.flops_per_s / 1e12);
 }
 
 std::string PaperHeader() {
@@ -60,7 +60,7 @@ std::string DescribeRow(const PaperRow& row) {
         row.shape.name, run.batch, run.tokens_per_s, row.result.memory_per_sequence / kGiB,
         static_cast<double>(run.state_bytes) / static_cast<double>(run.batch) / kGiB, 100 * ShareOfRoofline(run),
         row.result.Tpm(run),
-        largest && paper != nullptr ? absl::StrFormat("%.2f", paper->tpm[PaperColumn(row)]) : "");
+        largest && paper != nullptr && row.full_size ? absl::StrFormat("%.2f", paper->tpm[PaperColumn(row)]) : "");
   }
   return text;
 }
@@ -110,7 +110,7 @@ std::string ToJson(const std::vector<PaperRow>& rows, const std::string& device,
                    {"parameters", row.parameters},
                    {"bytes_per_sequence", row.result.memory_per_sequence},
                    {"runs", runs}};
-    if (const PaperFigures* paper = FindInPaper(row.model, row.mode); paper != nullptr) {
+    if (const PaperFigures* paper = FindInPaper(row.model, row.mode); paper != nullptr && row.full_size) {
       const int column = PaperColumn(row);
       result["paper"] = {{"tpm", paper->tpm[column]},
                          {"gib_per_sequence", paper->gib[column]},
@@ -133,8 +133,8 @@ absl::Status DrawRows(const std::string& path, const std::vector<PaperRow>& rows
   int index = 0;
   for (const PaperRow& row : rows) {
     const PaperFigures* paper = FindInPaper(row.model, row.mode);
-    absl::StrAppendFormat(&data, "%d \"%s %s %s\" %g %s\n", index++, row.model, std::string(Name(row.mode)), row.shape.name,
-                          row.result.Tpm(row.result.runs.back()),
+    absl::StrAppendFormat(&data, "%d \"%s %s %s\" %g %s\n", index++, row.model, std::string(Name(row.mode)),
+                          row.shape.name, row.result.Tpm(row.result.runs.back()),
                           paper == nullptr ? "NaN" : absl::StrCat(paper->tpm[PaperColumn(row)]));
   }
   const std::filesystem::path file(path);
@@ -142,14 +142,15 @@ absl::Status DrawRows(const std::string& path, const std::vector<PaperRow>& rows
   const std::string name = file.stem().string();
   return DrawByGnuplot(
       folder, name,
-      absl::StrCat("set terminal pngcairo size 1400,700 font 'sans,11'\nset output '", file.filename().string(),
-                   "'\nset logscale y\nset format y '10^{%T}'\nset ylabel 'TPM: thousands of tokens a second and GiB'\n"
-                   "set style data histograms\nset style histogram clustered gap 1\nset style fill solid 0.8 border -1\n"
-                   "set xtics rotate by -35 nomirror\nset grid ytics\nset key top left\nset bmargin 9\nset rmargin 8\n"
-                   "$data << EOD\n",
-                   data,
-                   "EOD\nplot $data using 3:xtic(2) title 'here, at the largest batch', "
-                   "'' using 4 title 'the paper, one H200 node'\n"));
+      absl::StrCat(
+          "set terminal pngcairo size 1400,700 font 'sans,11'\nset output '", file.filename().string(),
+          "'\nset logscale y\nset format y '10^{%T}'\nset ylabel 'TPM: thousands of tokens a second and GiB'\n"
+          "set style data histograms\nset style histogram clustered gap 1\nset style fill solid 0.8 border -1\n"
+          "set xtics rotate by -35 nomirror\nset grid ytics\nset key top left\nset bmargin 9\nset rmargin 8\n"
+          "$data << EOD\n",
+          data,
+          "EOD\nplot $data using 3:xtic(2) title 'here, at the largest batch', "
+          "'' using 4 title 'the paper, one H200 node'\n"));
 }
 
 }  // namespace photon

@@ -15,6 +15,7 @@ struct PaperRow {
   GenerationMode mode;
   ProtocolShape shape;
   int64_t parameters = 0;
+  bool full_size = false;  // so that the paper's figures are of the same model
   ProtocolResult result;
 };
 

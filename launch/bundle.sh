@@ -29,7 +29,7 @@ fi
 
 checks=()
 [[ $tests == ON ]] && checks+=(tests/{core,inference,parallel,train}_test bench/{attention_streams,attention_windows,ceilings}
-                               bench/{decode,decode_heavy,elementwise,rows,train_step})
+                               bench/{decode,elementwise,rows,train_step})
 modules=(photon_sentencepiece.so libphoton_cuda.so)
 if [[ -z $build ]]; then
   build=build-bundle

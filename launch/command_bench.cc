@@ -65,8 +65,8 @@ class PaperBench {
     std::cout << DescribeCeilings(device_.Description(), arguments_.dtype, protocol_.ceilings()) << PaperHeader()
               << std::flush;
     if (!arguments_.checkpoint.empty()) {
-      PHOTON_ASSIGN_OR_RETURN(const auto loaded, LoadedModel::Load(arguments_.checkpoint,
-                                                                   ComputeType(arguments_.dtype), device_));
+      PHOTON_ASSIGN_OR_RETURN(const auto loaded,
+                              LoadedModel::Load(arguments_.checkpoint, ComputeType(arguments_.dtype), device_));
       return RunModel(arguments_.checkpoint, loaded->model());
     }
     PHOTON_ASSIGN_OR_RETURN(const double scale, ScaleOf(arguments_.scale));
@@ -111,7 +111,12 @@ class PaperBench {
                                                        : ProtocolShape{"DE", arguments_.tokens / 16, arguments_.tokens};
         std::vector<int64_t> batches = arguments_.batches;
         if (batches.empty()) batches = {1, protocol_.LargestBatch(model, mode, shape, arguments_.most)};
-        rows_.push_back({name, mode, shape, model.parameters().count(), protocol_.Run(model, mode, shape, batches)});
+        rows_.push_back({.model = name,
+                         .mode = mode,
+                         .shape = shape,
+                         .parameters = model.parameters().count(),
+                         .full_size = arguments_.scale == "full" && arguments_.tokens == 2048,
+                         .result = protocol_.Run(model, mode, shape, batches)});
         std::cout << DescribeRow(rows_.back()) << std::flush;
       }
     }
@@ -126,7 +131,8 @@ class PaperBench {
 
 absl::Status RunPaper(PaperArguments arguments) {
   std::sort(arguments.batches.begin(), arguments.batches.end());
-  if (!arguments.batches.empty() && (arguments.batches.size() < 2 || arguments.batches.front() == arguments.batches.back())) {
+  if (!arguments.batches.empty() &&
+      (arguments.batches.size() < 2 || arguments.batches.front() == arguments.batches.back())) {
     return absl::InvalidArgumentError("--batches: give two different ones at least: memory is a difference");
   }
   PHOTON_ASSIGN_OR_RETURN(WantedFile json, WantedFile::Open(arguments.json));

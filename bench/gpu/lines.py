@@ -265,21 +265,24 @@ def read_decode(s, *_):
 
 
 def heavy_command(s):
-    sizes = ["--scale", "0.05", "--prompt", "16", "--tokens", "32", "--batch", "2"] if s.smoke else []
-    return [[s.program("bench/decode_heavy"), "--device", s.device, *sizes, "--json", s.report("decode-heavy")]]
+    sizes = ["--scale", "0.05", "--tokens", "32", "--batches", "1", "2"] if s.smoke else []
+    return [[s.program("photon"), "bench", "paper", "--models", "vanilla-600m", "photon-600m", "--shapes", "DE", "--modes",
+             "hier", "rec", "--device", s.device, *sizes, "--json", s.report("decode-heavy")]]
 
 
 def read_heavy(s, *_):
     by = {(r["model"], r["mode"]): r for r in load(s, "decode-heavy")["results"]}
-    vanilla, rec = by["vanilla", "hier"], by["photon", "rec"]
-    density = [r["ktokens_per_s_per_gib"] for r in (rec, vanilla)]
-    return {"heavy-vanilla": Value(vanilla["share_of_bound"], percent(vanilla["share_of_bound"]), text_of(vanilla)),
+    vanilla, rec = by["vanilla-600m", "hier"], by["photon-600m", "rec"]
+    share, density = vanilla["runs"][-1]["share_of_roofline"], [r["runs"][-1]["tpm"] for r in (rec, vanilla)]
+    return {"heavy-vanilla": Value(share, percent(share), text_of(vanilla)),
             "heavy-rec": Value(density[0], f"{density[0]:,.0f} K tok/s/GiB", text_of(rec)),
             "heavy-ratio": Value(density[0] / density[1], f"{density[0] / density[1]:,.0f} x")}
 
 
 def text_of(result):
-    return f"{result['tokens_per_s']:,.0f} tokens/s, {result['batch']} sequences, {result['gib']:.2f} GiB"
+    run = result["runs"][-1]
+    return f"{run['tokens_per_s']:,.0f} tokens/s, {run['batch']} sequences, " \
+           f"{result['bytes_per_sequence'] / 2**30:.4f} GiB each"
 
 
 # PyTorch

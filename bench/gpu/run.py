@@ -31,7 +31,7 @@ import page
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TAIL = 15  # lines of output that a failure is reported with
 TARGETS = ("photon", *(f"bench_{name}" for name in ("attention_streams", "attention_windows", "ceilings", "decode",
-                                                    "decode_heavy", "elementwise", "rows", "train_step")), *lines.TESTS)
+                                                    "elementwise", "rows", "train_step")), *lines.TESTS)
 
 
 class Failed(Exception):

@@ -5,6 +5,7 @@
 
 #include "configs/model_config.h"
 #include "core/matrix_peak.h"
+#include "core/random.h"
 #include "core/read_bandwidth.h"
 #include "core/time.h"
 #include "inference/engine/engine.h"
@@ -83,8 +84,7 @@ Counts Protocol::Count(const Decoder& counting, GenerationMode mode, const Proto
           .seconds = begin.seconds + times * part.seconds};
 }
 
-ProtocolRun Protocol::RunBatch(const Decoder& decoder, GenerationMode mode, const ProtocolShape& shape,
-                               int64_t batch) {
+ProtocolRun Protocol::RunBatch(const Decoder& decoder, GenerationMode mode, const ProtocolShape& shape, int64_t batch) {
   Continue(decoder, mode, shape.prompt, std::min<int64_t>(shape.tokens, 40), batch);  // kernels chosen, steps recorded
   Arena& arena = device_.allocator().main();
   arena.ResetPeak();

@@ -23,15 +23,15 @@ struct ProtocolShape {
 struct ProtocolRun {
   int64_t batch = 0;
   double seconds = 0;
-  double tokens_per_s = 0;   // new ones
-  int64_t peak_bytes = 0;    // weights, states, activations
-  int64_t state_bytes = 0;   // the most that states and windows held, all sequences
-  Counts counts;             // what had to be done; counts.seconds is the roofline
+  double tokens_per_s = 0;  // new ones
+  int64_t peak_bytes = 0;   // weights, states, activations
+  int64_t state_bytes = 0;  // the most that states and windows held, all sequences
+  Counts counts;            // what had to be done; counts.seconds is the roofline
 };
 
 struct ProtocolResult {
-  std::vector<ProtocolRun> runs;      // by batch, the smallest first
-  double memory_per_sequence = 0;     // bytes: (peak at the largest batch - at the smallest) / (their difference)
+  std::vector<ProtocolRun> runs;   // by batch, the smallest first
+  double memory_per_sequence = 0;  // bytes: (peak at the largest batch - at the smallest) / (their difference)
   // Thousands of new tokens a second and GiB of that memory, at each batch.
   double Tpm(const ProtocolRun& run) const;
 };
