@@ -22,6 +22,7 @@ void AddSubmitCommand(CLI::App& app, Run* chosen);
 void AddPlanCommand(CLI::App& app, Run* chosen);
 void AddGenerateCommand(CLI::App& app, Run* chosen);
 void AddScoreCommand(CLI::App& app, Run* chosen);
+void AddServeCommand(CLI::App& app, Run* chosen);
 // For check(): an integer of at least `least`. CLI11's own NonNegativeNumber prints the range of a double.
 CLI::Validator AtLeast(int64_t least);
 

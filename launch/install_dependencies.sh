@@ -14,6 +14,7 @@ run=(
   libdnnl-dev                                                   # matrix products
   libsentencepiece-dev libpcre2-dev libicu-dev                  # tokenizers
   zlib1g-dev libzstd-dev libsimdjson-dev                        # corpora
+  libcpp-httplib-dev                                            # the server
   gnuplot-nox                                                   # the picture of the loss curve
 )
 test=(
