@@ -151,6 +151,7 @@ int RunProgram(int argc, char** argv) {
   AddPlanCommand(app, &chosen);
   AddGenerateCommand(app, &chosen);
   AddScoreCommand(app, &chosen);
+  AddServeCommand(app, &chosen);
   AddCheckpointCommands(app, &chosen);
   try {
     app.parse(argc, argv);

@@ -164,7 +164,8 @@ HttpResponse Completion::Answer(std::unique_ptr<Completion> completion) {
     more = completion->Next(&first);
   } while (more && first.kind == RequestEvent::Kind::kStart);
   if (completion->error_.has_value()) return ErrorResponse(*completion->error_);
-  HttpResponse response{.content_type = "text/event-stream; charset=utf-8"};
+  HttpResponse response;
+  response.content_type = "text/event-stream";  // to the letter: httplib compresses other texts, and gathers them for it
   response.headers.emplace_back("Cache-Control", "no-store");
   response.headers.emplace_back("X-Accel-Buffering", "no");  // nginx would gather the stream
   response.stream = [kept = std::shared_ptr<Completion>(std::move(completion)), first](const BodyWriter& write) {

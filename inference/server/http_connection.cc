@@ -67,9 +67,11 @@ class Connection : private httplib::Server {
       unread_ = false;
       const bool written =
           process_request(stream_, options_.crowded, closed, [this](auto& request) { SetUp(request); });
-      if (std::exchange(busy_, false)) --*options_.busy;
+      const bool understood = std::exchange(busy_, false);
+      if (understood) --*options_.busy;
       if (!written) return;
-      if (unread_) return stream_.Linger(kLinger);
+      // What follows a head that was no head is none either.
+      if (unread_ || !understood) return stream_.Linger(kLinger);
       if (closed || close_ || options_.crowded || options_.last->load()) return;
     }
   }
