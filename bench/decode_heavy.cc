@@ -101,25 +101,14 @@ class Bench {
     }
     const BatchGeneration::Report report = [](const Running&, absl::Span<const int32_t>, absl::string_view) {};
     BatchGeneration generation(context, report);
+    std::vector<Running*> members;
+    for (Running& one : running) members.push_back(&one);
     context.Synchronize();
     return Seconds([&] {
-      const absl::Status status = Continue(context, decoder, mode, absl::MakeSpan(running), generation);
+      const absl::Status status = generation.DecodeToEnd(decoder, mode, members);
       PHOTON_CHECK(status.ok()) << status.message();
       context.Synchronize();
     });
-  }
-
-  static absl::Status Continue(const Context& context, const Decoder& decoder, GenerationMode mode,
-                               absl::Span<Running> running, BatchGeneration& generation) {
-    if (mode == GenerationMode::kHier) return generation.DecodeTokens(decoder, running, /*boundary=*/0);
-    const auto& photon = static_cast<const PhotonDecoder&>(decoder);
-    const absl::Status exact = generation.DecodeTokens(photon, running, photon.meta_context());
-    if (!exact.ok()) return exact;
-    MetaContextDecoder meta(context, photon, MetaContextDecoder::Feedback::kReconstruction);
-    std::vector<DecodingState*> states;
-    for (Running& one : running) states.push_back(&one.state);
-    meta.TakeOver(states);
-    return generation.DecodeMetaContexts(meta, running);
   }
 
   // Bytes that decoding reads, of weights for all sequences together and of caches for each: counted with one sequence.

@@ -25,6 +25,11 @@ class Context {
   void* stream() const { return stream_; }
   Profiler* profiler() const { return profiler_; }
 
+  // With it, a row of a product with weights is the same, bit for bit, whichever and how many rows it is computed with.
+  // Costs up to half the speed of large products on a CPU, more on a GPU.
+  bool batch_invariant() const { return batch_invariant_; }
+  void SetBatchInvariant(bool invariant) { batch_invariant_ = invariant; }
+
   Tensor Empty(Shape shape, DType dtype) const { return Tensor(*allocator_, device_, std::move(shape), dtype); }
   Tensor Zeros(Shape shape, DType dtype) const;
   Tensor FromHost(const void* data, Shape shape, DType dtype) const;  // copies
@@ -37,6 +42,7 @@ class Context {
   Allocator* allocator_;
   void* stream_;
   Profiler* profiler_;
+  bool batch_invariant_ = false;
 };
 
 }  // namespace photon

@@ -26,30 +26,28 @@ bool AreLogits(absl::Span<const A> row) {
 }  // namespace
 
 template <typename Ahead, typename Known>
-std::vector<Choice> BatchGeneration::ChooseRows(const Tensor& logits, absl::Span<const Sequence* const> sequences,
-                                                Ahead&& ahead, Known&& known) {
+std::vector<Choice> BatchGeneration::ChooseRows(const Tensor& logits, Batch rows, Ahead&& ahead, Known&& known) {
   std::vector<int64_t> places;
   bool plain = logits.device().type != DeviceType::kCpu && logits.dtype() != DType::kF64;
-  for (size_t i = 0; i < sequences.size(); ++i) {
+  for (size_t i = 0; i < rows.size(); ++i) {
     places.push_back(ahead(i));
-    plain = plain && sequences[i]->IsPlain(places[i]);
+    plain = plain && rows[i]->sequence.IsPlain(places[i]);
   }
-  return plain ? ChooseOnDevice(logits, sequences, places) : ChooseOnHost(logits, sequences, ahead, known);
+  return plain ? ChooseOnDevice(logits, rows, places) : ChooseOnHost(logits, rows, ahead, known);
 }
 
 template <typename Ahead, typename Known>
-std::vector<Choice> BatchGeneration::ChooseOnHost(const Tensor& logits, absl::Span<const Sequence* const> sequences,
-                                                  Ahead&& ahead, Known&& known) {
+std::vector<Choice> BatchGeneration::ChooseOnHost(const Tensor& logits, Batch rows, Ahead&& ahead, Known&& known) {
   std::vector<Choice> choices;
-  const auto choose = [&](auto& rows, auto& workspace) {
-    using A = typename std::decay_t<decltype(rows)>::value_type;
+  const auto choose = [&](auto& values, auto& workspace) {
+    using A = typename std::decay_t<decltype(values)>::value_type;
     const size_t vocabulary = logits.dim(1);
-    rows.resize(logits.elements());
-    context_.ToHost(ops::Converted(context_, logits, DTypeOf<A>()), rows.data());
-    for (size_t i = 0; i < sequences.size(); ++i) {
-      const auto row = absl::MakeConstSpan(rows).subspan(i * vocabulary, vocabulary);
-      if (!AreLogits<A>(row)) Refuse(*sequences[i], ahead(i));
-      choices.push_back(sequences[i]->Choose(row, ahead(i), known(i), workspace));
+    values.resize(logits.elements());
+    context_.ToHost(ops::Converted(context_, logits, DTypeOf<A>()), values.data());
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const auto row = absl::MakeConstSpan(values).subspan(i * vocabulary, vocabulary);
+      if (!AreLogits<A>(row)) Refuse(*rows[i], ahead(i));
+      choices.push_back(rows[i]->sequence.Choose(row, ahead(i), known(i), workspace));
     }
   };
   if (logits.dtype() == DType::kF64) {
@@ -60,19 +58,19 @@ std::vector<Choice> BatchGeneration::ChooseOnHost(const Tensor& logits, absl::Sp
   return choices;
 }
 
-std::vector<Choice> BatchGeneration::ChooseOnDevice(const Tensor& logits, absl::Span<const Sequence* const> sequences,
-                                                    absl::Span<const int64_t> ahead) {
-  const int64_t n = static_cast<int64_t>(sequences.size());
+std::vector<Choice> BatchGeneration::ChooseOnDevice(const Tensor& logits, Batch rows, absl::Span<const int64_t> ahead) {
+  const int64_t n = static_cast<int64_t>(rows.size());
   std::vector<double> settings;
   std::vector<int32_t> top_k;
   std::vector<int64_t> streams, index;
   for (int64_t i = 0; i < n; ++i) {
-    const SamplingOptions& sampling = sequences[i]->options().sampling;
+    const Sequence& sequence = rows[i]->sequence;
+    const SamplingOptions& sampling = sequence.options().sampling;
     settings.insert(settings.end(), {sampling.temperature, sampling.top_p, sampling.min_p, sampling.typical_p});
     top_k.push_back(sampling.top_k);
     streams.push_back(static_cast<int64_t>(sampling.seed));
-    streams.push_back(static_cast<int64_t>(sequences[i]->random_stream()));
-    index.push_back(sequences[i]->count() + ahead[i]);
+    streams.push_back(static_cast<int64_t>(sequence.random_stream()));
+    index.push_back(sequence.count() + ahead[i]);
   }
   Step step(context_);
   const Step::Value uploads[] = {step.Upload(settings), step.Upload(top_k), step.Upload(streams), step.Upload(index)};
@@ -93,20 +91,22 @@ std::vector<Choice> BatchGeneration::ChooseOnDevice(const Tensor& logits, absl::
   std::vector<Choice> choices;
   for (int64_t i = 0; i < n; ++i) {
     const float log_probability = absl::bit_cast<float>(raw[n + i]);
-    if (std::isnan(log_probability)) Refuse(*sequences[i], ahead[i]);
+    if (std::isnan(log_probability)) Refuse(*rows[i], ahead[i]);
     choices.push_back({.token = raw[i], .log_probability = log_probability});
   }
   return choices;
 }
 
-void BatchGeneration::Refuse(const Sequence& sequence, int64_t ahead) {
-  if (!status_.ok()) return;
-  status_ = absl::DataLossError(absl::StrCat("the model's logits for new token ", sequence.count() + ahead,
-                                             " (counted from 0) are no finite numbers: its weights are damaged, or its "
-                                             "training diverged; take an earlier checkpoint"));
+void BatchGeneration::Refuse(Running& running, int64_t ahead) {
+  if (!running.status.ok()) return;
+  running.status =
+      absl::DataLossError(absl::StrCat("the model's logits for new token ", running.sequence.count() + ahead,
+                                       " (counted from 0) are no finite numbers: its weights are damaged, or its "
+                                       "training diverged; take an earlier checkpoint"));
 }
 
 void BatchGeneration::Take(Running& running, absl::Span<const Choice> choices) {
+  if (!running.status.ok()) return;
   std::string text;
   const int64_t taken = running.sequence.Take(choices, &text);
   const std::vector<int32_t>& tokens = running.sequence.result().tokens;
@@ -115,71 +115,87 @@ void BatchGeneration::Take(Running& running, absl::Span<const Choice> choices) {
   }
 }
 
-absl::Status BatchGeneration::DecodeTokens(const Decoder& decoder, absl::Span<Running> batch, int64_t boundary) {
-  while (true) {
-    std::vector<Running*> open;
+void BatchGeneration::DecodeTokens(const Decoder& decoder, Batch batch, int64_t boundary) {
+  std::vector<Running*> open;
+  for (Running* running : batch) {
+    if (!running->done()) open.push_back(running);
+  }
+  while (!open.empty()) {
     std::vector<DecodingState*> states;
-    std::vector<const Sequence*> sequences;
-    for (Running& running : batch) {
-      if (running.sequence.done() || (boundary > 0 && running.state.tokens % boundary == 0)) continue;
-      open.push_back(&running);
-      states.push_back(&running.state);
-      sequences.push_back(&running.sequence);
-    }
-    if (open.empty()) return absl::OkStatus();
+    for (Running* running : open) states.push_back(&running->state);
     const std::vector<Choice> choices = ChooseRows(
-        decoder.NextLogits(states), sequences, [](size_t) { return 0; },
-        [](size_t) { return absl::Span<const int32_t>(); });
-    PHOTON_RETURN_IF_ERROR(status_);
+        decoder.NextLogits(states), open, [](size_t) { return 0; }, [](size_t) { return absl::Span<const int32_t>(); });
     std::vector<int32_t> tokens;
     states.clear();  // those of sequences that go on
     for (size_t i = 0; i < open.size(); ++i) {
       most_window_bytes_ = std::max(most_window_bytes_, open[i]->state.bytes().windows);
       Take(*open[i], {&choices[i], 1});
-      if (open[i]->sequence.done()) continue;
+      if (open[i]->done()) continue;
       states.push_back(&open[i]->state);
       tokens.push_back(choices[i].token);
     }
     decoder.Accept(states, tokens);
+    std::erase_if(open,
+                  [&](const Running* running) { return running->done() || running->state.tokens % boundary == 0; });
   }
 }
 
-absl::Status BatchGeneration::DecodeMetaContexts(MetaContextDecoder& decoder, absl::Span<Running> batch) {
+void BatchGeneration::DecodeMetaContext(MetaContextDecoder& decoder, Batch batch) {
   const int64_t meta = decoder.tokens(), chunk = decoder.chunk();
-  while (true) {
-    std::vector<Running*> open;
-    std::vector<DecodingState*> states;
-    for (Running& running : batch) {
-      if (running.sequence.done()) continue;
-      open.push_back(&running);
-      states.push_back(&running.state);
-    }
-    if (open.empty()) return absl::OkStatus();
-    std::vector<Choice> chosen(open.size() * meta);
-    std::vector<int32_t> tokens(chosen.size());
-    const auto choose = [&](const Tensor& logits, absl::Span<const MetaContextDecoder::Place> places) {
-      std::vector<const Sequence*> sequences;
-      for (const auto& place : places) sequences.push_back(&open[place.sequence]->sequence);
-      const auto known = [&](size_t i) {  // its own chunk so far: the others are written at the same time
-        const int64_t at = places[i].sequence * meta + places[i].offset, own = places[i].offset % chunk;
-        return absl::MakeConstSpan(tokens).subspan(at - own, own);
-      };
-      const std::vector<Choice> choices = ChooseRows(
-          logits, sequences, [&](size_t i) { return places[i].offset; }, known);
-      std::vector<int32_t> picked;
-      for (size_t i = 0; i < places.size(); ++i) {
-        const int64_t at = places[i].sequence * meta + places[i].offset;
-        chosen[at] = choices[i];
-        tokens[at] = choices[i].token;
-        picked.push_back(choices[i].token);
-      }
-      return picked;
-    };
-    decoder.Decode(states, choose);
-    PHOTON_RETURN_IF_ERROR(status_);
-    most_window_bytes_ = std::max(most_window_bytes_, decoder.window_bytes() / static_cast<int64_t>(open.size()));
-    for (size_t i = 0; i < open.size(); ++i) Take(*open[i], absl::MakeConstSpan(chosen).subspan(i * meta, meta));
+  std::vector<Running*> open;
+  std::vector<DecodingState*> states;
+  for (Running* running : batch) {
+    if (running->done()) continue;
+    open.push_back(running);
+    states.push_back(&running->state);
   }
+  if (open.empty()) return;
+  std::vector<Choice> chosen(open.size() * meta);
+  std::vector<int32_t> tokens(chosen.size());
+  const auto choose = [&](const Tensor& logits, absl::Span<const MetaContextDecoder::Place> places) {
+    std::vector<Running*> rows;
+    for (const auto& place : places) rows.push_back(open[place.sequence]);
+    const auto known = [&](size_t i) {  // its own chunk so far: the others are written at the same time
+      const int64_t at = places[i].sequence * meta + places[i].offset, own = places[i].offset % chunk;
+      return absl::MakeConstSpan(tokens).subspan(at - own, own);
+    };
+    const std::vector<Choice> choices = ChooseRows(
+        logits, rows, [&](size_t i) { return places[i].offset; }, known);
+    std::vector<int32_t> picked;
+    for (size_t i = 0; i < places.size(); ++i) {
+      const int64_t at = places[i].sequence * meta + places[i].offset;
+      chosen[at] = choices[i];
+      tokens[at] = choices[i].token;
+      picked.push_back(choices[i].token);
+    }
+    return picked;
+  };
+  decoder.Decode(states, choose);
+  most_window_bytes_ = std::max(most_window_bytes_, decoder.window_bytes() / static_cast<int64_t>(open.size()));
+  for (size_t i = 0; i < open.size(); ++i) Take(*open[i], absl::MakeConstSpan(chosen).subspan(i * meta, meta));
+}
+
+absl::Status BatchGeneration::DecodeToEnd(const Decoder& decoder, GenerationMode mode, Batch batch) {
+  const auto going = [&] { return std::any_of(batch.begin(), batch.end(), [](auto* r) { return !r->done(); }); };
+  if (!ByMetaContexts(decoder.model().levels(), mode)) {
+    while (going()) DecodeTokens(decoder, batch, decoder.border());
+  } else {
+    const auto& photon = static_cast<const PhotonDecoder&>(decoder);
+    std::vector<Running*> inside;
+    for (Running* running : batch) {
+      if (running->state.tokens % photon.meta_context() != 0) inside.push_back(running);
+    }
+    DecodeTokens(photon, inside, photon.meta_context());
+    std::vector<DecodingState*> open;
+    for (Running* running : batch) {
+      if (!running->done()) open.push_back(&running->state);
+    }
+    MetaContextDecoder meta(context_, photon, MetaContextDecoder::FeedbackOf(mode));
+    meta.TakeOver(open);
+    while (going()) DecodeMetaContext(meta, batch);
+  }
+  for (const Running* running : batch) PHOTON_RETURN_IF_ERROR(running->status);
+  return absl::OkStatus();
 }
 
 }  // namespace photon

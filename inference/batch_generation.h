@@ -15,7 +15,12 @@ namespace photon {
 struct Running {
   DecodingState state;
   Sequence sequence;
+  // kDataLoss, naming the token, once the model's logits for it are no numbers: it goes no further.
+  absl::Status status = absl::OkStatus();
+
+  bool done() const { return sequence.done() || !status.ok(); }
 };
+using Batch = absl::Span<Running* const>;
 
 class BatchGeneration {
  public:
@@ -24,30 +29,26 @@ class BatchGeneration {
 
   BatchGeneration(const Context& context, const Report& report) : context_(context), report_(report) {}
 
-  // Both return kDataLoss, naming the token, where the model's logits are no numbers; what came before has been
-  // reported.
-  //
-  // Token by token, until every sequence is done or, with `boundary`, holds whole meta-contexts of that many tokens.
-  absl::Status DecodeTokens(const Decoder& decoder, absl::Span<Running> batch, int64_t boundary);
-  // A meta-context at a time, until every sequence is done. States at a boundary.
-  absl::Status DecodeMetaContexts(MetaContextDecoder& decoder, absl::Span<Running> batch);
+  // A token for each that is not done, and more until it holds whole multiples of `boundary` tokens.
+  void DecodeTokens(const Decoder& decoder, Batch batch, int64_t boundary);
+  // A meta-context for each that is not done. States at a boundary.
+  void DecodeMetaContext(MetaContextDecoder& decoder, Batch batch);
+  // Every sequence to its end. kDataLoss: the first one's whose logits are no numbers.
+  absl::Status DecodeToEnd(const Decoder& decoder, GenerationMode mode, Batch batch);
 
   int64_t most_window_bytes() const { return most_window_bytes_; }  // of one sequence
 
  private:
-  // A token for every row of `logits` [n, V]; row i is `ahead(i)` places after the next of sequences[i]'s tokens, and
-  // knows of the tokens `known(i)`.
+  // A token for every row of `logits` [n, V]; row i is `ahead(i)` places after the next of rows[i]'s tokens, and knows
+  // of the tokens `known(i)`.
   template <typename Ahead, typename Known>
-  std::vector<Choice> ChooseRows(const Tensor& logits, absl::Span<const Sequence* const> sequences, Ahead&& ahead,
-                                 Known&& known);
+  std::vector<Choice> ChooseRows(const Tensor& logits, Batch rows, Ahead&& ahead, Known&& known);
   // `logits` [n, V] are brought to the host; or, where that suffices, chosen from by the device, so that the tokens
   // alone come back.
   template <typename Ahead, typename Known>
-  std::vector<Choice> ChooseOnHost(const Tensor& logits, absl::Span<const Sequence* const> sequences, Ahead&& ahead,
-                                   Known&& known);
-  std::vector<Choice> ChooseOnDevice(const Tensor& logits, absl::Span<const Sequence* const> sequences,
-                                     absl::Span<const int64_t> ahead);
-  void Refuse(const Sequence& sequence, int64_t ahead);
+  std::vector<Choice> ChooseOnHost(const Tensor& logits, Batch rows, Ahead&& ahead, Known&& known);
+  std::vector<Choice> ChooseOnDevice(const Tensor& logits, Batch rows, absl::Span<const int64_t> ahead);
+  static void Refuse(Running& running, int64_t ahead);
   void Take(Running& running, absl::Span<const Choice> choices);
 
   const Context& context_;
@@ -57,7 +58,6 @@ class BatchGeneration {
   std::vector<float> float_rows_;
   std::vector<double> double_rows_;
   int64_t most_window_bytes_ = 0;
-  absl::Status status_;
 };
 
 }  // namespace photon

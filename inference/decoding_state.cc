@@ -1,5 +1,7 @@
 #include "inference/decoding_state.h"
 
+#include <numeric>
+
 #include "core/ops/elementwise.h"
 
 namespace photon {
@@ -18,6 +20,22 @@ StateBytes DecodingState::bytes() const {
   StateBytes bytes;
   for (const std::optional<KvCache>& cache : encoders) bytes.context += cache ? cache->bytes() : 0;
   for (const KvCache& window : windows) bytes.windows += window.bytes();
+  return bytes;
+}
+
+int64_t AllocatedBytes::total() const { return std::accumulate(levels.begin(), levels.end(), windows + rows); }
+
+AllocatedBytes DecodingState::allocated() const {
+  AllocatedBytes bytes;
+  for (const std::optional<KvCache>& cache : encoders) bytes.levels.push_back(cache ? cache->allocated_bytes() : 0);
+  for (const KvCache& window : windows) bytes.windows += window.allocated_bytes();
+  const auto add = [&](const Tensor& tensor) {
+    if (tensor.defined()) bytes.rows += static_cast<int64_t>(tensor.bytes());
+  };
+  add(top);
+  for (const std::vector<Tensor>* tensors : {&pending, &shifted, &fed_back}) {
+    for (const Tensor& tensor : *tensors) add(tensor);
+  }
   return bytes;
 }
 

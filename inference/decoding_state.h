@@ -17,6 +17,15 @@ struct StateBytes {
   int64_t windows = 0;  // local decoder windows under way: bounded
 };
 
+// Memory that a state has: with the room that its caches have left.
+struct AllocatedBytes {
+  std::vector<int64_t> levels;  // [l - 1]: encoder l's cache (flat: the stack's)
+  int64_t windows = 0;
+  int64_t rows = 0;  // vectors of single units
+
+  int64_t total() const;
+};
+
 struct DecodingState {
   int64_t tokens = 0;  // accepted so far: also the index of the next token
   // Accepted tokens that no stack has read yet: those of the unfinished level-1 unit; the last token in the flat model.
@@ -32,6 +41,7 @@ struct DecodingState {
   std::vector<Tensor> fed_back;
 
   StateBytes bytes() const;
+  AllocatedBytes allocated() const;
   // An independent state at the same place: one prompt read once, continued more than one way.
   DecodingState Copy(const Context& context) const;
 };

@@ -1,5 +1,6 @@
 #include "inference/flat_decoder.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace photon {
@@ -10,18 +11,31 @@ DecodingState FlatDecoder::NewState(int64_t expected_tokens) const {
   return state;
 }
 
-void FlatDecoder::Prefill(DecodingState& state, absl::Span<const int32_t> prompt) const {
-  PHOTON_CHECK_EQ(state.tokens, 0);
-  if (prompt.empty()) return;
-  state.tokens = static_cast<int64_t>(prompt.size());
-  state.chunk = {prompt.back()};  // read by the next NextLogits, whose hidden vector it yields
-  const absl::Span<const int32_t> read = prompt.first(prompt.size() - 1);
-  DecodingState* const states[] = {&state};
-  for (size_t begin = 0; begin < read.size(); begin += kPrefillTokens) {
-    Step step(context_);
-    Read(step, states, read.subspan(begin, kPrefillTokens));
-    RunOnce(context_, step);
+// The last token of a prompt is read by the next NextLogits, whose hidden vector it yields.
+int64_t FlatDecoder::UnitTokens(int64_t prompt) const { return std::max<int64_t>(prompt - 1, 0) / kUnit * kUnit; }
+
+Tensor FlatDecoder::ReadUnits(States states, absl::Span<const int32_t> tokens) const {
+  Step step(context_);
+  Read(step, states, tokens);
+  RunOnce(context_, step);
+  for (DecodingState* state : states) state->tokens += static_cast<int64_t>(tokens.size() / states.size());
+  return Tensor();
+}
+
+void FlatDecoder::ReadRest(States states, absl::Span<const absl::Span<const int32_t>> rests) const {
+  for (size_t i = 0; i < states.size(); ++i) {
+    const absl::Span<const int32_t> rest = rests[i];
+    if (rest.empty()) continue;
+    if (rest.size() > 1) ReadUnits(states.subspan(i, 1), rest.first(rest.size() - 1));
+    Accept(states.subspan(i, 1), rest.last(1));
   }
+}
+
+DecodingState FlatDecoder::CopyOfBeginning(const DecodingState& state, int64_t tokens, const Tensor&) const {
+  DecodingState copy;
+  copy.tokens = tokens;
+  copy.encoders.push_back(state.encoders[0]->Copy(tokens));
+  return copy;
 }
 
 Step::Value FlatDecoder::Read(Step& step, States states, absl::Span<const int32_t> tokens) const {

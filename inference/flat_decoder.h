@@ -12,7 +12,12 @@ class FlatDecoder final : public Decoder {
       : Decoder(context, device), model_(model) {}
 
   DecodingState NewState(int64_t expected_tokens) const override;
-  void Prefill(DecodingState& state, absl::Span<const int32_t> prompt) const override;
+  int64_t prompt_unit() const override { return kUnit; }
+  int64_t UnitTokens(int64_t prompt) const override;
+  Tensor ReadUnits(States states, absl::Span<const int32_t> tokens) const override;
+  void ReadRest(States states, absl::Span<const absl::Span<const int32_t>> rests) const override;
+  DecodingState CopyOfBeginning(const DecodingState& state, int64_t tokens, const Tensor& last) const override;
+  int64_t border() const override { return 1; }
   Tensor NextLogits(States states) const override;
   void Accept(States states, absl::Span<const int32_t> tokens) const override;
 
@@ -23,6 +28,8 @@ class FlatDecoder final : public Decoder {
   Step::Value Read(Step& step, States states, absl::Span<const int32_t> tokens) const;
 
  private:
+  static constexpr int64_t kUnit = 16;
+
   const VanillaModel& model_;
 };
 

@@ -19,32 +19,13 @@ constexpr int64_t kReservedTokens = 4096;
 // the kernels it calls). Beyond, another kernel with another order of summation may run.
 constexpr int64_t kMostRows = 16;
 
-absl::Status Validate(const LanguageModel& model, absl::Span<const int32_t> prompt, const GenerateOptions& options,
-                      const Tokenizer* tokenizer) {
-  PHOTON_RETURN_IF_ERROR(CheckTokenIds(prompt, model.config().vocab_size(), "the prompt"));
-  PHOTON_RETURN_IF_ERROR(ValidateOptions(options, model.config()));
-  if (!options.stop.strings.empty() && tokenizer == nullptr) {
-    return absl::InvalidArgumentError(
-        "stop strings need a tokenizer, and the checkpoint carries none: give stop tokens");
-  }
-  if (model.levels() == 0 && prompt.empty()) {
-    return absl::InvalidArgumentError(
-        "the prompt is empty: a flat model (no levels) has no start latent and needs at least one token");
-  }
-  return absl::OkStatus();
-}
-
-bool ByMetaContexts(const LanguageModel& model, GenerationMode mode) {
-  return model.levels() >= 2 && mode != GenerationMode::kHier;
-}
-
 // How many sequences go together, so that no product has more than kMostRows rows, or one.
 int64_t GroupSize(const LanguageModel& model, GenerationMode mode) {
   int64_t rows = 1, units = 1;  // of one sequence in the widest product: a level's windows begin with all prefixes
   for (int l = model.levels(); l >= 1; --l) {
     const LevelConfig& level = model.config().levels(l - 1);
     rows = std::max<int64_t>(rows, units * level.prefix());
-    if (ByMetaContexts(model, mode)) units *= level.chunk();
+    if (ByMetaContexts(model.levels(), mode)) units *= level.chunk();
   }
   return std::max<int64_t>(kMostRows / rows, 1);
 }
@@ -59,31 +40,29 @@ DecodingState Prefill(const Context& context, const Decoder& decoder, absl::Span
   return state;
 }
 
-// Continues every sequence of `batch` to its end.
-absl::Status Continue(const Context& context, const LanguageModel& model, const Decoder& decoder, GenerationMode mode,
-                      absl::Span<Running> batch, BatchGeneration& generation) {
-  if (!ByMetaContexts(model, mode)) return generation.DecodeTokens(decoder, batch, /*boundary=*/0);
-  using Feedback = MetaContextDecoder::Feedback;
-  const auto& photon = static_cast<const PhotonDecoder&>(decoder);
-  PHOTON_RETURN_IF_ERROR(generation.DecodeTokens(photon, batch, photon.meta_context()));
-  std::vector<DecodingState*> open;
-  for (Running& running : batch) {
-    if (!running.sequence.done()) open.push_back(&running.state);
-  }
-  MetaContextDecoder meta(context, photon,
-                          mode == GenerationMode::kRec ? Feedback::kReconstruction : Feedback::kTokens);
-  meta.TakeOver(open);
-  return generation.DecodeMetaContexts(meta, batch);
-}
-
 }  // namespace
+
+absl::Status CheckGeneration(const LanguageModel& model, absl::Span<const int32_t> prompt,
+                             const GenerateOptions& options, const Tokenizer* tokenizer) {
+  PHOTON_RETURN_IF_ERROR(CheckTokenIds(prompt, model.config().vocab_size(), "the prompt"));
+  PHOTON_RETURN_IF_ERROR(ValidateOptions(options, model.config()));
+  if (!options.stop.strings.empty() && tokenizer == nullptr) {
+    return absl::InvalidArgumentError(
+        "stop strings need a tokenizer, and the checkpoint carries none: give stop tokens");
+  }
+  if (model.levels() == 0 && prompt.empty()) {
+    return absl::InvalidArgumentError(
+        "the prompt is empty: a flat model (no levels) has no start latent and needs at least one token");
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<GenerateResult> Generate(const Decoder& decoder, absl::Span<const int32_t> prompt,
                                         const GenerateOptions& options, std::shared_ptr<const Tokenizer> tokenizer,
                                         const Sink& sink) {
   const Context& context = decoder.context();
   const LanguageModel& model = decoder.model();
-  PHOTON_RETURN_IF_ERROR(Validate(model, prompt, options, tokenizer.get()));
+  PHOTON_RETURN_IF_ERROR(CheckGeneration(model, prompt, options, tokenizer.get()));
   GenerateResult result;
   const double begin = Now();
   DecodingState read = Prefill(context, decoder, prompt, options);
@@ -104,7 +83,9 @@ absl::StatusOr<GenerateResult> Generate(const Decoder& decoder, absl::Span<const
       if (sink) sink(first + (&running - batch.data()), tokens, text);
     };
     BatchGeneration generation(context, report);
-    PHOTON_RETURN_IF_ERROR(Continue(context, model, decoder, options.mode, absl::MakeSpan(batch), generation));
+    std::vector<Running*> members;
+    for (Running& running : batch) members.push_back(&running);
+    PHOTON_RETURN_IF_ERROR(generation.DecodeToEnd(decoder, options.mode, members));
     result.bytes.windows = std::max(result.bytes.windows, generation.most_window_bytes());
     for (const Running& running : batch) {
       result.bytes.context = std::max(result.bytes.context, running.state.bytes().context);

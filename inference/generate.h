@@ -30,6 +30,10 @@ struct GenerateResult {
 // and come without any at the end.
 using Sink = std::function<void(int64_t continuation, absl::Span<const int32_t> tokens, absl::string_view text)>;
 
+// kInvalidArgument for what Generate refuses.
+absl::Status CheckGeneration(const LanguageModel& model, absl::Span<const int32_t> prompt,
+                             const GenerateOptions& options, const Tokenizer* tokenizer);
+
 // The prompt is read once. Continuation c is the same whatever `continuations` is: several are decoded together only as
 // far as their logits are bit for bit those of one alone. `tokenizer` may be null: no text then. A decoder may serve
 // any number of calls, one after the other.

@@ -19,6 +19,9 @@ enum class GenerationMode { kHier, kHierParallel, kRec };
 absl::StatusOr<GenerationMode> ParseGenerationMode(absl::string_view name);
 absl::string_view Name(GenerationMode mode);
 
+// Whether a model of so many levels goes by whole meta-contexts in that mode: at L <= 1 every mode is hier.
+inline bool ByMetaContexts(int levels, GenerationMode mode) { return levels >= 2 && mode != GenerationMode::kHier; }
+
 // kInvalidArgument where the model has no such mode: shift ALL (and L >= 2) knows hier alone.
 absl::Status CheckMode(const ModelConfig& config, GenerationMode mode);
 

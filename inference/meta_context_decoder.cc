@@ -36,6 +36,14 @@ int64_t MetaContextDecoder::window_bytes() const {
   return bytes;
 }
 
+int64_t MetaContextDecoder::allocated_window_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& level : windows_) {
+    for (const auto& window : level) bytes += window->allocated_bytes();
+  }
+  return bytes;
+}
+
 // Decoder l on its own outputs, a window per row of `sources` [units, D]: Xh^(l-1), [units C_l, D].
 Step::Value MetaContextDecoder::RollOut(Step& step, int l, Step::Value sources, int64_t units) {
   const PhotonModel& model = decoder_.model();

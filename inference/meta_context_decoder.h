@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "inference/generate_options.h"
 #include "inference/photon_decoder.h"
 
 namespace photon {
@@ -22,6 +23,9 @@ class MetaContextDecoder {
     int64_t sequence;
     int64_t offset;
   };
+  static Feedback FeedbackOf(GenerationMode mode) {
+    return mode == GenerationMode::kRec ? Feedback::kReconstruction : Feedback::kTokens;
+  }
   using Choose = std::function<std::vector<int32_t>(const Tensor& logits, absl::Span<const Place> places)>;
 
   MetaContextDecoder(const Context& context, const PhotonDecoder& decoder, Feedback feedback)
@@ -39,6 +43,7 @@ class MetaContextDecoder {
   int64_t tokens() const { return decoder_.meta_context(); }         // in a meta-context
   int64_t chunk() const { return decoder_.model().level(1).chunk; }  // tokens chosen one after the other: C_1
   int64_t window_bytes() const;  // keys and values of the windows of the last Decode()
+  int64_t allocated_window_bytes() const;
 
  private:
   std::vector<KvCache*> EmptyWindows(int l, int64_t count);

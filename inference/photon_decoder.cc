@@ -89,39 +89,59 @@ DecodingState PhotonDecoder::NewState(int64_t expected_tokens) const {
   return state;
 }
 
-void PhotonDecoder::Prefill(DecodingState& state, absl::Span<const int32_t> prompt) const {
-  PHOTON_CHECK_EQ(state.tokens, 0);
-  // With shift ALL a source below the top is the output of the window above for the unit *before*, which can lie in the
-  // meta-context before; its own source again one further back, and so on for L - 1 levels. Decoding that many whole
-  // meta-contexts makes every `shifted` right; what it starts from has no influence any more by then.
+// With shift ALL a source below the top is the output of the window above for the unit *before*, which can lie in the
+// meta-context before; its own source again one further back, and so on for L - 1 levels. Decoding that many whole
+// meta-contexts makes every `shifted` right; what it starts from has no influence any more by then.
+int64_t PhotonDecoder::UnitTokens(int64_t prompt) const {
   const int64_t decoded = model_.config().shift() == ModelConfig::ALL ? model_.levels() - 1 : 0;
-  const int64_t whole = static_cast<int64_t>(prompt.size()) / meta_context();
-  const int64_t bulk = std::max<int64_t>(whole - decoded, 0) * meta_context();
-  DecodingState* const states[] = {&state};
-  const int64_t slice = (kPrefillTokens + meta_context() - 1) / meta_context() * meta_context();
-  for (int64_t begin = 0; begin < bulk; begin += slice) {
-    Step step(context_);
-    EncodeMetaContexts(step, states, prompt.subspan(begin, std::min(slice, bulk - begin)));
-    RunOnce(context_, step);
-  }
+  return std::max<int64_t>(prompt / meta_context() - decoded, 0) * meta_context();
+}
 
-  absl::Span<const int32_t> rest = prompt.subspan(bulk);
-  const int64_t chunk = model_.level(1).chunk;
-  for (size_t i = 0; i < rest.size(); ++i) {
-    const bool whole_chunk = static_cast<int64_t>(rest.size() - i) >= chunk;
-    // The level-1 window only matters to a chunk that the prompt leaves unfinished.
-    Step step(context_);
-    if (!state.chunk.empty() || !whole_chunk) {
-      NextOutputs(step, 1, states);
-      RunOnce(context_, step);
-      Accept(states, rest.subspan(i, 1));
-      continue;
+Tensor PhotonDecoder::ReadUnits(States states, absl::Span<const int32_t> tokens) const {
+  Step step(context_);
+  const Step::Value top = EncodeMetaContexts(step, states, tokens).back();
+  return RunOnce(context_, step)[top];
+}
+
+void PhotonDecoder::ReadRest(States states, absl::Span<const absl::Span<const int32_t>> rests) const {
+  std::vector<absl::Span<const int32_t>> left(rests.begin(), rests.end());
+  // The sequences that have so many tokens left, moved on by these: `begin` is given them before.
+  const auto accept = [&](size_t count, auto&& begin) {
+    std::vector<DecodingState*> going;
+    std::vector<absl::Span<const int32_t>> tokens;
+    for (size_t i = 0; i < states.size(); ++i) {
+      if (left[i].size() < count) continue;
+      going.push_back(states[i]);
+      tokens.push_back(left[i].first(count));
+      left[i].remove_prefix(count);
     }
-    NextSources(step, 1, states);
+    if (going.empty()) return false;
+    Step step(context_);
+    begin(step, going);
     RunOnce(context_, step);
-    for (int64_t j = 0; j < chunk; ++j) Accept(states, rest.subspan(i + j, 1));
-    i += chunk - 1;
+    for (size_t j = 0; j < count; ++j) {
+      std::vector<int32_t> column;
+      for (const absl::Span<const int32_t> own : tokens) column.push_back(own[j]);
+      Accept(going, column);
+    }
+    return true;
+  };
+  // The level-1 window only matters to a chunk that the prompt leaves unfinished.
+  while (accept(model_.level(1).chunk, [&](Step& step, States going) { NextSources(step, 1, going); })) {
   }
+  while (accept(1, [&](Step& step, States going) { NextOutputs(step, 1, going); })) {
+  }
+}
+
+// What NewState makes is what a state at a boundary has beside its caches, but for the top.
+DecodingState PhotonDecoder::CopyOfBeginning(const DecodingState& state, int64_t tokens, const Tensor& last) const {
+  DecodingState copy = NewState(0);
+  copy.tokens = tokens;
+  for (int l = 1; l <= model_.levels(); ++l) {
+    if (!grouped(l)) copy.encoders[l - 1] = state.encoders[l - 1]->Copy(tokens / tokens_per_unit_[l]);
+  }
+  ops::Cast(context_, last, copy.top);
+  return copy;
 }
 
 Tensor PhotonDecoder::NextLogits(States states) const {

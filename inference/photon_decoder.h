@@ -14,8 +14,13 @@ class PhotonDecoder final : public Decoder {
   PhotonDecoder(const Context& context, const PhotonModel& model, OpenedDevice* device = nullptr);
 
   DecodingState NewState(int64_t expected_tokens) const override;
-  // Whole meta-contexts go through the encoders in bulk, kPrefillTokens at a time, the rest chunk by chunk.
-  void Prefill(DecodingState& state, absl::Span<const int32_t> prompt) const override;
+  // Whole meta-contexts go through the encoders in bulk, the rest chunk by chunk.
+  int64_t prompt_unit() const override { return meta_context(); }
+  int64_t UnitTokens(int64_t prompt) const override;
+  Tensor ReadUnits(States states, absl::Span<const int32_t> tokens) const override;
+  void ReadRest(States states, absl::Span<const absl::Span<const int32_t>> rests) const override;
+  DecodingState CopyOfBeginning(const DecodingState& state, int64_t tokens, const Tensor& last) const override;
+  int64_t border() const override { return tokens_per_unit_[1]; }
   Tensor NextLogits(States states) const override;
   void Accept(States states, absl::Span<const int32_t> tokens) const override;
 

@@ -12,20 +12,28 @@
 
 namespace photon {
 
+// Positions by which a cache grows. The copy of what it held costs as much as two more positions' attention, so that
+// decoding loses 2 / kCacheSlab; what is allocated in vain is half a slab a sequence.
+inline constexpr int64_t kCacheSlab = 64;
+int64_t RoomFor(int64_t positions);  // in whole slabs
+
 class KvCache {
  public:
-  // `width` = kv_heads * head_dim. Grows by doubling when `capacity` positions are exceeded.
+  // `width` = kv_heads * head_dim. Has room for `capacity` positions, and grows beyond by slabs.
   KvCache(const Context& context, int layers, int64_t width, DType dtype, int64_t capacity);
 
   // Copies would share the memory, and two sequences write the same rows: Copy() says that it costs memory.
   KvCache(KvCache&&) = default;
   KvCache& operator=(KvCache&&) = default;
-  // The same positions in memory of its own.
-  KvCache Copy() const;
+  // The first positions, at most those held, in memory of their own.
+  KvCache Copy(int64_t positions) const;
+  KvCache Copy() const { return Copy(length_); }
 
   int64_t length() const { return length_; }  // positions held: also the next position's index, for RoPE
   int64_t capacity() const { return block_.dim(2); }
-  int64_t bytes() const;                          // of the positions held, K and V, all layers
+  int64_t bytes() const { return BytesOf(length_); }  // of the positions held, K and V, all layers
+  int64_t allocated_bytes() const { return BytesOf(capacity()); }
+  int64_t BytesOf(int64_t positions) const;
   const Tensor& block() const { return block_; }  // [layers, 2 (keys, values), capacity, width]
 
   // Makes room for more positions and counts them as held. The caller has them written (ops::AppendToCaches) before
@@ -35,7 +43,7 @@ class KvCache {
 
  private:
   void Reserve(int64_t positions);
-  void CopyPositionsTo(const Tensor& block) const;
+  void CopyTo(const Tensor& block, int64_t positions) const;
 
   const Context* context_;
   int64_t length_ = 0;

@@ -165,8 +165,8 @@ void MatMul(const Context& context, const Tensor& a, bool transpose_a, const Ten
     });
     return;
   }
-  if (m <= kMostFewRows && !transpose_a && transpose_b) {
-    MultiplyFewRows(a, b, bias, beta, c);
+  if ((m <= kMostFewRows || context.batch_invariant()) && !transpose_a && transpose_b) {
+    MultiplyRows(a, b, bias, beta, c);
     return;
   }
   const Product product = {.m = m,

@@ -127,7 +127,7 @@ inline VecF SumEach(VecF* v) {
 }
 
 template <typename T, typename Out>
-struct FewRows {
+struct RowProduct {
   RowsAt<T> a, w;
   int64_t rows, outputs, depth;
   const float* bias;  // may be null
@@ -135,8 +135,24 @@ struct FewRows {
   Out* c;
   int64_t c_stride;
 
-  // Columns [begin, begin + kGroup) of c, or those there are.
+  // Columns [begin, begin + kGroup) of c, or those there are: their weights stay in the caches from block to block.
   void Run(int64_t begin) const {
+    for (int64_t row = 0; row < rows; row += kMostFewRows) {
+      const RowProduct block = {.a = {a.Row(row), a.stride},
+                                .w = w,
+                                .rows = std::min<int64_t>(kMostFewRows, rows - row),
+                                .outputs = outputs,
+                                .depth = depth,
+                                .bias = bias,
+                                .add = add,
+                                .c = c + row * c_stride,
+                                .c_stride = c_stride};
+      block.RunBlock(begin);
+    }
+  }
+
+ private:
+  void RunBlock(int64_t begin) const {
     VecF sums[kMostFewRows][kGroup];
     const int64_t count = std::min<int64_t>(kGroup, outputs - begin);
     int64_t n = 0;
@@ -151,8 +167,6 @@ struct FewRows {
       count == kGroup ? Finish(sum, begin, row, AllLanes{}) : Finish(sum, begin, row, FirstLanes{count});
     }
   }
-
- private:
   static VecF (*Columns(VecF (*sums)[kGroup], int64_t n))[kGroup] {
     return reinterpret_cast<VecF(*)[kGroup]>(&sums[0][n]);
   }
@@ -166,21 +180,21 @@ struct FewRows {
 
 }  // namespace
 
-void MultiplyFewRows(const Tensor& a, const Tensor& w, const Tensor& bias, float beta, const Tensor& c) {
+void MultiplyRows(const Tensor& a, const Tensor& w, const Tensor& bias, float beta, const Tensor& c) {
   // Weights that a thread must have to be worth waking: some 64 KiB of bf16, 2 us at the speed of memory.
   constexpr int64_t kGrain = 32768;
   const auto run = [&](auto in, auto out) {
     using T = decltype(in);
     using Out = decltype(out);
-    const FewRows<T, Out> product = {.a = {a.data<T>(), a.stride(0)},
-                                     .w = {w.data<T>(), w.stride(0)},
-                                     .rows = c.dim(0),
-                                     .outputs = c.dim(1),
-                                     .depth = a.dim(1),
-                                     .bias = DataOrNull<float>(bias),
-                                     .add = beta == 1,
-                                     .c = c.data<Out>(),
-                                     .c_stride = c.stride(0)};
+    const RowProduct<T, Out> product = {.a = {a.data<T>(), a.stride(0)},
+                                        .w = {w.data<T>(), w.stride(0)},
+                                        .rows = c.dim(0),
+                                        .outputs = c.dim(1),
+                                        .depth = a.dim(1),
+                                        .bias = DataOrNull<float>(bias),
+                                        .add = beta == 1,
+                                        .c = c.data<Out>(),
+                                        .c_stride = c.stride(0)};
     const int64_t groups = (product.outputs + kGroup - 1) / kGroup;
     ParallelFor(groups, kGrain / (kGroup * product.depth) + 1, [&](int64_t begin, int64_t end) {
       for (int64_t group = begin; group < end; ++group) product.Run(group * kGroup);

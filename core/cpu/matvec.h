@@ -1,4 +1,4 @@
-// Products of few rows with a matrix of weights, C = A W^T: what decoding does, a token or a few chunks at a time.
+// Products of rows with a matrix of weights, C = A W^T: what decoding does, a token or a few chunks at a time.
 //
 // Such a product is bound by reading W, so W is read from memory once, in the order in which it lies. Every element of
 // C is one chain of vector multiply-adds in the order of K, then one fixed tree over the lanes, whatever the number of
@@ -12,8 +12,7 @@ namespace photon::cpu {
 // Above this oneDNN is faster (build/bench/matmul prints both sides of it).
 inline constexpr int64_t kMostFewRows = 16;
 
-// C = A W^T + bias + beta C, arguments as in core/ops/matmul.h: a [M, K], w [N, K], K >= 1, 1 <= M <= kMostFewRows; f32
-// or bf16.
-void MultiplyFewRows(const Tensor& a, const Tensor& w, const Tensor& bias, float beta, const Tensor& c);
+// C = A W^T + bias + beta C, arguments as in core/ops/matmul.h: a [M, K], w [N, K], K >= 1, M >= 1; f32 or bf16.
+void MultiplyRows(const Tensor& a, const Tensor& w, const Tensor& bias, float beta, const Tensor& c);
 
 }  // namespace photon::cpu

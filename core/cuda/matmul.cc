@@ -1,5 +1,7 @@
 // Which way a matrix product goes: few rows through a kernel that reads the weights once, the rest through cuBLASLt,
 // and what that refuses through a plain kernel.
+#include <algorithm>
+
 #include "core/cuda/kernels.h"
 #include "core/cuda/matmul_kernels.h"
 #include "core/cuda/matrix_products.h"
@@ -17,8 +19,12 @@ void MatMul(const Context& context, const Tensor& a, bool transpose_a, const Ten
             const Tensor& bias, float beta, const Tensor& c) {
   if (c.elements() == 0) return;
   const int64_t k = a.dim(transpose_a ? 0 : 1);
-  if (c.dim(0) <= kMostFewRows && !transpose_a && transpose_b && k > 0 && a.dtype() != DType::kF64) {
-    MultiplyFewRows(context, a, b, bias, beta, c);
+  const bool few = c.dim(0) <= kMostFewRows || context.batch_invariant();
+  if (few && !transpose_a && transpose_b && k > 0 && a.dtype() != DType::kF64) {
+    for (int64_t row = 0; row < c.dim(0); row += kMostFewRows) {
+      const int64_t end = std::min(row + kMostFewRows, c.dim(0));
+      MultiplyFewRows(context, a.Rows(row, end), b, bias, beta, c.Rows(row, end));
+    }
     return;
   }
   if (k > 0 && LibraryTakesBias(bias, c) &&

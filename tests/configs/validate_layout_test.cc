@@ -67,7 +67,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{2, {"parallel.tp=2", "model.vocab_size=95"}, "does not divide model.vocab_size = 95", "REPLICATED"},
         Bad{2, {"parallel.pp=2", "training.micro_batch_sequences=8"}, "makes 1 microbatch(es)", "use 4 or a smaller divisor of 8"},
         Bad{16, {"parallel.pp=2", "parallel.dp=8"}, "makes 1 microbatch(es)", "batch_sequences of 16 or more"},
-        Bad{5, {"parallel.pp=5"}, "more stages than the model has encoder layers, 4", "use 4 or a smaller divisor of 8"},
+        Bad{5, {"parallel.pp=5"}, "more stages than the model has encoder layers, 4", "use 4 or less"},
         Bad{4,
             {"parallel.pp=4", "model.levels.0.decoder_layers=2"},
             "more stages than the model has decoder layers, 3",

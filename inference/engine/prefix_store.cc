@@ -1,0 +1,79 @@
+#include "inference/engine/prefix_store.h"
+
+#include <algorithm>
+
+#include "absl/hash/hash.h"
+
+namespace photon {
+
+// Of the tokens up to the end of each unit.
+std::vector<uint64_t> PrefixStore::Hashes(absl::Span<const int32_t> tokens) const {
+  const int64_t unit = decoder_.prompt_unit();
+  std::vector<uint64_t> hashes;
+  uint64_t hash = 0;
+  for (int64_t end = unit; end <= static_cast<int64_t>(tokens.size()); end += unit) {
+    hash = absl::HashOf(hash, tokens.subspan(end - unit, unit));
+    hashes.push_back(hash);
+  }
+  return hashes;
+}
+
+// Hashes can collide; tokens decide.
+bool PrefixStore::Begins(const Entry& entry, absl::Span<const int32_t> tokens) const {
+  return entry.read.tokens.size() >= tokens.size() &&
+         std::equal(tokens.begin(), tokens.end(), entry.read.tokens.begin());
+}
+
+PrefixStore::Entries::iterator PrefixStore::Find(uint64_t hash, absl::Span<const int32_t> tokens) const {
+  const auto found = by_hash_.find(hash);
+  return found != by_hash_.end() && Begins(*found->second, tokens) ? found->second : entries_.end();
+}
+
+int64_t PrefixStore::Length(absl::Span<const int32_t> prompt, int64_t most) const {
+  const int64_t unit = decoder_.prompt_unit();
+  const std::vector<uint64_t> hashes = Hashes(prompt.first(most));
+  for (int64_t units = static_cast<int64_t>(hashes.size()); units > 0; --units) {
+    if (Find(hashes[units - 1], prompt.first(units * unit)) != entries_.end()) return units * unit;
+  }
+  return 0;
+}
+
+DecodingState PrefixStore::Copy(absl::Span<const int32_t> prompt, int64_t tokens, std::vector<Tensor>* last) {
+  const absl::Span<const int32_t> beginning = prompt.first(tokens);
+  const auto found = Find(Hashes(beginning).back(), beginning);
+  PHOTON_CHECK(found != entries_.end());
+  entries_.splice(entries_.end(), entries_, found);
+  const int64_t units = tokens / decoder_.prompt_unit();
+  const std::vector<Tensor>& outputs = found->read.last;
+  last->assign(outputs.begin(), outputs.begin() + (outputs.empty() ? 0 : units));
+  return decoder_.CopyOfBeginning(found->read.state, tokens, last->empty() ? Tensor() : last->back());
+}
+
+void PrefixStore::Keep(const ReadUnitsOf& read) {
+  const int64_t tokens = static_cast<int64_t>(read.tokens.size());
+  if (tokens == 0 || Length(read.tokens, tokens) == tokens) return;
+  Entry entry;
+  entry.hashes = Hashes(read.tokens);
+  const Tensor behind = read.last.empty() ? Tensor() : read.last.back();
+  entry.read = {read.tokens, decoder_.CopyOfBeginning(read.state, tokens, behind), read.last};
+  entry.bytes = entry.read.state.allocated().total();
+  for (const Tensor& row : entry.read.last) entry.bytes += static_cast<int64_t>(row.bytes());
+  bytes_ += entry.bytes;
+  entries_.push_back(std::move(entry));
+  const auto kept = std::prev(entries_.end());
+  for (const uint64_t hash : kept->hashes) by_hash_[hash] = kept;  // the youngest goes last
+}
+
+void PrefixStore::Shrink(int64_t bytes) {
+  while (bytes_ > bytes) {
+    const auto oldest = entries_.begin();
+    for (const uint64_t hash : oldest->hashes) {
+      const auto found = by_hash_.find(hash);
+      if (found != by_hash_.end() && found->second == oldest) by_hash_.erase(found);
+    }
+    bytes_ -= oldest->bytes;
+    entries_.erase(oldest);
+  }
+}
+
+}  // namespace photon

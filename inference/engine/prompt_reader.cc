@@ -1,0 +1,105 @@
+#include "inference/engine/prompt_reader.h"
+
+#include <algorithm>
+#include <functional>
+
+namespace photon {
+
+int64_t PromptReader::Units(const ActiveRequest& request) const {
+  return decoder_.UnitTokens(static_cast<int64_t>(request.request.prompt.size()));
+}
+
+int64_t PromptReader::Kept(const ActiveRequest& request) const {
+  return store_ == nullptr ? 0 : store_->Length(request.request.prompt, Units(request));
+}
+
+void PromptReader::Begin(ActiveRequest& request, const Begun& begun) {
+  const std::vector<int32_t>& prompt = request.request.prompt;
+  const int64_t kept = Kept(request);
+  request.read.emplace();
+  if (kept > 0) {
+    request.read->state = store_->Copy(prompt, kept, &request.read->last);
+    request.read->tokens.assign(prompt.begin(), prompt.begin() + kept);
+  } else {
+    request.read->state = decoder_.NewState(0);
+  }
+  begun(request, kept);
+}
+
+// Not while one of the group reads what this one could take from the store afterwards.
+bool PromptReader::CanJoin(const ActiveRequest& request, absl::Span<ActiveRequest* const> group) const {
+  if (store_ == nullptr) return true;
+  const std::vector<int32_t>& own = request.request.prompt;
+  const int64_t kept = Kept(request), units = Units(request), unit = decoder_.prompt_unit();
+  return std::none_of(group.begin(), group.end(), [&](const ActiveRequest* other) {
+    const std::vector<int32_t>& its = other->request.prompt;
+    const int64_t most = std::min(units, Units(*other));
+    const auto differs = std::mismatch(own.begin(), own.begin() + most, its.begin()).first;
+    return (differs - own.begin()) / unit * unit > kept;
+  });
+}
+
+// Requests that read the same number of tokens each, `most` together: the first in the queue, and others that have as
+// many left.
+std::vector<ActiveRequest*> PromptReader::NextGroup(int64_t most, int64_t* each, const Begun& begun) {
+  ActiveRequest& first = *queue_.front();
+  if (!first.read.has_value()) Begin(first, begun);
+  const int64_t unit = decoder_.prompt_unit(), slice = std::max(most / unit * unit, unit);
+  *each = std::min(first.unread(Units(first)), slice);
+  std::vector<ActiveRequest*> group = {&first};
+  for (auto next = std::next(queue_.begin()); next != queue_.end(); ++next) {
+    if (static_cast<int64_t>(group.size() + 1) * *each > most) break;
+    if (!CanJoin(**next, group)) break;
+    if (!(*next)->read.has_value()) Begin(**next, begun);
+    if ((*next)->unread(Units(**next)) < *each) break;
+    group.push_back(*next);
+  }
+  return group;
+}
+
+void PromptReader::ReadUnits(absl::Span<ActiveRequest* const> group, int64_t each) {
+  std::vector<DecodingState*> states;
+  std::vector<int32_t> tokens;
+  for (ActiveRequest* request : group) {
+    const auto begin = request->request.prompt.begin() + static_cast<int64_t>(request->read->tokens.size());
+    tokens.insert(tokens.end(), begin, begin + each);
+    request->read->tokens.insert(request->read->tokens.end(), begin, begin + each);
+    states.push_back(&request->read->state);
+  }
+  const Tensor last = decoder_.ReadUnits(states, tokens);
+  if (!last.defined()) return;
+  const int64_t units = each / decoder_.prompt_unit();
+  for (size_t i = 0; i < group.size(); ++i) {
+    for (int64_t u = 0; u < units; ++u) {
+      const int64_t row = static_cast<int64_t>(i) * units + u;
+      group[i]->read->last.push_back(last.Rows(row, row + 1));
+    }
+  }
+}
+
+std::vector<ActiveRequest*> PromptReader::Read(int64_t tokens, const Begun& begun) {
+  std::vector<ActiveRequest*> whole;
+  while (tokens > 0 && !queue_.empty()) {
+    int64_t each = 0;
+    const std::vector<ActiveRequest*> group = NextGroup(tokens, &each, begun);
+    if (each > 0) ReadUnits(group, each);
+    tokens -= std::max<int64_t>(each * static_cast<int64_t>(group.size()), decoder_.prompt_unit());
+    for (ActiveRequest* request : group) {
+      if (request->unread(Units(*request)) > 0) continue;
+      if (store_ != nullptr) store_->Keep(*request->read);
+      whole.push_back(request);
+      Remove(request);
+    }
+  }
+  if (whole.empty()) return whole;
+  std::vector<DecodingState*> states;
+  std::vector<absl::Span<const int32_t>> rests;
+  for (ActiveRequest* request : whole) {
+    states.push_back(&request->read->state);
+    rests.push_back(absl::MakeConstSpan(request->request.prompt).subspan(request->read->tokens.size()));
+  }
+  decoder_.ReadRest(states, rests);
+  return whole;
+}
+
+}  // namespace photon

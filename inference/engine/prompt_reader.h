@@ -1,0 +1,40 @@
+// Reads prompts in slices, first come, first read; several short ones together. What an earlier prompt began with is
+// taken from the store; of prompts that begin alike and come together, the first is read before the others begin.
+#pragma once
+
+#include <deque>
+#include <vector>
+
+#include "inference/engine/active_request.h"
+#include "inference/engine/prefix_store.h"
+
+namespace photon {
+
+class PromptReader {
+ public:
+  // `store` may be null: nothing is shared.
+  PromptReader(const Decoder& decoder, PrefixStore* store) : decoder_(decoder), store_(store) {}
+
+  void Add(ActiveRequest* request) { queue_.push_back(request); }
+  void Remove(const ActiveRequest* request) { std::erase(queue_, request); }
+  bool idle() const { return queue_.empty(); }
+
+  // Reads about so many tokens, one unit at least. Returns the requests whose prompts are read now. `begun` is told of
+  // those whose reading begins, and how many of their tokens the store had.
+  using Begun = std::function<void(ActiveRequest&, int64_t reused)>;
+  std::vector<ActiveRequest*> Read(int64_t tokens, const Begun& begun);
+
+ private:
+  int64_t Units(const ActiveRequest& request) const;  // tokens that are read as units
+  int64_t Kept(const ActiveRequest& request) const;
+  void Begin(ActiveRequest& request, const Begun& begun);
+  bool CanJoin(const ActiveRequest& request, absl::Span<ActiveRequest* const> group) const;
+  std::vector<ActiveRequest*> NextGroup(int64_t most, int64_t* each, const Begun& begun);
+  void ReadUnits(absl::Span<ActiveRequest* const> group, int64_t each);
+
+  const Decoder& decoder_;
+  PrefixStore* const store_;
+  std::deque<ActiveRequest*> queue_;
+};
+
+}  // namespace photon

@@ -1,0 +1,276 @@
+#include "inference/engine/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "tests/inference/engine_cases.h"
+
+namespace photon::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+Context Invariant(const Context& context) {
+  Context invariant = context;
+  invariant.SetBatchInvariant(true);
+  return invariant;
+}
+
+class EngineTest : public ::testing::Test {
+ protected:
+  // Random requests that come at random steps, some cancelled: each as if it were alone.
+  void RunMix(const LanguageModel& model, const Decoder& decoder, uint64_t seed) {
+    SCOPED_TRACE(absl::StrCat("mix ", seed));
+    std::mt19937_64 draw(seed);
+    EngineOptions options;
+    options.max_running = 3 + static_cast<int64_t>(draw() % 10);
+    options.prefill_tokens = 1 + static_cast<int64_t>(draw() % 60);
+    options.share_prefixes = draw() % 2 == 0;
+    if (draw() % 2 == 0) options.state_bytes = int64_t{12'500} * model.config().width();
+    Engine engine(decoder, nullptr, options);
+    struct Sent {
+      EngineRequest request;
+      std::shared_ptr<Recorder> recorder;
+      bool cancelled;
+    };
+    std::vector<Sent> sent;
+    const size_t count = 3 + draw() % 8;
+    while (sent.size() < count) {
+      EngineRequest request = RandomRequest(model, draw);
+      // Some begin like an earlier one.
+      if (!sent.empty() && draw() % 2 == 0) {
+        const std::vector<int32_t>& before = sent[draw() % sent.size()].request.prompt;
+        std::copy_n(before.begin(), std::min(before.size(), request.prompt.size()), request.prompt.begin());
+      }
+      RequestId id = 0;
+      const auto recorder = SubmitTo(engine, request, &id);
+      const bool cancelled = draw() % 8 == 0;
+      for (uint64_t steps = draw() % 4; steps > 0; --steps) engine.Step();
+      if (cancelled) engine.Cancel(id);
+      sent.push_back({request, recorder, cancelled});
+    }
+    RunToEnd(engine);
+    for (Sent& one : sent) {
+      ASSERT_TRUE(one.recorder->ended());
+      if (one.cancelled && absl::IsCancelled(one.recorder->ends[0])) continue;
+      ExpectAlone(decoder, one.request, *one.recorder);
+    }
+    const EngineStats stats = engine.stats();
+    EXPECT_EQ(stats.running, 0);
+    EXPECT_EQ(stats.waiting, 0);
+    EXPECT_EQ(stats.reserved_bytes, 0);
+    EXPECT_LE(stats.prefix_bytes, options.state_bytes);
+  }
+
+  TestContext context_;
+};
+
+class EngineMixes : public EngineTest, public ::testing::WithParamInterface<TinyModel> {};
+
+TEST_P(EngineMixes, EachRequestIsAsIfItWereAlone) {
+  const Context context = Invariant(context_);
+  const auto model = MakeModel(context, GetParam());
+  const auto decoder = Decoder::Create(context, *model);
+  for (uint64_t seed = 0; seed < 30; ++seed) RunMix(*model, *decoder, seed);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, EngineMixes,
+                         ::testing::Values(TinyModel{.chunks = {}}, TinyModel{.chunks = {4}}, TinyModel{},
+                                           TinyModel{.chunks = {2, 3}}, TinyModel{.chunks = {2, 2, 2}},
+                                           TinyModel{.scope = ModelConfig::GROUP},
+                                           TinyModel{.chunks = {4, 2}, .contents = ModelConfig::RECONSTRUCTED},
+                                           TinyModel{.chunks = {2, 2}, .shift = ModelConfig::ALL}));
+
+TEST_F(EngineTest, Bf16TooWhereProductsAreBatchInvariant) {
+  const Context context = Invariant(context_);
+  // Wide enough that orders of summation differ in bf16's bits.
+  const auto model = MakeModel(context, {.width = 192}, DType::kF32, DType::kBF16);
+  const auto decoder = Decoder::Create(context, *model);
+  for (uint64_t seed = 0; seed < 10; ++seed) RunMix(*model, *decoder, seed);
+}
+
+// More rows than any one kernel takes at once, with products as they are without invariance: rounding alone.
+TEST_F(EngineTest, WithoutInvarianceLogProbabilitiesDifferByRounding) {
+  const auto model = MakeModel(context_, {.loudness = TinyModel::kOrdinary});
+  const auto decoder = Decoder::Create(context_, *model);
+  Engine engine(*decoder, nullptr, {});
+  std::vector<std::pair<EngineRequest, std::shared_ptr<Recorder>>> sent;
+  for (int i = 0; i < 40; ++i) {
+    EngineRequest request;
+    request.prompt = RandomTokens(16, 19, i);
+    request.options = {.max_new_tokens = 1, .log_probabilities = 0};
+    sent.emplace_back(request, SubmitTo(engine, request));
+  }
+  RunToEnd(engine);
+  for (auto& [request, recorder] : sent) {
+    const auto alone = Generate(*decoder, request.prompt, request.options);
+    ASSERT_EQ(recorder->heard[0].choices.size(), 1u);
+    EXPECT_NEAR(recorder->heard[0].choices[0].log_probability, alone->continuations[0].choices[0].log_probability,
+                1e-4);
+  }
+}
+
+TEST_F(EngineTest, APromptsBeginningIsReadOnce) {
+  const Context context = Invariant(context_);
+  const auto model = MakeModel(context, {});
+  const auto decoder = Decoder::Create(context, *model);
+  Engine engine(*decoder, nullptr, {});
+  EngineRequest first;
+  first.prompt = RandomTokens(50, 19, 1);  // three meta-contexts of 16, and two tokens
+  first.options.max_new_tokens = 8;
+  EngineRequest second = first;
+  second.prompt.resize(40);
+  second.prompt.push_back(3);
+  // Together and one after the other.
+  const auto a = SubmitTo(engine, first), b = SubmitTo(engine, second);
+  RunToEnd(engine);
+  const auto c = SubmitTo(engine, first);
+  RunToEnd(engine);
+  EXPECT_EQ(a->reused, 0);
+  EXPECT_EQ(b->reused, 32);
+  EXPECT_EQ(c->reused, 48);
+  EXPECT_EQ(engine.stats().reused_tokens, 80);
+  ExpectAlone(*decoder, first, *a);
+  ExpectAlone(*decoder, second, *b);
+  ExpectAlone(*decoder, first, *c);
+}
+
+TEST_F(EngineTest, NoNumberEndsThatRequestAlone) {
+  const auto model = MakeModel(context_, {});
+  const auto decoder = Decoder::Create(context_, *model);
+  for (const std::string name : {"encoder_embedding.weight", "decoder_embedding.weight"}) {
+    const Parameter* embedding = model->parameters().Find(name);
+    ASSERT_NE(embedding, nullptr);
+    const int64_t width = embedding->master.dim(1);
+    for (int64_t i = 0; i < width; ++i) SetElement(context_, embedding->master, 7 * width + i, std::nan(""));
+  }
+  Engine engine(*decoder, nullptr, {});
+  EngineRequest good;
+  good.prompt = {1, 2, 3};
+  good.options.max_new_tokens = 30;
+  good.options.sampling.logit_bias = {{7, -1e38}};
+  EngineRequest bad = good;
+  bad.prompt = {7, 7, 7, 7};
+  const auto a = SubmitTo(engine, good), b = SubmitTo(engine, bad);
+  RunToEnd(engine);
+  ExpectAlone(*decoder, good, *a);
+  ASSERT_TRUE(b->ended());
+  EXPECT_EQ(b->ends[0].code(), absl::StatusCode::kDataLoss) << b->ends[0];
+}
+
+TEST_F(EngineTest, CancelledAndLateRequestsLeaveWithinAStep) {
+  const auto model = MakeModel(context_, {});
+  const auto decoder = Decoder::Create(context_, *model);
+  Engine engine(*decoder, nullptr, {.max_running = 2});
+  EngineRequest endless;
+  endless.prompt = {1, 2, 3};
+  endless.options.max_new_tokens = 100000;
+  RequestId running = 0, waiting = 0;
+  const auto a = SubmitTo(engine, endless, &running);
+  EngineRequest late = endless;
+  late.deadline = absl::Now();
+  const auto b = SubmitTo(engine, late), c = SubmitTo(engine, endless);
+  const auto d = SubmitTo(engine, endless, &waiting);
+  engine.Step();
+  ASSERT_TRUE(b->ended());
+  EXPECT_EQ(b->ends[0].code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(engine.stats().running, 2);
+  EXPECT_EQ(engine.stats().waiting, 1);
+  engine.Cancel(running);
+  engine.Cancel(waiting);
+  engine.Step();
+  EXPECT_TRUE(a->ended() && absl::IsCancelled(a->ends[0]));
+  EXPECT_TRUE(d->ended() && absl::IsCancelled(d->ends[0]));
+  EXPECT_EQ(engine.stats().running, 1);
+  EXPECT_FALSE(c->ended());
+  engine.Shutdown();
+  EXPECT_TRUE(c->ended() && absl::IsUnavailable(c->ends[0]));
+  EXPECT_EQ(engine.Submit(endless, c).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(engine.stats().reserved_bytes, 0);
+}
+
+TEST_F(EngineTest, RefusesWhatCouldNeverRun) {
+  const auto model = MakeModel(context_, {});
+  const auto decoder = Decoder::Create(context_, *model);
+  Engine engine(*decoder, nullptr, {.state_bytes = 100'000, .max_running = 2, .max_waiting = 1, .max_context = 5000});
+  const auto refusal = [&](const EngineRequest& request) {
+    return std::string(engine.Submit(request, std::make_shared<Recorder>()).status().message());
+  };
+  EngineRequest good;
+  good.prompt = {1, 2, 3};
+  good.options.max_new_tokens = 4;
+  EngineRequest request = good;
+  request.prompt = {19};
+  EXPECT_THAT(refusal(request), HasSubstr("19"));
+  request = good;
+  request.options.continuations = 3;
+  EXPECT_THAT(refusal(request), HasSubstr("at most 2 sequences"));
+  request = good;
+  request.options.max_new_tokens = 4998;
+  EXPECT_THAT(refusal(request), HasSubstr("context of 5000 tokens"));
+  request.options.max_new_tokens = 4000;
+  EXPECT_THAT(refusal(request), HasSubstr("100.0 kB for all"));
+  const auto taken = SubmitTo(engine, good);
+  EXPECT_EQ(engine.Submit(good, taken).status().code(), absl::StatusCode::kResourceExhausted);
+  RunToEnd(engine);
+  ExpectAlone(*decoder, good, *taken);
+}
+
+TEST_F(EngineTest, HoldsNoMoreThanItReserved) {
+  for (const TinyModel& tiny : {TinyModel{.chunks = {}}, TinyModel{}, TinyModel{.scope = ModelConfig::GROUP}}) {
+    SCOPED_TRACE(Describe(tiny));
+    const auto model = MakeModel(context_, tiny);
+    const auto decoder = Decoder::Create(context_, *model);
+    for (const GenerationMode mode : {GenerationMode::kHier, GenerationMode::kHierParallel, GenerationMode::kRec}) {
+      Engine engine(*decoder, nullptr, {.share_prefixes = false});
+      for (int i = 0; i < 3; ++i) {
+        EngineRequest request;
+        request.prompt = RandomTokens(100, 19, i);
+        request.options = {.mode = mode, .max_new_tokens = 200, .continuations = 2};
+        SubmitTo(engine, request);
+      }
+      int64_t closest = 0;
+      while (engine.Step()) {
+        const EngineStats stats = engine.stats();
+        EXPECT_LE(stats.state_bytes(), stats.reserved_bytes) << Name(mode);
+        closest = std::max(closest, 100 * stats.state_bytes() / stats.reserved_bytes);
+      }
+      EXPECT_GT(closest, 80) << Name(mode);  // percent: nor does it reserve much in vain
+    }
+  }
+}
+
+TEST_F(EngineTest, RequestsFromManyThreads) {
+  const Context context = Invariant(context_);
+  const auto model = MakeModel(context, {});
+  const auto decoder = Decoder::Create(context, *model);
+  Engine engine(*decoder, nullptr, {.max_running = 5});
+  std::vector<std::pair<EngineRequest, std::shared_ptr<Recorder>>> sent(24);
+  std::atomic<int> submitted = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      std::mt19937_64 draw(t);
+      for (size_t i = t; i < sent.size(); i += 4) {
+        sent[i].first = RandomRequest(*model, draw);
+        sent[i].second = SubmitTo(engine, sent[i].first);
+        engine.stats();
+        ++submitted;
+      }
+    });
+  }
+  while (submitted < 24) {
+    engine.WaitForWork(absl::Milliseconds(10));
+    engine.Step();
+  }
+  for (std::thread& thread : threads) thread.join();
+  RunToEnd(engine);
+  for (auto& [request, recorder] : sent) ExpectAlone(*decoder, request, *recorder);
+}
+
+}  // namespace
+}  // namespace photon::testing
