@@ -54,6 +54,8 @@ class Connection : private httplib::Server {
         std::rethrow_exception(std::move(thrown));
       } catch (const std::exception& error) {
         Answer(handler_.Error(500, error.what()), response);
+      } catch (...) {
+        Answer(handler_.Error(500, "unknown exception"), response);
       }
     });
     set_logger([this](const httplib::Request&, const httplib::Response& response) { handler_.Done(response.status); });
@@ -61,8 +63,9 @@ class Connection : private httplib::Server {
   ~Connection() override { svr_sock_ = INVALID_SOCKET; }
 
   void Serve() {
-    for (bool first = true; stream_.AwaitInput(first && !options_.crowded ? kHeadTime : kKeepAlive); first = false) {
-      stream_.Limit(absl::Now() + (options_.crowded ? kCrowdedHeadTime : kHeadTime), kHeadBytes);
+    const absl::Duration head_time = options_.crowded ? kCrowdedHeadTime : kHeadTime;
+    for (bool first = true; stream_.AwaitInput(first ? head_time : kKeepAlive); first = false) {
+      stream_.Limit(absl::Now() + head_time, kHeadBytes);
       bool closed = false;
       unread_ = false;
       const bool written =

@@ -259,7 +259,8 @@ TEST(ServerSurvives, SpoiltRequests) {
     client.EndInput();
     const std::string answer = client.Receive();
     // Nothing at all where not even a line came.
-    if (!answer.empty()) EXPECT_THAT(answer, AnyOf(StartsWith("HTTP/1.1 4"), StartsWith("HTTP/1.1 200 "))) << bytes;
+    if (answer.empty()) continue;
+    EXPECT_THAT(answer, AnyOf(StartsWith("HTTP/1.1 4"), StartsWith("HTTP/1.1 200 "))) << bytes;
   }
   EXPECT_EQ(server.Complete(R"("prompt": "the", "max_tokens": 2)").status, 200);
 }

@@ -2,51 +2,19 @@
 
   python3 tests/peers/check_openai.py PHOTON CONFIG     (the program, and configs/tiny.textproto)
 
-Trains a tiny model with a tokenizer first, as a user would. Exit code 1 where something is off, 77 where this Python has
+Exit code 1 where something is off, 77 where this Python has
 no openai.
 """
 
-import os
-import pathlib
-import re
-import signal
-import subprocess
 import sys
-import tempfile
+
+from served_model import served_model
 
 try:
     import openai
 except ImportError:
     print(f"skipped: {sys.executable} has no openai; pip install openai", file=sys.stderr)
     sys.exit(77)
-
-
-def make_model(photon, config, folder):
-    text = folder / "text"
-    text.write_text("".join(f"and god said let there be light {i} and there was light\n" for i in range(400)))
-    run = lambda *arguments: subprocess.run([photon, *map(str, arguments)], check=True, capture_output=True)
-    run("prepare", "--input", text, "--train-tokenizer", 320, "--out", folder / "tokens")
-    settings = [f"data.train={folder / 'tokens'}", "model.vocab_size=320", "training.steps=4", "data.valid_fraction=0",
-                f"run_dir={folder / 'run'}"]
-    run("train", "--config", config, *(word for setting in settings for word in ("--set", setting)))
-    return folder / "run"
-
-
-class Server:
-    def __init__(self, photon, run, keys):
-        self.process = subprocess.Popen(
-            [photon, "serve", "--checkpoint", str(run), "--port", "0", "--api-keys", str(keys), "--max-context", "400"],
-            stderr=subprocess.PIPE, text=True)
-        line = self.process.stderr.readline()
-        self.url = re.search(r"http://\S+", line).group() + "/v1"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(timeout=30)
-        assert code == 0, code
 
 
 def refused(kind, call, **fields):
@@ -90,14 +58,6 @@ def check(url):
         model="run", messages=[{"role": "user", "content": "x"}]), code="no_chat_template")
 
 
-def main():
-    photon, config = (os.path.abspath(path) for path in sys.argv[1:3])
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        (folder / "keys").write_text("secret\n")
-        with Server(photon, make_model(photon, config, folder), folder / "keys") as server:
-            check(server.url)
-    print("the client found all it looked for")
-
-
-main()
+with served_model(*sys.argv[1:3]) as url:
+    check(url + "/v1")
+print("the client found all it looked for")
