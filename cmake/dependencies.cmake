@@ -30,6 +30,7 @@ photon_import(zlib z zlib.h)
 photon_import(zstd zstd zstd.h)
 photon_import(simdjson simdjson simdjson.h)
 photon_import(gloo gloo gloo/context.h)
+photon_import(httplib cpp-httplib httplib.h)
 
 # photon_folder(NAME DEPS...): the static library photon_NAME of every .cc in the current folder, but for folders named
 # cuda, which go into a module of their own.

@@ -14,7 +14,7 @@
 #include "launch/generate_lines.h"
 #include "launch/generate_output.h"
 #include "launch/model_options.h"
-#include "launch/prompt_text.h"
+#include "inference/prompt_text.h"
 #include "launch/sampling_flags.h"
 #include "launch/selection_flags.h"
 #include "launch/token_json.h"

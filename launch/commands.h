@@ -24,6 +24,7 @@ void AddGenerateCommand(CLI::App& app, Run* chosen);
 void AddScoreCommand(CLI::App& app, Run* chosen);
 void AddBenchCommands(CLI::App& app, Run* chosen);
 void AddEvalCommand(CLI::App& app, Run* chosen);
+void AddServeCommand(CLI::App& app, Run* chosen);
 // For check(): an integer of at least `least`. CLI11's own NonNegativeNumber prints the range of a double.
 CLI::Validator AtLeast(int64_t least);
 

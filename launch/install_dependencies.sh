@@ -15,6 +15,7 @@ run=(
   libsentencepiece-dev libpcre2-dev libicu-dev                  # tokenizers
   libre2-dev                                                    # answers that are voted on
   zlib1g-dev libzstd-dev libsimdjson-dev                        # corpora
+  libcpp-httplib-dev                                            # the server
   gnuplot-nox                                                   # the picture of the loss curve
 )
 test=(

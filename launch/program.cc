@@ -153,6 +153,7 @@ int RunProgram(int argc, char** argv) {
   AddScoreCommand(app, &chosen);
   AddBenchCommands(app, &chosen);
   AddEvalCommand(app, &chosen);
+  AddServeCommand(app, &chosen);
   AddCheckpointCommands(app, &chosen);
   try {
     app.parse(argc, argv);

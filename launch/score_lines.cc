@@ -13,7 +13,7 @@
 #include "inference/vocabulary.h"
 #include "launch/generate_output.h"
 #include "launch/json_lines.h"
-#include "launch/prompt_text.h"
+#include "inference/prompt_text.h"
 
 namespace photon {
 namespace {

@@ -1,0 +1,27 @@
+// Errors as OpenAI's API gives them: {"error": {"message", "type", "param", "code"}}.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "inference/server/http.h"
+
+namespace photon {
+
+struct ApiError {
+  int status = 400;
+  std::string message;     // what, where, and how to mend it
+  std::string param = "";  // the field; empty: none (null)
+  std::string code = "";   // for programs; empty: none (null)
+};
+
+std::string ErrorJson(const ApiError& error);
+// With the headers that belong to the status: Retry-After, WWW-Authenticate.
+HttpResponse ErrorResponse(const ApiError& error);
+
+// What the engine or the model said. The names of `photon generate`'s options, which options are judged by, become
+// those of the fields.
+ApiError ErrorOf(const absl::Status& status);
+
+}  // namespace photon

@@ -1,0 +1,260 @@
+#include "inference/server/completion.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "inference/prompt_text.h"
+#include "inference/vocabulary.h"
+
+namespace photon {
+namespace {
+
+// While nothing comes from the engine, for clients that leave.
+constexpr absl::Duration kLookEvery = absl::Milliseconds(20);
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+double MeanLogProbability(const Continuation& result) {
+  if (result.choices.empty()) return 0;
+  double sum = 0;
+  for (const Choice& choice : result.choices) sum += choice.log_probability;
+  return sum / static_cast<double>(result.choices.size());
+}
+
+}  // namespace
+
+Completion::Completion(Engine& engine, CompletionRequest request, CompletionHead head, ClientGone gone,
+                       Metrics* metrics)
+    : engine_(engine),
+      request_(std::move(request)),
+      head_(std::move(head)),
+      gone_(std::move(gone)),
+      metrics_(metrics),
+      begin_(absl::Now()) {}
+
+Completion::~Completion() { CancelAll(); }
+
+Completion::Result Completion::Start(Engine& engine, CompletionRequest request, const CompletionLimits& limits,
+                                     CompletionHead head, ClientGone gone, Metrics* metrics) {
+  std::unique_ptr<Completion> completion(
+      new Completion(engine, std::move(request), std::move(head), std::move(gone), metrics));
+  if (auto error = completion->Prepare(limits); error.has_value()) return *std::move(error);
+  if (auto error = completion->Submit(completion->begin_ + limits.time); error.has_value()) return *std::move(error);
+  return completion;
+}
+
+std::optional<ApiError> Completion::Prepare(const CompletionLimits& limits) {
+  const std::shared_ptr<const Tokenizer>& tokenizer = engine_.tokenizer();
+  if (tokenizer == nullptr) request_.return_token_ids = true;  // there is nothing else
+  if (tokenizer != nullptr && tokenizer->eos() >= 0 && !request_.ignore_eos) {
+    eos_ = tokenizer->eos();
+    request_.options.stop.tokens.push_back(eos_);
+  }
+  const absl::Status valid = ValidateOptions(request_.options, engine_.model().config());
+  if (!valid.ok()) return ErrorOf(valid);
+  for (const Prompt& prompt : request_.prompts) {
+    prompts_.emplace_back();
+    if (auto error = Encode(prompt, limits, &prompts_.back()); error.has_value()) return error;
+    usage_.prompt_tokens += static_cast<int64_t>(prompts_.back().ids.size());
+  }
+  return std::nullopt;
+}
+
+std::optional<ApiError> Completion::Encode(const Prompt& prompt, const CompletionLimits& limits,
+                                           PromptState* state) const {
+  if (const auto* text = std::get_if<std::string>(&prompt); text == nullptr) {
+    state->ids = std::get<std::vector<int32_t>>(prompt);
+  } else if (engine_.tokenizer() == nullptr) {
+    return ApiError{400, "prompt is text, and the model has no tokenizer: give token ids", "prompt"};
+  } else {
+    state->ids = EncodeWithBos(*engine_.tokenizer(), *text);
+  }
+  const absl::Status known = CheckTokenIds(state->ids, engine_.model().config().vocab_size(), "prompt");
+  if (!known.ok()) return ErrorOf(known);
+  const auto tokens = static_cast<int64_t>(state->ids.size());
+  if (limits.prompt_tokens > 0 && tokens > limits.prompt_tokens) {
+    return ApiError{400,
+                    absl::StrCat("prompt has ", tokens, " tokens; this server takes ", limits.prompt_tokens,
+                                 " at most: shorten it"),
+                    "prompt", "context_length_exceeded"};
+  }
+  const int64_t context = engine_.options().max_context, asked = request_.options.max_new_tokens;
+  if (context > 0 && tokens + asked > context) {
+    return ApiError{400,
+                    absl::StrCat("the context is ", context, " tokens; prompt has ", tokens,
+                                 " and max_tokens asks for ", asked, " more: shorten the one or lower the other"),
+                    "prompt", "context_length_exceeded"};
+  }
+  return std::nullopt;
+}
+
+std::optional<ApiError> Completion::Submit(absl::Time deadline) {
+  for (size_t i = 0; i < prompts_.size(); ++i) {
+    PromptState& state = prompts_[i];
+    state.results.resize(static_cast<size_t>(request_.options.continuations));
+    if (request_.stream && request_.logprobs) {
+      state.logprobs.assign(state.results.size(), LogprobsWriter(engine_.tokenizer(), state.ids));
+    }
+    EngineRequest submitted{state.ids, request_.options, deadline};
+    // Equal prompts of a request without a seed get different texts.
+    submitted.options.sampling.seed = request_.seed.has_value() ? *request_.seed : RandomSeed();
+    const absl::StatusOr<RequestId> id = engine_.Submit(std::move(submitted), ListenInto(queue_, i, begin_, metrics_));
+    if (!id.ok()) {
+      CancelAll();
+      return ErrorOf(id.status());
+    }
+    state.id = *id;
+  }
+  return std::nullopt;
+}
+
+void Completion::CancelAll() {
+  for (const PromptState& state : prompts_) {
+    if (state.id >= 0 && !state.ended) engine_.Cancel(state.id);
+  }
+}
+
+void Completion::Fail(ApiError error) {
+  error_ = std::move(error);
+  CancelAll();
+}
+
+bool Completion::Next(RequestEvent* event) {
+  const auto ended = [](const PromptState& state) { return state.ended; };
+  if (error_.has_value() || std::all_of(prompts_.begin(), prompts_.end(), ended)) return false;
+  for (bool got = false; !got;) {
+    got = queue_->Pop(event, kLookEvery);
+    if (gone_()) {
+      Fail({499, "the client has left"});
+      return false;
+    }
+  }
+  PromptState& state = prompts_[event->prompt];
+  switch (event->kind) {
+    case RequestEvent::Kind::kStart:
+      usage_.reused_tokens += event->reused;
+      break;
+    case RequestEvent::Kind::kTokens:
+      usage_.completion_tokens += static_cast<int64_t>(event->tokens.size());
+      break;
+    case RequestEvent::Kind::kFinish:
+      state.results[static_cast<size_t>(event->continuation)] = event->result;
+      break;
+    case RequestEvent::Kind::kEnd:
+      state.ended = true;
+      if (event->status.ok()) break;
+      Fail(ErrorOf(event->status));
+      return false;
+  }
+  return true;
+}
+
+HttpResponse Completion::Answer(std::unique_ptr<Completion> completion) {
+  if (!completion->request_.stream) return completion->Whole();
+  // An error that comes before any token still has its status code.
+  RequestEvent first;
+  bool more = true;
+  do {
+    more = completion->Next(&first);
+  } while (more && first.kind == RequestEvent::Kind::kStart);
+  if (completion->error_.has_value()) return ErrorResponse(*completion->error_);
+  HttpResponse response;
+  response.content_type = "text/event-stream";  // to the letter: httplib compresses other texts, and gathers them for it
+  response.headers.emplace_back("Cache-Control", "no-store");
+  response.headers.emplace_back("X-Accel-Buffering", "no");  // nginx would gather the stream
+  response.stream = [kept = std::shared_ptr<Completion>(std::move(completion)), first](const BodyWriter& write) {
+    kept->Stream(first, write);
+  };
+  return response;
+}
+
+HttpResponse Completion::Whole() {
+  for (RequestEvent event; Next(&event);) {
+  }
+  if (error_.has_value()) return ErrorResponse(*error_);
+  metrics_->Answered(absl::Now() - begin_);
+  std::vector<CompletionChoice> choices;
+  for (size_t i = 0; i < prompts_.size(); ++i) {
+    for (CompletionChoice& choice : BestChoices(prompts_[i], i)) choices.push_back(std::move(choice));
+  }
+  return {.body = CompletionJson(head_, choices, UsageJson(usage_))};
+}
+
+std::vector<CompletionChoice> Completion::BestChoices(const PromptState& state, size_t prompt) const {
+  std::vector<const Continuation*> best;
+  for (const Continuation& result : state.results) best.push_back(&result);
+  if (request_.n < request_.options.continuations) {
+    std::stable_sort(best.begin(), best.end(), [](const Continuation* a, const Continuation* b) {
+      return MeanLogProbability(*a) > MeanLogProbability(*b);
+    });
+  }
+  best.resize(static_cast<size_t>(request_.n));
+  std::vector<CompletionChoice> choices;
+  for (size_t i = 0; i < best.size(); ++i) {
+    CompletionChoice choice{static_cast<int64_t>(prompt * best.size() + i), EchoOf(prompt) + best[i]->text};
+    if (request_.return_token_ids) choice.tokens = best[i]->tokens;
+    if (request_.logprobs) choice.logprobs = LogprobsWriter(engine_.tokenizer(), state.ids).Write(best[i]->choices);
+    SetFinish(*best[i], request_.options.stop, eos_, &choice);
+    choices.push_back(std::move(choice));
+  }
+  return choices;
+}
+
+std::string Completion::EchoOf(size_t prompt) const {
+  if (!request_.echo) return "";
+  if (const auto* text = std::get_if<std::string>(&request_.prompts[prompt]); text != nullptr) return *text;
+  return engine_.tokenizer() == nullptr ? "" : engine_.tokenizer()->Decode(prompts_[prompt].ids);
+}
+
+int64_t Completion::IndexOf(const RequestEvent& event) const {
+  return static_cast<int64_t>(event.prompt) * request_.n + event.continuation;
+}
+
+bool Completion::WritePiece(const CompletionChoice& choice, const BodyWriter& write) {
+  const Json usage = request_.usage_always ? UsageJson(usage_) : Json();
+  return write(ServerSentEvent(CompletionJson(head_, {&choice, 1}, usage)));
+}
+
+bool Completion::WriteEvent(const RequestEvent& event, const BodyWriter& write) {
+  CompletionChoice choice;
+  choice.index = IndexOf(event);
+  if (event.kind == RequestEvent::Kind::kTokens) {
+    choice.text = event.text;
+    if (request_.return_token_ids) choice.tokens = event.tokens;
+    if (request_.logprobs) {
+      choice.logprobs = prompts_[event.prompt].logprobs[static_cast<size_t>(event.continuation)].Write(event.choices);
+    }
+    return WritePiece(choice, write);
+  }
+  if (event.kind != RequestEvent::Kind::kFinish) return true;
+  if (request_.return_token_ids) choice.tokens.emplace();
+  SetFinish(event.result, request_.options.stop, eos_, &choice);
+  return WritePiece(choice, write);
+}
+
+void Completion::Stream(const RequestEvent& first, const BodyWriter& write) {
+  bool there = true;
+  for (size_t i = 0; request_.echo && there && i < prompts_.size() * static_cast<size_t>(request_.n); ++i) {
+    CompletionChoice choice{static_cast<int64_t>(i), EchoOf(i / static_cast<size_t>(request_.n))};
+    if (request_.return_token_ids) choice.tokens.emplace();
+    there = WritePiece(choice, write);
+  }
+  there = there && WriteEvent(first, write);
+  for (RequestEvent event; there && Next(&event);) there = WriteEvent(event, write);
+  if (!there) return CancelAll();
+  if (error_.has_value()) {
+    write(ServerSentEvent(ErrorJson(*error_)));
+  } else {
+    metrics_->Answered(absl::Now() - begin_);
+    if (request_.usage_at_end) write(ServerSentEvent(CompletionJson(head_, {}, UsageJson(usage_))));
+  }
+  write(kLastEvent);
+}
+
+}  // namespace photon

@@ -1,0 +1,55 @@
+// HTTP as the server's endpoints see it: who asks for what, and what they answer. Plain data; what speaks the protocol
+// is behind http_server.h.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+
+namespace photon {
+
+// A request without its body.
+struct HttpHead {
+  std::string method = {};
+  std::string path = {};  // decoded, without a query
+  std::string content_type = {};
+  std::string authorization = {};
+  std::string transfer_encoding = {};
+  std::optional<uint64_t> content_length = {};
+};
+
+// Sends a piece of a body at once. False where the client has left.
+using BodyWriter = std::function<bool(absl::string_view piece)>;
+// Whether the client has closed the connection. Cheap: a look at the socket.
+using ClientGone = std::function<bool()>;
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body = {};
+  std::vector<std::pair<std::string, std::string>> headers = {};
+  // Where set, it writes the body, on the connection's thread, and returns where there is no more of it, or no reader.
+  std::function<void(const BodyWriter&)> stream = nullptr;
+};
+
+// Called by many threads at once, one a connection.
+class HttpHandler {
+ public:
+  virtual ~HttpHandler() = default;
+
+  // An answer that needs no body, before any of it is read: what is not allowed, not there or too large. `crowded`: the
+  // connection is one of a few beyond the limit, for health checks and for saying that there are too many.
+  virtual std::optional<HttpResponse> Refuse(const HttpHead& head, bool crowded) = 0;
+  virtual HttpResponse Handle(const HttpHead& head, const std::string& body, const ClientGone& gone) = 0;
+  // What to say for errors of the protocol itself (400, 413, 414, 500 ..); `message` may be empty.
+  virtual HttpResponse Error(int status, const std::string& message) = 0;
+  // A response with this status was sent, or its client left.
+  virtual void Done(int status) = 0;
+};
+
+}  // namespace photon

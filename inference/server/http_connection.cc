@@ -1,0 +1,171 @@
+#include "inference/server/http_connection.h"
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/time/clock.h"
+#include "inference/server/socket_stream.h"
+
+namespace photon {
+namespace {
+
+constexpr absl::Duration kKeepAlive = absl::Seconds(5);
+constexpr absl::Duration kHeadTime = absl::Seconds(10), kCrowdedHeadTime = absl::Seconds(1);
+constexpr absl::Duration kBodyTime = absl::Seconds(60);
+constexpr absl::Duration kLinger = absl::Seconds(2);
+constexpr size_t kHeadBytes = 64 << 10;
+
+HttpHead HeadOf(const httplib::Request& request) {
+  HttpHead head;
+  head.method = request.method;
+  head.path = request.path;
+  head.content_type = request.get_header_value("Content-Type");
+  head.authorization = request.get_header_value("Authorization");
+  head.transfer_encoding = request.get_header_value("Transfer-Encoding");
+  uint64_t length = 0;
+  if (absl::SimpleAtoi(request.get_header_value("Content-Length"), &length)) head.content_length = length;
+  return head;
+}
+
+// httplib's server made to serve one given connection: it parses, routes and writes, while sockets, times and limits
+// are ours.
+class Connection : private httplib::Server {
+ public:
+  Connection(int socket, const ConnectionOptions& options, HttpHandler& handler)
+      : options_(options), handler_(handler), stream_(socket) {
+    svr_sock_ = socket;  // httplib takes a server without a socket for one that is shutting down, and ends its streams
+    set_expect_100_continue_handler([this](const httplib::Request&, httplib::Response& response) {
+      if (!refusal_.has_value()) return 100;
+      Answer(*std::move(refusal_), response);
+      return response.status;
+    });
+    set_pre_routing_handler(
+        [this](const httplib::Request& request, httplib::Response& response) { return Route(request, response); });
+    Post(".*", [this](const httplib::Request&, httplib::Response& response, const httplib::ContentReader& reader) {
+      ReadAndHandle(reader, response);
+    });
+    set_error_handler(HandlerWithResponse([this](const httplib::Request&, httplib::Response& response) {
+      if (response.body.empty()) Answer(handler_.Error(response.status, ""), response);
+      return HandlerResponse::Handled;
+    }));
+    set_exception_handler([this](const httplib::Request&, httplib::Response& response, std::exception_ptr thrown) {
+      try {
+        std::rethrow_exception(std::move(thrown));
+      } catch (const std::exception& error) {
+        Answer(handler_.Error(500, error.what()), response);
+      } catch (...) {
+        Answer(handler_.Error(500, "unknown exception"), response);
+      }
+    });
+    set_logger([this](const httplib::Request&, const httplib::Response& response) { handler_.Done(response.status); });
+  }
+  ~Connection() override { svr_sock_ = INVALID_SOCKET; }
+
+  void Serve() {
+    const absl::Duration head_time = options_.crowded ? kCrowdedHeadTime : kHeadTime;
+    for (bool first = true; stream_.AwaitInput(first ? head_time : kKeepAlive); first = false) {
+      stream_.Limit(absl::Now() + head_time, kHeadBytes);
+      bool closed = false;
+      unread_ = false;
+      const bool written =
+          process_request(stream_, options_.crowded, closed, [this](auto& request) { SetUp(request); });
+      const bool understood = std::exchange(busy_, false);
+      if (understood) --*options_.busy;
+      if (!written) return;
+      // What follows a head that was no head is none either.
+      if (unread_ || !understood) return stream_.Linger(kLinger);
+      if (closed || close_ || options_.crowded || options_.last->load()) return;
+    }
+  }
+
+ private:
+  void SetUp(httplib::Request& request) {
+    busy_ = true;
+    ++*options_.busy;
+    // A body that compresses well counts as what it becomes; the reader below counts that.
+    stream_.Limit(absl::Now() + kBodyTime, options_.max_body_bytes + kHeadBytes);
+    request.ranges.clear();  // nothing here is worth asking for in parts
+    old_protocol_ = request.version == "HTTP/1.0";
+    head_ = HeadOf(request);
+    const bool has_body = !head_.transfer_encoding.empty() || head_.content_length.value_or(0) > 0;
+    refusal_ = handler_.Refuse(head_, options_.crowded);
+    unread_ = refusal_.has_value() && has_body;
+    if (!unread_ && !options_.last->load()) return;
+    close_ = true;
+    request.headers.erase("Connection");
+    request.set_header("Connection", "close");
+  }
+
+  HandlerResponse Route(const httplib::Request& request, httplib::Response& response) {
+    if (refusal_.has_value()) {
+      Answer(*std::move(refusal_), response);
+      return HandlerResponse::Handled;
+    }
+    if (request.method == "POST") return HandlerResponse::Unhandled;
+    Answer(handler_.Handle(head_, "", Gone()), response);
+    return HandlerResponse::Handled;
+  }
+
+  void ReadAndHandle(const httplib::ContentReader& reader, httplib::Response& response) {
+    std::string body;
+    bool too_large = false;
+    const bool read = reader([&](const char* bytes, size_t size) {
+      too_large = body.size() + size > options_.max_body_bytes;
+      if (!too_large) body.append(bytes, size);
+      return !too_large;
+    });
+    if (read) return Answer(handler_.Handle(head_, body, Gone()), response);
+    unread_ = true;
+    close_ = true;
+    Answer(handler_.Error(too_large ? 413 : 400, too_large ? "" : "the body ended early, or came too slowly"),
+           response);
+  }
+
+  ClientGone Gone() {
+    return [this] { return stream_.PeerClosed(); };
+  }
+
+  void Answer(HttpResponse answer, httplib::Response& response) {
+    response.status = answer.status;
+    for (const auto& [name, value] : answer.headers) response.set_header(name, value);
+    if (answer.stream == nullptr) {
+      response.set_content(answer.body, answer.content_type);
+      return;
+    }
+    const auto provider = [stream = std::move(answer.stream)](size_t, httplib::DataSink& sink) {
+      bool there = true;
+      stream([&](absl::string_view piece) {
+        there = sink.is_writable() && sink.write(piece.data(), piece.size());
+        return there;
+      });
+      if (there) sink.done();
+      return there;
+    };
+    if (old_protocol_) {  // knows no chunks: the end of the connection is the end of the body
+      close_ = true;
+      response.set_content_provider(answer.content_type, provider);
+    } else {
+      response.set_chunked_content_provider(answer.content_type, provider);
+    }
+  }
+
+  const ConnectionOptions options_;
+  HttpHandler& handler_;
+  SocketStream stream_;
+  // Of the request at hand.
+  HttpHead head_;
+  std::optional<HttpResponse> refusal_;
+  bool old_protocol_ = false;
+  bool busy_ = false;
+  bool unread_ = false;  // some of its body
+  bool close_ = false;   // after it
+};
+
+}  // namespace
+
+void ServeConnection(int socket, const ConnectionOptions& options, HttpHandler& handler) {
+  Connection(socket, options, handler).Serve();
+}
+
+}  // namespace photon

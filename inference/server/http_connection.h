@@ -1,0 +1,22 @@
+// One connection: its requests, one after the other, until it ends.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "inference/server/http.h"
+
+namespace photon {
+
+struct ConnectionOptions {
+  size_t max_body_bytes = 0;
+  bool crowded = false;                     // one of a few beyond the limit: one request, quickly
+  const std::atomic<bool>* last = nullptr;  // set: no further requests on this connection
+  std::atomic<int64_t>* busy = nullptr;     // counts connections between a request's headers and its response's end
+};
+
+// Blocks until the connection is over; the caller closes the socket.
+void ServeConnection(int socket, const ConnectionOptions& options, HttpHandler& handler);
+
+}  // namespace photon

@@ -1,0 +1,125 @@
+#include "inference/server/http_server.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <set>
+#include <thread>
+
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "inference/server/http_connection.h"
+#include "inference/server/httplib.h"
+#include "inference/server/listen_socket.h"
+
+namespace photon {
+namespace {
+
+// Connections beyond the limit that are told so, and through which health checks still get.
+constexpr int64_t kCrowdedConnections = 4;
+
+class ThreadedServer : public HttpServer {
+ public:
+  ThreadedServer(int listening, const HttpServerOptions& options, HttpHandler& handler)
+      : options_(options),
+        handler_(handler),
+        listening_(listening),
+        port_(PortOf(listening)),
+        threads_(static_cast<size_t>(options.max_connections + kCrowdedConnections)) {}
+  ~ThreadedServer() override { Stop(); }
+
+  void Accept() override {
+    acceptor_ = std::thread([this] { AcceptAll(); });
+  }
+  int port() const override { return port_; }
+  int64_t connections() const override {
+    absl::MutexLock lock(&mutex_);
+    return static_cast<int64_t>(open_.size());
+  }
+  int64_t busy() const override { return busy_; }
+  void KeepNoneAlive() override { last_ = true; }
+
+  void Stop() override {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (stopping_) return;
+      stopping_ = true;
+      last_ = true;
+      for (const int socket : open_) shutdown(socket, SHUT_RDWR);
+    }
+    if (acceptor_.joinable()) acceptor_.join();
+    threads_.shutdown();
+    close(listening_);
+  }
+
+ private:
+  bool stopping() const {
+    absl::MutexLock lock(&mutex_);
+    return stopping_;
+  }
+
+  void AcceptAll() {
+    constexpr int kLookEvery = 50;  // milliseconds, for Stop
+    while (!stopping()) {
+      pollfd polled{listening_, POLLIN, 0};
+      if (poll(&polled, 1, kLookEvery) <= 0) continue;
+      const int socket = accept4(listening_, nullptr, nullptr, SOCK_CLOEXEC);
+      if (socket >= 0) {
+        Admit(socket);
+      } else {
+        // No file descriptors or memory left, most likely: connections that end make room.
+        absl::SleepFor(absl::Milliseconds(10));
+      }
+    }
+  }
+
+  void Admit(int socket) {
+    const int on = 1;
+    setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // tokens go out one by one
+    bool crowded = false, refused = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      const auto open = static_cast<int64_t>(open_.size());
+      crowded = open >= options_.max_connections;
+      refused = stopping_ || open >= options_.max_connections + kCrowdedConnections;
+      if (!refused) open_.insert(socket);
+    }
+    if (refused) {
+      close(socket);
+      return;
+    }
+    threads_.enqueue([this, socket, crowded] {
+      const ConnectionOptions connection{static_cast<size_t>(options_.max_body_bytes), crowded, &last_, &busy_};
+      ServeConnection(socket, connection, handler_);
+      absl::MutexLock lock(&mutex_);  // Stop must not meet the number of a socket that is no longer ours
+      open_.erase(socket);
+      close(socket);
+    });
+  }
+
+  const HttpServerOptions options_;
+  HttpHandler& handler_;
+  const int listening_;
+  const int port_;
+  std::atomic<bool> last_ = false;
+  std::atomic<int64_t> busy_ = 0;
+  mutable absl::Mutex mutex_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::set<int> open_ ABSL_GUARDED_BY(mutex_);
+  httplib::ThreadPool threads_;
+  std::thread acceptor_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Listen(const HttpServerOptions& options, HttpHandler& handler) {
+  const absl::StatusOr<int> listening = ListeningSocket(options.host, options.port);
+  if (!listening.ok()) return listening.status();
+  return std::make_unique<ThreadedServer>(*listening, options, handler);
+}
+
+}  // namespace photon

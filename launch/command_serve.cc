@@ -1,0 +1,115 @@
+// photon serve
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "core/human.h"
+#include "core/status.h"
+#include "inference/engine/engine.h"
+#include "inference/loaded_model.h"
+#include "inference/server/server.h"
+#include "launch/commands.h"
+#include "launch/model_options.h"
+#include "launch/stop_watch.h"
+
+namespace photon {
+namespace {
+
+struct ServeArguments {
+  std::string checkpoint, dtype, device, key_file;
+  bool no_prefix_sharing = false;
+  double request_timeout = 0;
+  ServerOptions server;
+  EngineOptions engine;
+};
+
+// "runs/quickstart", "./runs/quickstart/": "quickstart".
+std::string NameOf(const std::string& checkpoint) {
+  std::error_code error;
+  const std::filesystem::path path = std::filesystem::weakly_canonical(checkpoint, error);
+  return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
+}
+
+absl::Status RunServe(ServeArguments arguments) {
+  StopWatch stops;
+  if (arguments.server.model_name.empty()) arguments.server.model_name = NameOf(arguments.checkpoint);
+  if (!arguments.key_file.empty()) {
+    PHOTON_ASSIGN_OR_RETURN(arguments.server.keys, ApiKeys::FromFile(arguments.key_file));
+  }
+  if (arguments.request_timeout > 0) arguments.server.limits.time = absl::Seconds(arguments.request_timeout);
+  arguments.engine.share_prefixes = !arguments.no_prefix_sharing;
+  PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, /*check=*/false));
+  PHOTON_ASSIGN_OR_RETURN(const auto loaded,
+                          LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
+  Engine engine(loaded->decoder(), loaded->tokenizer(), arguments.engine);
+  PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(engine, arguments.server));
+  std::cerr << absl::StrCat("serving ", arguments.server.model_name, " on http://", arguments.server.http.host, ":",
+                            server->port(), " (", HumanBytes(arguments.engine.state_bytes), " for states)\n")
+            << std::flush;
+  stops.Watch(server.get());
+  server->Run();
+  stops.Watch(nullptr);
+  return absl::OkStatus();
+}
+
+void AddHttpOptions(CLI::App& command, ServeArguments* a) {
+  HttpServerOptions& http = a->server.http;
+  command.add_option("--host", http.host, "Address to listen on; 0.0.0.0: all of this machine's")
+      ->capture_default_str();
+  command.add_option("--port", http.port, "0: a free one")->check(CLI::Range(0, 65535))->capture_default_str();
+  command.add_option("--api-keys", a->key_file, "FILE with the keys that requests must carry, one a line");
+  command.add_option("--model-name", a->server.model_name,
+                     "What requests call the model; unless given, the folder's name");
+  command.add_option("--max-connections", http.max_connections, "At once, each with a thread")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  command.add_option("--max-body-bytes", http.max_body_bytes, "Of one request")
+      ->check(AtLeast(1))
+      ->capture_default_str();
+}
+
+void AddEngineOptions(CLI::App& command, ServeArguments* a) {
+  EngineOptions& engine = a->engine;
+  command
+      .add_option("--state-bytes", engine.state_bytes, "Memory for the states of all that runs, and of kept prefixes")
+      ->check(AtLeast(1))
+      ->capture_default_str();
+  command.add_option("--max-running", engine.max_running, "Continuations written at once")
+      ->check(AtLeast(1))
+      ->capture_default_str();
+  command.add_option("--max-waiting", engine.max_waiting, "Requests in the queue; one more gets 429")
+      ->check(AtLeast(1))
+      ->capture_default_str();
+  command
+      .add_option("--max-context", engine.max_context, "Tokens of a prompt and its continuation; 0: as memory allows")
+      ->check(AtLeast(0))
+      ->capture_default_str();
+  command.add_option("--max-prompt-tokens", a->server.limits.prompt_tokens, "Of one prompt; 0: as the context allows")
+      ->check(AtLeast(0))
+      ->capture_default_str();
+  command.add_option("--prefill-tokens", engine.prefill_tokens, "Of prompts, read between two steps of what runs")
+      ->check(AtLeast(1))
+      ->capture_default_str();
+  command.add_flag("--no-prefix-sharing", a->no_prefix_sharing, "Read every prompt from its beginning");
+  command
+      .add_option("--request-timeout", a->request_timeout, "Seconds that a request may take, waiting included; 0: any")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void AddServeCommand(CLI::App& app, Run* chosen) {
+  const auto a = std::make_shared<ServeArguments>();
+  CLI::App& command =
+      *AddCommand(app, "serve", "Serve a model over HTTP, as OpenAI's API does", chosen, [a] { return RunServe(*a); });
+  AddCheckpointOption(command, &a->checkpoint);
+  AddHttpOptions(command, a.get());
+  AddEngineOptions(command, a.get());
+  AddDtypeOption(command, &a->dtype);
+  AddDeviceOption(command, &a->device);
+}
+
+}  // namespace photon

@@ -1,0 +1,269 @@
+// What the server refuses, whom it gives up, and how it ends.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/random.h"
+#include "inference/server/completion_request.h"
+#include "tests/inference/test_server.h"
+
+namespace photon::testing {
+namespace {
+
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+using Json = nlohmann::json;
+
+constexpr char kLong[] = R"("prompt": "the", "max_tokens": 1000000, "ignore_eos": true)";
+
+TEST(ServerRefusals, NameTheField) {
+  TestServer server({.engine = {.max_running = 4, .max_context = 100}, .server = {.limits = {.prompt_tokens = 50}}});
+  const struct {
+    const char* fields;
+    int status;
+    const char* param;
+    const char* message;
+  } cases[] = {
+      {R"("prompt": "the", "max_tokens": 0)", 400, "max_tokens", "from 1"},
+      {R"("prompt": "the", "max_tokens": 100)", 400, "prompt", "the context is 100 tokens; prompt has"},
+      {R"("prompt": [1, 100000])", 400, "prompt", "100000"},
+      {R"("prompt": "the", "mode": "fast")", 400, "mode", "hier-parallel"},
+      {R"("prompt": "the", "model": "gpt")", 404, "model", "this server has tiny"},
+      {R"("prompt": "the", "stop_token_ids": [100000])", 400, "stop_token_ids", "100000"},
+      {R"("prompt": "the", "logit_bias": {"100000": 1})", 400, "logit_bias", "100000"},
+      {R"("prompt": "the", "n": 5)", 400, "n", "5"},
+  };
+  for (const auto& test : cases) {
+    const httplib::Response response = server.Complete(test.fields);
+    EXPECT_EQ(response.status, test.status) << test.fields;
+    EXPECT_EQ(ErrorOf(response)["param"], test.param) << test.fields << response.body;
+    EXPECT_THAT(ErrorOf(response).value("message", ""), HasSubstr(test.message)) << test.fields;
+  }
+  const httplib::Response long_prompt = server.Post(Json{{"prompt", std::vector<int>(51, 1)}}.dump());
+  EXPECT_EQ(ErrorOf(long_prompt)["code"], "context_length_exceeded") << long_prompt.body;
+  const auto chat = server.Client().Post("/v1/chat/completions", R"({"messages": []})", "application/json");
+  EXPECT_EQ(chat->status, 400);
+  EXPECT_EQ(ErrorOf(*chat)["code"], "no_chat_template");
+  EXPECT_EQ(server.Client().Post("/v1/completions", "{}", "text/plain")->status, 415);
+  EXPECT_EQ(server.Client().Get("/v1/completions")->status, 405);
+  EXPECT_EQ(server.Client().Get("/v1/nothing")->status, 404);
+  EXPECT_EQ(server.Complete(R"("prompt": "the")").status, 200);
+}
+
+TEST(ServerRefusals, LargeBodiesAreNotRead) {
+  TestServer server({.server = {.http = {.max_body_bytes = 10000}}});
+  RawClient declared(server->port());
+  declared.Send("POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n\r\n");
+  EXPECT_THAT(declared.Receive("}}"), StartsWith("HTTP/1.1 413 "));  // no byte of it was sent
+  RawClient asking(server->port());
+  asking.Send(
+      "POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n"
+      "Expect: 100-continue\r\n\r\n");
+  EXPECT_THAT(asking.Receive("}}"), StartsWith("HTTP/1.1 413 "));
+  RawClient endless(server->port());
+  endless.Send("POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
+  const std::string chunk = "1000\r\n" + std::string(0x1000, ' ') + "\r\n";
+  for (int i = 0; i < 10 && endless.Send(chunk); ++i) {
+  }
+  EXPECT_THAT(endless.Receive("}}"), StartsWith("HTTP/1.1 413 "));
+  // A library's client, which sends all of it first.
+  const httplib::Response sent = server.Post(Json{{"prompt", std::string(1 << 20, 'x')}}.dump());
+  EXPECT_EQ(sent.status, 413);
+  RawClient early(server->port());
+  early.Send("POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{");
+  early.EndInput();
+  EXPECT_THAT(early.Receive(), StartsWith("HTTP/1.1 400 "));
+  RawClient head(server->port());
+  head.Send("GET /health HTTP/1.1\r\nX: " + std::string(100000, 'x') + "\r\n\r\n");
+  EXPECT_THAT(head.Receive(), StartsWith("HTTP/1.1 4"));
+  EXPECT_EQ(server.Client().Get("/health")->status, 200);
+}
+
+TEST(ServerRefusals, Keys) {
+  const TemporaryFolder folder;
+  TestServer server({.server = {.keys = *ApiKeys::FromFile(folder.Write("keys", "secret\n"))}});
+  const httplib::Response refused = server.Complete(R"("prompt": "the")");
+  EXPECT_EQ(refused.status, 401);
+  EXPECT_EQ(ErrorOf(refused)["code"], "invalid_api_key");
+  EXPECT_EQ(server.Complete(R"("prompt": "the")", {{"Authorization", "Bearer secrets"}}).status, 401);
+  EXPECT_EQ(server.Complete(R"("prompt": "the")", {{"Authorization", "Bearer secret"}}).status, 200);
+  EXPECT_EQ(server.Client().Get("/metrics")->status, 401);
+  EXPECT_EQ(server.Client().Get("/health")->status, 200);
+}
+
+TEST(ServerRefusals, TheQueueIsFull) {
+  TestServer server({.engine = {.max_running = 1, .max_waiting = 1}});
+  const auto start = [&] {
+    auto client = std::make_unique<RawClient>(server->port());
+    client->Send(RawPost(absl::StrCat("{", kLong, "}")));
+    return client;
+  };
+  const auto running = start();
+  ASSERT_TRUE(Soon([&] { return server.engine().stats().running == 1; }));
+  const auto waiting = start();
+  ASSERT_TRUE(Soon([&] { return server.engine().stats().waiting == 1; }));
+  const httplib::Response third = server.Complete(R"("prompt": "the")");
+  EXPECT_EQ(third.status, 429);
+  EXPECT_EQ(third.get_header_value("Retry-After"), "1");
+  EXPECT_EQ(ErrorOf(third)["code"], "queue_full");
+  // Of several prompts none stays behind.
+  EXPECT_EQ(server.Complete(R"("prompt": ["the", "end"])").status, 429);
+  EXPECT_EQ(server.engine().stats().waiting, 1);
+}
+
+TEST(ServerRefusals, TooManyConnections) {
+  TestServer server({.server = {.http = {.max_connections = 2}}});
+  RawClient first(server->port()), second(server->port());
+  for (RawClient* client : {&first, &second}) {
+    client->Send("GET /health HTTP/1.1\r\n\r\n");
+    client->Receive("}");
+  }
+  const httplib::Response third = server.Complete(R"("prompt": "the")");
+  EXPECT_EQ(third.status, 503);
+  EXPECT_EQ(ErrorOf(third)["code"], "too_many_connections");
+  EXPECT_EQ(server.Client().Get("/health")->status, 200);
+  std::vector<std::unique_ptr<RawClient>> crowd;
+  for (int i = 0; i < 50; ++i) crowd.push_back(std::make_unique<RawClient>(server->port()));
+  first.EndInput();
+  second.EndInput();
+  crowd.clear();
+  EXPECT_TRUE(Soon([&] { return server.Complete(R"("prompt": "the", "max_tokens": 1)").status == 200; }));
+}
+
+TEST(ServerRefusals, RequestsThatTakeTooLong) {
+  TestServer server({.server = {.limits = {.time = absl::Milliseconds(200)}}});
+  const httplib::Response whole = server.Complete(kLong);
+  EXPECT_EQ(whole.status, 408);
+  EXPECT_EQ(ErrorOf(whole)["code"], "request_timeout");
+  const httplib::Response stream = server.Complete(absl::StrCat(kLong, R"(, "stream": true)"));
+  EXPECT_EQ(stream.status, 200);
+  EXPECT_EQ(EventsOf(stream.body).back()["error"]["code"], "request_timeout");
+  EXPECT_EQ(server.Complete(R"("prompt": "the", "max_tokens": 1)").status, 200);
+}
+
+TEST(ServerRefusals, LogitsThatAreNoNumbers) {
+  TestServer server({.broken = true});
+  for (const char* more : {"", R"(, "stream": true)"}) {
+    const httplib::Response response = server.Complete(absl::StrCat(R"("prompt": "the")", more));
+    EXPECT_EQ(response.status, 500) << response.body;
+    EXPECT_EQ(ErrorOf(response)["code"], "model_failure");
+  }
+  EXPECT_EQ(server.Client().Get("/ready")->status, 200);
+}
+
+TEST(ServerEnds, ForClientsThatLeave) {
+  TestServer server;
+  for (const bool stream : {false, true}) {
+    {
+      RawClient client(server->port());
+      client.Send(RawPost(absl::StrCat("{", kLong, stream ? R"(, "stream": true)" : "", "}")));
+      if (stream) client.Receive("\"text\"");
+      ASSERT_TRUE(Soon([&] { return server.engine().stats().running == 1; }));
+    }
+    EXPECT_TRUE(Soon([&] { return server.engine().stats().running == 0; })) << stream;
+  }
+  EXPECT_LT(server.engine().stats().generated_tokens, 100000);
+}
+
+TEST(ServerEnds, Draining) {
+  TestServer server;
+  RawClient client(server->port());
+  client.Send(RawPost(R"({"prompt": "the", "max_tokens": 3000, "ignore_eos": true, "stream": true})"));
+  const std::string begin = client.Receive("\"text\"");
+  EXPECT_THAT(begin, StartsWith("HTTP/1.1 200 "));
+  server->Drain();
+  const auto ready = server.Client().Get("/ready");
+  const httplib::Response refused = server.Complete(R"("prompt": "the")");
+  EXPECT_FALSE(server.over()) << "too fast to be tested: raise max_tokens";
+  EXPECT_EQ(ready->status, 503);
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_EQ(ErrorOf(refused)["code"], "shutting_down");
+  EXPECT_EQ(server.Client().Get("/health")->status, 200);
+  const std::string rest = client.Receive();
+  EXPECT_THAT(rest, HasSubstr("\"length\""));
+  EXPECT_THAT(rest, HasSubstr("data: [DONE]"));
+  EXPECT_TRUE(Soon([&] { return server.over(); }));
+}
+
+TEST(ServerEnds, AtOnce) {
+  TestServer server;
+  RawClient client(server->port());
+  client.Send(RawPost(absl::StrCat("{", kLong, R"(, "stream": true)", "}")));
+  client.Receive("\"text\"");
+  server->Drain();
+  server->End();
+  EXPECT_TRUE(Soon([&] { return server.over(); }));
+}
+
+// A request line, headers and a body, some bytes of which are replaced, dropped or doubled.
+std::string Spoilt(const std::string& good, const Philox& random, uint64_t* at) {
+  std::string bytes = good;
+  const auto below = [&](size_t end) {
+    return static_cast<size_t>(random.Uniform((*at)++) * static_cast<double>(end));
+  };
+  for (size_t changes = 1 + below(4); changes > 0 && !bytes.empty(); --changes) {
+    const size_t place = below(bytes.size());
+    switch (below(4)) {
+      case 0:
+        bytes[place] = static_cast<char>(below(256));
+        break;
+      case 1:
+        bytes.erase(place, 1 + below(20));
+        break;
+      case 2:
+        bytes.insert(place, bytes.substr(below(bytes.size()), below(30)));
+        break;
+      default:
+        bytes.resize(place);
+    }
+  }
+  return bytes;
+}
+
+TEST(ServerSurvives, SpoiltBodies) {
+  TestServer server;
+  const std::string good =
+      R"({"model":"tiny","prompt":[[1,2],[3]],"max_tokens":2,"stop":["a"],"logit_bias":{"1":2.5},"temperature":0.5,)"
+      R"("mode":"rec","seed":7,"n":2,"logprobs":3,"stop_token_ids":[4],"min_p":0.1})";
+  ASSERT_EQ(server.Post(good).status, 200);
+  const Philox random(11, 1);
+  uint64_t at = 0;
+  int refused = 0;
+  httplib::Client client = server.Client();
+  client.set_keep_alive(true);
+  client.set_tcp_nodelay(true);
+  for (int i = 0; i < 1500; ++i) {
+    const std::string body = Spoilt(good, random, &at);
+    const auto parsed = ParseCompletionRequest(body);
+    const auto* request = std::get_if<CompletionRequest>(&parsed);
+    if (request != nullptr && request->options.max_new_tokens > 100) continue;
+    const auto response = client.Post("/v1/completions", body, "application/json");
+    ASSERT_TRUE(response) << body;
+    if (response->status == 200 && request != nullptr) continue;
+    ++refused;
+    EXPECT_THAT(response->status, AnyOf(400, 404)) << body;
+    EXPECT_TRUE(ErrorOf(*response).contains("message")) << response->body;
+  }
+  EXPECT_GT(refused, 1000);
+}
+
+TEST(ServerSurvives, SpoiltRequests) {
+  TestServer server;
+  const std::string good = RawPost(R"({"prompt":"the","max_tokens":2})");
+  const Philox random(12, 1);
+  uint64_t at = 0;
+  for (int i = 0; i < 500; ++i) {
+    const std::string bytes = Spoilt(good, random, &at);
+    RawClient client(server->port());
+    client.Send(bytes);
+    client.EndInput();
+    const std::string answer = client.Receive();
+    // Nothing at all where not even a line came.
+    if (answer.empty()) continue;
+    EXPECT_THAT(answer, AnyOf(StartsWith("HTTP/1.1 4"), StartsWith("HTTP/1.1 200 "))) << bytes;
+  }
+  EXPECT_EQ(server.Complete(R"("prompt": "the", "max_tokens": 2)").status, 200);
+}
+
+}  // namespace
+}  // namespace photon::testing

@@ -1,0 +1,226 @@
+// What the server answers to good requests.
+#include "inference/server/server.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "inference/generate.h"
+#include "inference/prompt_text.h"
+#include "tests/inference/test_server.h"
+
+namespace photon::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using Json = nlohmann::json;
+
+Json Choices(const httplib::Response& response) {
+  EXPECT_EQ(response.status, 200) << response.body;
+  return Json::parse(response.body)["choices"];
+}
+
+// The texts of a stream's choices, by index.
+std::map<int, std::string> TextsOf(const std::vector<Json>& events) {
+  std::map<int, std::string> texts;
+  for (const Json& event : events) {
+    for (const Json& choice : event["choices"]) texts[choice["index"]] += choice["text"];
+  }
+  return texts;
+}
+
+TEST(Server, CompletesAsGenerateDoes) {
+  TestServer server;
+  const char* const modes[] = {"hier", "hier-parallel", "rec"};
+  std::vector<Json> responses;
+  for (const char* mode : modes) {
+    const httplib::Response response = server.Complete(absl::StrCat(
+        R"("prompt": "the end", "max_tokens": 21, "seed": 5, "return_token_ids": true, "mode": ")", mode, "\""));
+    ASSERT_EQ(response.status, 200) << response.body;
+    responses.push_back(Json::parse(response.body));
+  }
+  server->Drain();
+  ASSERT_TRUE(Soon([&] { return server.over(); }));  // from here on the decoder is ours
+  const std::vector<int32_t> prompt = EncodeWithBos(*server.tokenizer(), "the end");
+  for (size_t i = 0; i < responses.size(); ++i) {
+    GenerateOptions options;
+    options.mode = *ParseGenerationMode(modes[i]);
+    options.max_new_tokens = 21;
+    options.sampling.temperature = 1;
+    options.sampling.seed = 5;
+    options.stop.tokens = {server.tokenizer()->eos()};
+    const auto expected = Generate(server.decoder(), prompt, options, server.tokenizer());
+    ASSERT_TRUE(expected.ok()) << expected.status();
+    const Json& choice = responses[i]["choices"][0];
+    EXPECT_EQ(choice["token_ids"], expected->continuations[0].tokens) << modes[i];
+    EXPECT_EQ(choice["text"], expected->continuations[0].text);
+    EXPECT_EQ(responses[i]["usage"]["prompt_tokens"], prompt.size());
+    EXPECT_EQ(responses[i]["usage"]["completion_tokens"], choice["token_ids"].size());
+  }
+}
+
+TEST(Server, StreamsTheSameText) {
+  TestServer server;
+  for (const char* mode : {"hier", "hier-parallel", "rec"}) {
+    const std::string fields = absl::StrCat(
+        R"("prompt": "the", "max_tokens": 40, "seed": 3, "n": 2, "ignore_eos": true, "mode": ")", mode, "\"");
+    const Json whole = Choices(server.Complete(fields));
+    const httplib::Response response = server.Complete(
+        fields + R"(, "stream": true, "stream_options": {"include_usage": true})", {{"Accept-Encoding", "gzip, br"}});
+    EXPECT_EQ(response.status, 200);
+    EXPECT_EQ(response.get_header_value("Content-Type"), "text/event-stream");
+    EXPECT_FALSE(response.has_header("Content-Encoding"));  // compressing would gather what should come at once
+    const std::vector<Json> events = EventsOf(response.body);
+    const std::map<int, std::string> texts = TextsOf(events);
+    ASSERT_EQ(texts.size(), 2u);
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(texts.at(i), whole[i]["text"]) << mode;
+    EXPECT_TRUE(events.back()["choices"].empty());
+    EXPECT_EQ(events.back()["usage"]["completion_tokens"], 80);
+    EXPECT_EQ(events[0]["usage"], Json());
+    EXPECT_EQ(events[0]["id"], events.back()["id"]);
+  }
+}
+
+TEST(Server, StopStringsStayOutOfStreams) {
+  TestServer server;
+  const std::string whole = Choices(server.Complete(R"("prompt": "the", "max_tokens": 200, "seed": 3)"))[0]["text"];
+  // Something that comes, and whose beginning comes alone before.
+  ASSERT_GT(whole.size(), 40u);
+  size_t from = 30;
+  while ((whole[from] & 0xC0) == 0x80) ++from;
+  size_t to = from + 3;
+  while ((whole[to] & 0xC0) == 0x80) ++to;
+  const std::string stop = whole.substr(from, to - from);
+  const Json request = {{"prompt", "the"}, {"max_tokens", 200}, {"seed", 3}, {"stop", stop}, {"stream", true}};
+  const std::vector<Json> events = EventsOf(server.Post(request.dump()).body);
+  const std::string text = TextsOf(events).at(0);
+  EXPECT_EQ(text, whole.substr(0, whole.find(stop)));
+  EXPECT_EQ(events.back()["choices"][0]["finish_reason"], "stop");
+  EXPECT_EQ(events.back()["choices"][0]["stop_reason"], stop);
+}
+
+TEST(Server, PromptsAndContinuationsAreNumbered) {
+  TestServer server;
+  const Json choices =
+      Choices(server.Complete(R"("prompt": ["the", "end"], "n": 2, "max_tokens": 8, "seed": 1, "ignore_eos": true)"));
+  ASSERT_EQ(choices.size(), 4u);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(choices[i]["index"], i);
+  const Json one =
+      Choices(server.Complete(R"("prompt": "end", "n": 2, "max_tokens": 8, "seed": 1, "ignore_eos": true)"));
+  EXPECT_EQ(choices[2]["text"], one[0]["text"]);
+  EXPECT_EQ(choices[3]["text"], one[1]["text"]);
+}
+
+TEST(Server, TheBestOfSeveral) {
+  TestServer server;
+  const std::string fields = R"("prompt": "the", "max_tokens": 6, "seed": 1, "logprobs": 0, "ignore_eos": true, )";
+  const Json all = Choices(server.Complete(fields + R"("n": 5)"));
+  const httplib::Response response = server.Complete(fields + R"("n": 1, "best_of": 5)");
+  const auto mean = [](const Json& choice) {
+    double sum = 0;
+    for (const double value : choice["logprobs"]["token_logprobs"]) sum += value;
+    return sum / static_cast<double>(choice["logprobs"]["token_logprobs"].size());
+  };
+  Json best = all[0];
+  for (const Json& choice : all) {
+    if (mean(choice) > mean(best)) best = choice;
+  }
+  EXPECT_EQ(Choices(response)[0]["text"], best["text"]);
+  EXPECT_EQ(Json::parse(response.body)["usage"]["completion_tokens"], 30);
+}
+
+TEST(Server, LogprobsFollowTheText) {
+  TestServer server;
+  const std::string fields = R"("prompt": "the", "max_tokens": 12, "seed": 2, "ignore_eos": true, "logprobs": 3)";
+  const Json choice = Choices(server.Complete(fields))[0];
+  const Json& logprobs = choice["logprobs"];
+  ASSERT_EQ(logprobs["tokens"].size(), 12u);
+  for (size_t i = 0; i < 12; ++i) {
+    const Json& top = logprobs["top_logprobs"][i];
+    EXPECT_TRUE(top.contains(logprobs["tokens"][i].get<std::string>())) << i;
+    EXPECT_GE(top.size(), 2u);
+    EXPECT_LE(logprobs["token_logprobs"][i], 0);
+  }
+  std::vector<Json> streamed;
+  for (const Json& event : EventsOf(server.Complete(fields + R"(, "stream": true)").body)) {
+    const Json& piece = event["choices"][0]["logprobs"];
+    if (piece.is_null()) continue;
+    for (const Json& offset : piece["text_offset"]) streamed.push_back(offset);
+  }
+  EXPECT_EQ(Json(streamed), logprobs["text_offset"]);
+}
+
+TEST(Server, EchoPutsThePromptBefore) {
+  TestServer server;
+  const std::string fields = R"("prompt": "the end", "max_tokens": 4, "seed": 2, "echo": true)";
+  const std::string text = Choices(server.Complete(fields))[0]["text"];
+  EXPECT_EQ(text.substr(0, 7), "the end");
+  EXPECT_EQ(TextsOf(EventsOf(server.Complete(fields + R"(, "stream": true)").body)).at(0), text);
+}
+
+TEST(Server, SeedsAreRandomUnlessGiven) {
+  TestServer server;
+  const auto text = [&](const char* more) {
+    return Choices(server.Complete(
+        absl::StrCat(R"("prompt": "the", "max_tokens": 24, "ignore_eos": true)", more)))[0]["text"]
+        .get<std::string>();
+  };
+  EXPECT_NE(text(""), text(""));
+  EXPECT_EQ(text(R"(, "seed": 9)"), text(R"(, "seed": 9)"));
+  const Json twice = Choices(server.Complete(R"("prompt": ["the", "the"], "max_tokens": 24, "ignore_eos": true)"));
+  EXPECT_NE(twice[0]["text"], twice[1]["text"]);
+}
+
+TEST(Server, IdsAloneWithoutATokenizer) {
+  TestServer server({.tokenizer = false});
+  const Json choice = Choices(server.Complete(R"("prompt": [1, 2, 3], "max_tokens": 5)"))[0];
+  EXPECT_EQ(choice["text"], "");
+  EXPECT_EQ(choice["token_ids"].size(), 5u);
+  const httplib::Response text = server.Complete(R"("prompt": "the")");
+  EXPECT_EQ(text.status, 400);
+  EXPECT_EQ(ErrorOf(text)["param"], "prompt");
+  EXPECT_EQ(ErrorOf(server.Complete(R"("prompt": [1], "stop": "x")"))["param"], "stop");
+}
+
+TEST(Server, OtherPaths) {
+  TestServer server;
+  httplib::Client client = server.Client();
+  const Json models = Json::parse(client.Get("/v1/models")->body);
+  EXPECT_EQ(models["data"][0]["id"], "tiny");
+  EXPECT_EQ(models["data"][0]["modes"], Json({"hier", "hier-parallel", "rec"}));
+  EXPECT_EQ(Json::parse(client.Get("/v1/models/tiny")->body)["id"], "tiny");
+  EXPECT_EQ(client.Get("/v1/models/other")->status, 404);
+  EXPECT_EQ(client.Get("/health")->status, 200);
+  EXPECT_EQ(client.Get("/ready")->status, 200);
+  EXPECT_THAT(client.Get("/")->body, HasSubstr("<title>PHOTON</title>"));
+  EXPECT_THAT(client.Get("/")->body, Not(HasSubstr("http")));  // nothing from elsewhere
+  server.Complete(R"("prompt": "the", "max_tokens": 7, "ignore_eos": true)");
+  const std::string metrics = client.Get("/metrics")->body;
+  EXPECT_THAT(metrics, HasSubstr("photon_generated_tokens_total 7\n"));
+  EXPECT_THAT(metrics, HasSubstr("photon_time_to_first_token_seconds_count 1\n"));
+  EXPECT_THAT(metrics, HasSubstr("photon_time_between_bursts_seconds_count 6\n"));
+  EXPECT_THAT(metrics, HasSubstr("photon_requests_total{code=\"404\"} 1\n"));
+}
+
+TEST(Server, OlderAndStrangerClients) {
+  TestServer server;
+  const std::string body = R"({"prompt": "the", "max_tokens": 3, "stream": true})";
+  RawClient old(server->port());
+  old.Send(RawPost(body, "HTTP/1.0"));
+  const std::string streamed = old.Receive();  // to the connection's end
+  EXPECT_THAT(streamed, Not(HasSubstr("chunked")));
+  EventsOf(streamed.substr(streamed.find("\r\n\r\n") + 4));
+  RawClient hasty(server->port());  // sends the next before it has the answer
+  hasty.Send(RawPost(R"({"prompt": "the"})") + "GET /health HTTP/1.1\r\nConnection: close\r\n\r\n");
+  EXPECT_THAT(hasty.Receive(), HasSubstr(R"({"status":"ok"})"));
+  RawClient chunked(server->port());
+  chunked.Send(
+      "POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+      "Connection: close\r\n\r\n8\r\n{\"prompt\r\n8\r\n\":\"the\"}\r\n0\r\n\r\n");
+  EXPECT_THAT(chunked.Receive(), HasSubstr("200 OK"));
+}
+
+}  // namespace
+}  // namespace photon::testing
