@@ -11,6 +11,7 @@
 #include "inference/loaded_model.h"
 #include "inference/server/server.h"
 #include "launch/commands.h"
+#include "launch/engine_flags.h"
 #include "launch/model_options.h"
 #include "launch/stop_watch.h"
 
@@ -19,10 +20,9 @@ namespace {
 
 struct ServeArguments {
   std::string checkpoint, dtype, device, key_file;
-  bool no_prefix_sharing = false;
   double request_timeout = 0;
   ServerOptions server;
-  EngineOptions engine;
+  EngineFlags engine;
 };
 
 // "runs/quickstart", "./runs/quickstart/": "quickstart".
@@ -39,14 +39,15 @@ absl::Status RunServe(ServeArguments arguments) {
     PHOTON_ASSIGN_OR_RETURN(arguments.server.keys, ApiKeys::FromFile(arguments.key_file));
   }
   if (arguments.request_timeout > 0) arguments.server.limits.time = absl::Seconds(arguments.request_timeout);
-  arguments.engine.share_prefixes = !arguments.no_prefix_sharing;
+  PHOTON_ASSIGN_OR_RETURN(const EngineOptions options, Resolve(arguments.engine));
   PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, /*check=*/false));
   PHOTON_ASSIGN_OR_RETURN(const auto loaded,
                           LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
-  Engine engine(loaded->decoder(), loaded->tokenizer(), arguments.engine);
+  SetBatchInvariant(arguments.engine, arguments.dtype, *loaded);
+  Engine engine(loaded->decoder(), loaded->tokenizer(), options);
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(engine, arguments.server));
   std::cerr << absl::StrCat("serving ", arguments.server.model_name, " on http://", arguments.server.http.host, ":",
-                            server->port(), " (", HumanBytes(arguments.engine.state_bytes), " for states)\n")
+                            server->port(), " (", HumanBytes(options.state_bytes), " for states)\n")
             << std::flush;
   stops.Watch(server.get());
   server->Run();
@@ -70,29 +71,13 @@ void AddHttpOptions(CLI::App& command, ServeArguments* a) {
       ->capture_default_str();
 }
 
-void AddEngineOptions(CLI::App& command, ServeArguments* a) {
-  EngineOptions& engine = a->engine;
-  command
-      .add_option("--state-bytes", engine.state_bytes, "Memory for the states of all that runs, and of kept prefixes")
+void AddLimits(CLI::App& command, ServeArguments* a) {
+  command.add_option("--max-waiting", a->engine.options.max_waiting, "Requests in the queue; one more gets 429")
       ->check(AtLeast(1))
-      ->capture_default_str();
-  command.add_option("--max-running", engine.max_running, "Continuations written at once")
-      ->check(AtLeast(1))
-      ->capture_default_str();
-  command.add_option("--max-waiting", engine.max_waiting, "Requests in the queue; one more gets 429")
-      ->check(AtLeast(1))
-      ->capture_default_str();
-  command
-      .add_option("--max-context", engine.max_context, "Tokens of a prompt and its continuation; 0: as memory allows")
-      ->check(AtLeast(0))
       ->capture_default_str();
   command.add_option("--max-prompt-tokens", a->server.limits.prompt_tokens, "Of one prompt; 0: as the context allows")
       ->check(AtLeast(0))
       ->capture_default_str();
-  command.add_option("--prefill-tokens", engine.prefill_tokens, "Of prompts, read between two steps of what runs")
-      ->check(AtLeast(1))
-      ->capture_default_str();
-  command.add_flag("--no-prefix-sharing", a->no_prefix_sharing, "Read every prompt from its beginning");
   command
       .add_option("--request-timeout", a->request_timeout, "Seconds that a request may take, waiting included; 0: any")
       ->check(CLI::NonNegativeNumber)
@@ -107,7 +92,8 @@ void AddServeCommand(CLI::App& app, Run* chosen) {
       *AddCommand(app, "serve", "Serve a model over HTTP, as OpenAI's API does", chosen, [a] { return RunServe(*a); });
   AddCheckpointOption(command, &a->checkpoint);
   AddHttpOptions(command, a.get());
-  AddEngineOptions(command, a.get());
+  AddLimits(command, a.get());
+  AddEngineFlags(command, &a->engine);
   AddDtypeOption(command, &a->dtype);
   AddDeviceOption(command, &a->device);
 }

@@ -12,7 +12,7 @@
 #include "core/progress.h"
 #include "core/status.h"
 #include "inference/score.h"
-#include "launch/prompt_text.h"
+#include "inference/prompt_text.h"
 #include "launch/token_json.h"
 
 namespace photon {

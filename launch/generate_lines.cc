@@ -10,7 +10,7 @@
 #include "core/status.h"
 #include "launch/generate_output.h"
 #include "launch/json_lines.h"
-#include "launch/prompt_text.h"
+#include "inference/prompt_text.h"
 
 namespace photon {
 namespace {

@@ -1,12 +1,14 @@
 #include "inference/server/completion.h"
 
 #include <algorithm>
+#include <numeric>
 #include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "inference/prompt_text.h"
+#include "inference/selection.h"
 #include "inference/vocabulary.h"
 
 namespace photon {
@@ -18,13 +20,6 @@ constexpr absl::Duration kLookEvery = absl::Milliseconds(20);
 uint64_t RandomSeed() {
   std::random_device device;
   return uint64_t{device()} << 32 | device();
-}
-
-double MeanLogProbability(const Continuation& result) {
-  if (result.choices.empty()) return 0;
-  double sum = 0;
-  for (const Choice& choice : result.choices) sum += choice.log_probability;
-  return sum / static_cast<double>(result.choices.size());
 }
 
 }  // namespace
@@ -165,7 +160,8 @@ HttpResponse Completion::Answer(std::unique_ptr<Completion> completion) {
   } while (more && first.kind == RequestEvent::Kind::kStart);
   if (completion->error_.has_value()) return ErrorResponse(*completion->error_);
   HttpResponse response;
-  response.content_type = "text/event-stream";  // to the letter: httplib compresses other texts, and gathers them for it
+  response.content_type =
+      "text/event-stream";  // to the letter: httplib compresses other texts, and gathers them for it
   response.headers.emplace_back("Cache-Control", "no-store");
   response.headers.emplace_back("X-Accel-Buffering", "no");  // nginx would gather the stream
   response.stream = [kept = std::shared_ptr<Completion>(std::move(completion)), first](const BodyWriter& write) {
@@ -187,20 +183,16 @@ HttpResponse Completion::Whole() {
 }
 
 std::vector<CompletionChoice> Completion::BestChoices(const PromptState& state, size_t prompt) const {
-  std::vector<const Continuation*> best;
-  for (const Continuation& result : state.results) best.push_back(&result);
-  if (request_.n < request_.options.continuations) {
-    std::stable_sort(best.begin(), best.end(), [](const Continuation* a, const Continuation* b) {
-      return MeanLogProbability(*a) > MeanLogProbability(*b);
-    });
-  }
-  best.resize(static_cast<size_t>(request_.n));
+  std::vector<int64_t> best(state.results.size());
+  std::iota(best.begin(), best.end(), 0);
+  if (request_.n < request_.options.continuations) best = BestOf(state.results, request_.n);
   std::vector<CompletionChoice> choices;
   for (size_t i = 0; i < best.size(); ++i) {
-    CompletionChoice choice{static_cast<int64_t>(prompt * best.size() + i), EchoOf(prompt) + best[i]->text};
-    if (request_.return_token_ids) choice.tokens = best[i]->tokens;
-    if (request_.logprobs) choice.logprobs = LogprobsWriter(engine_.tokenizer(), state.ids).Write(best[i]->choices);
-    SetFinish(*best[i], request_.options.stop, eos_, &choice);
+    const Continuation& result = state.results[best[i]];
+    CompletionChoice choice{static_cast<int64_t>(prompt * best.size() + i), EchoOf(prompt) + result.text};
+    if (request_.return_token_ids) choice.tokens = result.tokens;
+    if (request_.logprobs) choice.logprobs = LogprobsWriter(engine_.tokenizer(), state.ids).Write(result.choices);
+    SetFinish(result, request_.options.stop, eos_, &choice);
     choices.push_back(std::move(choice));
   }
   return choices;
