@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "core/human.h"
 #include "core/status.h"
 #include "inference/engine/engine.h"
 #include "inference/loaded_model.h"
@@ -46,7 +47,7 @@ absl::Status RunServe(ServeArguments arguments) {
   Engine engine(loaded->decoder(), loaded->tokenizer(), options);
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(engine, arguments.server));
   std::cerr << absl::StrCat("serving ", arguments.server.model_name, " on http://", arguments.server.http.host, ":",
-                            server->port(), " (", arguments.engine.state_memory, " for states)\n")
+                            server->port(), " (", HumanBytes(options.state_bytes), " for states)\n")
             << std::flush;
   stops.Watch(server.get());
   server->Run();
@@ -70,7 +71,7 @@ void AddHttpOptions(CLI::App& command, ServeArguments* a) {
       ->capture_default_str();
 }
 
-void AddLimitOptions(CLI::App& command, ServeArguments* a) {
+void AddLimits(CLI::App& command, ServeArguments* a) {
   command.add_option("--max-waiting", a->engine.options.max_waiting, "Requests in the queue; one more gets 429")
       ->check(AtLeast(1))
       ->capture_default_str();
@@ -91,8 +92,8 @@ void AddServeCommand(CLI::App& app, Run* chosen) {
       *AddCommand(app, "serve", "Serve a model over HTTP, as OpenAI's API does", chosen, [a] { return RunServe(*a); });
   AddCheckpointOption(command, &a->checkpoint);
   AddHttpOptions(command, a.get());
+  AddLimits(command, a.get());
   AddEngineFlags(command, &a->engine);
-  AddLimitOptions(command, a.get());
   AddDtypeOption(command, &a->dtype);
   AddDeviceOption(command, &a->device);
 }

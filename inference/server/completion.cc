@@ -183,13 +183,13 @@ HttpResponse Completion::Whole() {
 }
 
 std::vector<CompletionChoice> Completion::BestChoices(const PromptState& state, size_t prompt) const {
-  std::vector<int64_t> chosen(static_cast<size_t>(request_.n));
-  std::iota(chosen.begin(), chosen.end(), 0);
-  if (request_.n < request_.options.continuations) chosen = BestOf(state.results, request_.n);
+  std::vector<int64_t> best(state.results.size());
+  std::iota(best.begin(), best.end(), 0);
+  if (request_.n < request_.options.continuations) best = BestOf(state.results, request_.n);
   std::vector<CompletionChoice> choices;
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    const Continuation& result = state.results[static_cast<size_t>(chosen[i])];
-    CompletionChoice choice{static_cast<int64_t>(prompt * chosen.size() + i), EchoOf(prompt) + result.text};
+  for (size_t i = 0; i < best.size(); ++i) {
+    const Continuation& result = state.results[best[i]];
+    CompletionChoice choice{static_cast<int64_t>(prompt * best.size() + i), EchoOf(prompt) + result.text};
     if (request_.return_token_ids) choice.tokens = result.tokens;
     if (request_.logprobs) choice.logprobs = LogprobsWriter(engine_.tokenizer(), state.ids).Write(result.choices);
     SetFinish(result, request_.options.stop, eos_, &choice);
