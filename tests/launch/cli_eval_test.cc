@@ -95,7 +95,8 @@ TEST_F(EvalCommand, LogLikelihoodsAreScores) {
     for (size_t i = 1; i <= continuation["tokens"].get<size_t>(); ++i) {
       sum += log_probabilities[log_probabilities.size() - i];
     }
-    EXPECT_NEAR(continuation["log_likelihood"].get<double>(), sum, 1e-9);
+    // f32, and products of other shapes: no more than docs/generation.md allows a batch.
+    EXPECT_NEAR(continuation["log_likelihood"].get<double>(), sum, 1e-4);
   }
 }
 
