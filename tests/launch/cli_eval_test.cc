@@ -153,6 +153,7 @@ TEST_F(EvalCommand, RefusesBadOptions) {
       {"--rec-drift", "give either --tokens or --text"},
       {"--rec-drift --limit 4 --text x", "--limit requires --task"},
       {"--rec-drift --text /no/text", "/no/text"},
+      {"--rec-drift --text x --plot /no/folder/it.png", "there is no folder /no/folder"},
       {"--rec-drift --prefix 6 --text x", "--prefix is 6: it must be a multiple of 4"},
       {"--rec-drift --prefix 4 --lengths 8,16 --tokens " + folder_.Write("t.json", "[1, 2, 3]"),
        "holds 3 tokens, and 1 x (4 of --prefix + 16 of --lengths) = 20 are needed"}};
