@@ -7,15 +7,15 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 
 #include "absl/strings/str_cat.h"
+#include "core/file.h"
 
 namespace photon {
 
 absl::Status DrawByGnuplot(const std::string& folder, const std::string& name, absl::string_view commands) {
   std::string script = absl::StrCat("./", name, ".gnuplot");
-  std::ofstream(absl::StrCat(folder, "/", script)) << commands;
+  PHOTON_RETURN_IF_ERROR(WriteFile(absl::StrCat(folder, "/", name, ".gnuplot"), commands));
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);

@@ -9,7 +9,7 @@
 namespace photon {
 
 // Writes NAME.gnuplot with these commands into the folder and runs it there, silently. kUnavailable: no gnuplot, or one
-// that fails; the script stays.
+// that fails; the script stays. Else WriteFile's errors.
 absl::Status DrawByGnuplot(const std::string& folder, const std::string& name, absl::string_view commands);
 
 }  // namespace photon

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "configs/model_config.h"
+#include "core/check.h"
 #include "core/ops/cross_entropy.h"
 #include "core/ops/sample.h"
 #include "core/status.h"
@@ -17,18 +18,21 @@ namespace {
 
 int64_t RoundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
-using Sequences = absl::Span<const absl::Span<const int32_t>>;
+using Requests = absl::Span<const ScoreRequest>;
 
-// Positions [begin, end) of every sequence, right-padded: the tokens, and the one that each row's logits score (-1:
-// none).
+// Positions [begin, end) of every sequence, right-padded: the tokens, the one that each row's logits score, and whether
+// it is to be scored.
 struct Segment {
   std::vector<int32_t> tokens, targets;
-  Segment(Sequences sequences, int64_t begin, int64_t end, int offset) {
-    for (const absl::Span<const int32_t> sequence : sequences) {
-      const auto at = [&](int64_t i) { return i < static_cast<int64_t>(sequence.size()) ? sequence[i] : -1; };
+  std::vector<bool> wanted;
+  Segment(Requests requests, int64_t begin, int64_t end, int offset) {
+    for (const ScoreRequest& request : requests) {
+      const auto size = static_cast<int64_t>(request.tokens.size());
       for (int64_t i = begin; i < end; ++i) {
-        tokens.push_back(std::max(at(i), 0));
-        targets.push_back(i + offset == 0 ? -1 : at(i + offset));  // the first token is never scored
+        const int64_t target = i + offset;
+        wanted.push_back(request.from <= target && target < size);
+        tokens.push_back(i < size ? request.tokens[i] : 0);
+        targets.push_back(wanted.back() ? request.tokens[target] : -1);
       }
     }
   }
@@ -67,13 +71,35 @@ absl::Status NoNumber(int64_t sequence, size_t token, double value) {
                                           "earlier checkpoint"));
 }
 
+// Of the tokens that `rows` of a segment score, rows_each of every sequence.
+absl::Status Take(const Context& context, DType type, const Tensor& logits, absl::Span<const int64_t> rows,
+                  const Segment& segment, int64_t rows_each, Requests requests, std::vector<SequenceScores>& results) {
+  std::vector<int32_t> targets;
+  for (const int64_t row : rows) targets.push_back(segment.targets[row]);
+  const Tensor nll = context.Empty({logits.dim(0)}, type);
+  ops::CrossEntropyForward(context, logits, UploadIds(context, targets), Tensor(), nll);
+  const std::vector<double> values = ToHostDoubles(context, nll);
+  const std::vector<int32_t> most_likely = MostLikely(context, logits);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (targets[i] < 0) continue;
+    const int64_t sequence = rows[i] / rows_each;
+    SequenceScores& scores = results[sequence];
+    if (!std::isfinite(values[i])) {
+      return NoNumber(sequence, requests[sequence].from + scores.most_likely.size(), -values[i]);
+    }
+    scores.log_probabilities.push_back(values[i] == 0 ? 0 : -values[i]);
+    scores.most_likely.push_back(most_likely[i] == targets[i]);
+  }
+  return absl::OkStatus();
+}
+
 // Scores of all sequences; results[i] gets those of its own tokens in order.
-absl::Status Score(const Context& context, const LanguageModel& model, Sequences sequences, const ScoreOptions& options,
+absl::Status Score(const Context& context, const LanguageModel& model, Requests requests, const ScoreOptions& options,
                    const ScoreProgress& progress, std::vector<SequenceScores>& results) {
-  const int64_t meta = ChunkProduct(model.config()), count = static_cast<int64_t>(sequences.size());
+  const int64_t meta = ChunkProduct(model.config()), count = static_cast<int64_t>(requests.size());
   int64_t longest = 0;
-  for (const auto& sequence : sequences) longest = std::max<int64_t>(longest, sequence.size());
-  const int64_t length = RoundUp(longest, meta), offset = model.target_offset();
+  for (const ScoreRequest& request : requests) longest = std::max<int64_t>(longest, request.tokens.size());
+  const int64_t length = RoundUp(longest, meta);
   const bool rec = options.mode == GenerationMode::kRec && model.levels() >= 2;
   const int64_t exact = rec ? std::min(options.exact_prefix, length) : length;
   const int64_t step = RoundUp(std::max<int64_t>(options.segment_tokens / count, 1), meta);
@@ -81,22 +107,10 @@ absl::Status Score(const Context& context, const LanguageModel& model, Sequences
   for (int64_t begin = 0; begin < length;) {
     if (rec && begin == exact) scorer->BeginRec();
     const int64_t end = std::min(begin + step, begin < exact ? exact : length);
-    const Segment segment(sequences, begin, end, static_cast<int>(offset));
+    const Segment segment(requests, begin, end, model.target_offset());
     absl::Status status;
-    scorer->Read(segment.tokens, [&](const Tensor& logits, int64_t first) {
-      const auto targets = absl::MakeConstSpan(segment.targets).subspan(first, logits.dim(0));
-      const Tensor nll = context.Empty({logits.dim(0)}, model.master_type());
-      ops::CrossEntropyForward(context, logits, UploadIds(context, targets), Tensor(), nll);
-      const std::vector<double> values = ToHostDoubles(context, nll);
-      const std::vector<int32_t> most_likely = MostLikely(context, logits);
-      for (size_t i = 0; i < targets.size(); ++i) {
-        if (targets[i] < 0) continue;
-        const int64_t sequence = (first + static_cast<int64_t>(i)) / (end - begin);
-        SequenceScores& scores = results[sequence];
-        if (!std::isfinite(values[i])) status.Update(NoNumber(sequence, scores.most_likely.size() + 1, -values[i]));
-        scores.log_probabilities.push_back(values[i] == 0 ? 0 : -values[i]);
-        scores.most_likely.push_back(most_likely[i] == targets[i]);
-      }
+    scorer->Read(segment.tokens, segment.wanted, [&](const Tensor& logits, absl::Span<const int64_t> rows) {
+      status.Update(Take(context, model.master_type(), logits, rows, segment, end - begin, requests, results));
     });
     PHOTON_RETURN_IF_ERROR(status);
     begin = end;
@@ -133,22 +147,29 @@ absl::StatusOr<std::vector<double>> ScoreTokens(const Context& context, const La
   PHOTON_RETURN_IF_ERROR(ValidateScoring(options, model.config()));
   PHOTON_RETURN_IF_ERROR(CheckSequence(tokens, model.config()));
   std::vector<SequenceScores> results(1);
-  PHOTON_RETURN_IF_ERROR(Score(context, model, {tokens}, options, progress, results));
+  PHOTON_RETURN_IF_ERROR(Score(context, model, {ScoreRequest{tokens}}, options, progress, results));
   return std::move(results[0].log_probabilities);
+}
+
+absl::StatusOr<std::vector<SequenceScores>> ScoreBatch(const Context& context, const LanguageModel& model,
+                                                       absl::Span<const ScoreRequest> requests,
+                                                       const ScoreOptions& options, const ScoreProgress& progress) {
+  PHOTON_RETURN_IF_ERROR(ValidateScoring(options, model.config()));
+  for (const ScoreRequest& request : requests) {
+    PHOTON_CHECK(request.from >= 1) << "the first token has nothing before it";
+    PHOTON_RETURN_IF_ERROR(CheckSequence(request.tokens, model.config()));
+  }
+  std::vector<SequenceScores> results(requests.size());
+  if (!requests.empty()) PHOTON_RETURN_IF_ERROR(Score(context, model, requests, options, progress, results));
+  return results;
 }
 
 absl::StatusOr<std::vector<SequenceScores>> ScoreBatch(const Context& context, const LanguageModel& model,
                                                        absl::Span<const std::vector<int32_t>> sequences,
                                                        const ScoreOptions& options, const ScoreProgress& progress) {
-  PHOTON_RETURN_IF_ERROR(ValidateScoring(options, model.config()));
-  std::vector<absl::Span<const int32_t>> spans;
-  for (const std::vector<int32_t>& sequence : sequences) {
-    PHOTON_RETURN_IF_ERROR(CheckSequence(sequence, model.config()));
-    spans.push_back(sequence);
-  }
-  std::vector<SequenceScores> results(spans.size());
-  if (!spans.empty()) PHOTON_RETURN_IF_ERROR(Score(context, model, spans, options, progress, results));
-  return results;
+  std::vector<ScoreRequest> requests;
+  for (const std::vector<int32_t>& sequence : sequences) requests.push_back({.tokens = sequence});
+  return ScoreBatch(context, model, requests, options, progress);
 }
 
 }  // namespace photon

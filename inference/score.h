@@ -32,14 +32,25 @@ absl::StatusOr<std::vector<double>> ScoreTokens(const Context& context, const La
                                                 absl::Span<const int32_t> tokens, const ScoreOptions& options = {},
                                                 const ScoreProgress& progress = nullptr);
 
-// Of tokens 2..T of a sequence.
+// Of the scored tokens of a sequence.
 struct SequenceScores {
   std::vector<double> log_probabilities;
   std::vector<bool> most_likely;  // whether greedy decoding would choose it: of equals, the lowest id
 };
 
-// Several sequences at once, each padded to the longest: their results, in order. They differ from those of a sequence
-// alone by rounding at most.
+// A sequence whose tokens from `from` on are to be scored; those before are context, and cost less.
+struct ScoreRequest {
+  absl::Span<const int32_t> tokens;
+  int64_t from = 1;
+};
+
+// Several sequences at once, each padded to the longest: their results, in order, of T - from values each. They differ
+// from those of a sequence alone by rounding at most.
+absl::StatusOr<std::vector<SequenceScores>> ScoreBatch(const Context& context, const LanguageModel& model,
+                                                       absl::Span<const ScoreRequest> requests,
+                                                       const ScoreOptions& options = {},
+                                                       const ScoreProgress& progress = nullptr);
+// Tokens 2..T of each.
 absl::StatusOr<std::vector<SequenceScores>> ScoreBatch(const Context& context, const LanguageModel& model,
                                                        absl::Span<const std::vector<int32_t>> sequences,
                                                        const ScoreOptions& options = {},

@@ -33,20 +33,38 @@ class SequenceStates {
   std::vector<DecodingState*> pointers_;
 };
 
+// Groups of `size` rows that hold a wanted one.
+std::vector<int32_t> WantedGroups(const std::vector<bool>& wanted, int64_t size) {
+  std::vector<int32_t> groups;
+  for (size_t row = 0; row < wanted.size(); ++row) {
+    const auto group = static_cast<int32_t>(row / size);
+    if (wanted[row] && (groups.empty() || groups.back() != group)) groups.push_back(group);
+  }
+  return groups;
+}
+
+// Rows index[i] of x [N, D].
+Tensor PickRows(const Context& context, const Tensor& x, absl::Span<const int32_t> index) {
+  const Tensor picked = context.Empty({static_cast<int64_t>(index.size()), x.dim(1)}, x.dtype());
+  ops::SelectRows(context, x, Tensor(), UploadIds(context, index), picked);
+  return picked;
+}
+
 class FlatSegmentScorer final : public SegmentScorer {
  public:
   FlatSegmentScorer(const Context& context, const VanillaModel& model, int64_t sequences, int64_t expected_tokens)
       : context_(context), model_(model), decoder_(context, model), states_(decoder_, sequences, expected_tokens) {}
 
-  void Read(absl::Span<const int32_t> tokens, const LogitsVisitor& visit) override {
+  void Read(absl::Span<const int32_t> tokens, const std::vector<bool>& wanted, const LogitsVisitor& visit) override {
     Step step(context_);
     const Step::Value read = decoder_.Read(step, states_.all(), tokens);
     const Tensor hidden = RunOnce(context_, step)[read];
-    if (!visit) return;
+    const std::vector<int32_t> rows = WantedGroups(wanted, 1);
     Tape tape(context_, Tape::Mode::kEvaluate);
-    for (int64_t begin = 0; begin < hidden.dim(0); begin += kSliceTokens) {
-      const Tensor rows = hidden.Rows(begin, std::min(begin + kSliceTokens, hidden.dim(0)));
-      visit(model_.Head(tape, Var(rows)).value, begin);
+    for (size_t begin = 0; begin < rows.size(); begin += kSliceTokens) {
+      const auto slice = absl::MakeConstSpan(rows).subspan(begin, kSliceTokens);
+      visit(model_.Head(tape, Var(PickRows(context_, hidden, slice))).value,
+            std::vector<int64_t>(slice.begin(), slice.end()));
     }
   }
   void BeginRec() override { PHOTON_CHECK(false) << "a flat model has no rec"; }
@@ -64,9 +82,8 @@ class PhotonSegmentScorer final : public SegmentScorer {
   PhotonSegmentScorer(const Context& context, const PhotonModel& model, int64_t sequences, int64_t expected_tokens)
       : context_(context), model_(model), decoder_(context, model), states_(decoder_, sequences, expected_tokens) {}
 
-  void Read(absl::Span<const int32_t> tokens, const LogitsVisitor& visit) override {
-    const Tensor sources = rec_ ? RecSources(static_cast<int64_t>(tokens.size())) : ExactSources(tokens);
-    if (visit) ReadChunks(sources, tokens, visit);
+  void Read(absl::Span<const int32_t> tokens, const std::vector<bool>& wanted, const LogitsVisitor& visit) override {
+    ReadChunks(rec_ ? RecSources(static_cast<int64_t>(tokens.size())) : ExactSources(tokens), tokens, wanted, visit);
   }
   void BeginRec() override {
     rec_.emplace(context_, decoder_, MetaContextDecoder::Feedback::kReconstruction);
@@ -80,7 +97,8 @@ class PhotonSegmentScorer final : public SegmentScorer {
   Tensor ShiftOn(const Tensor& x, const Tensor& before) const;
   Tensor ShiftAt(int l, const Tensor& x) const;
   Tensor RecSources(int64_t tokens);
-  void ReadChunks(const Tensor& sources, absl::Span<const int32_t> tokens, const LogitsVisitor& visit) const;
+  void ReadChunks(const Tensor& sources, absl::Span<const int32_t> tokens, const std::vector<bool>& wanted,
+                  const LogitsVisitor& visit) const;
 
   const Context& context_;
   const PhotonModel& model_;
@@ -146,15 +164,23 @@ Tensor PhotonSegmentScorer::RecSources(int64_t tokens) {
 }
 
 void PhotonSegmentScorer::ReadChunks(const Tensor& sources, absl::Span<const int32_t> tokens,
-                                     const LogitsVisitor& visit) const {
+                                     const std::vector<bool>& wanted, const LogitsVisitor& visit) const {
   const int64_t chunk = model_.level(1).chunk, slice = std::max<int64_t>(kSliceTokens / chunk, 1);
+  const std::vector<int32_t> chunks = WantedGroups(wanted, chunk);
   Tape tape(context_, Tape::Mode::kEvaluate);
-  for (int64_t begin = 0; begin < sources.dim(0); begin += slice) {
-    const int64_t end = std::min(begin + slice, sources.dim(0));
-    const Var contents =
-        model_.EmbedTokens(tape, UploadIds(context_, tokens.subspan(begin * chunk, (end - begin) * chunk)));
-    const Var hidden = model_.DecodeLevel(tape, 1, Var(sources.Rows(begin, end)), contents);
-    visit(model_.Head(tape, hidden).value, begin * chunk);
+  for (size_t begin = 0; begin < chunks.size(); begin += slice) {
+    const auto picked = absl::MakeConstSpan(chunks).subspan(begin, slice);
+    std::vector<int32_t> ids;
+    std::vector<int64_t> rows;
+    for (const int64_t of : picked) {
+      for (int64_t row = of * chunk; row < (of + 1) * chunk; ++row) {
+        ids.push_back(tokens[row]);
+        rows.push_back(row);
+      }
+    }
+    const Var contents = model_.EmbedTokens(tape, UploadIds(context_, ids));
+    const Var hidden = model_.DecodeLevel(tape, 1, Var(PickRows(context_, sources, picked)), contents);
+    visit(model_.Head(tape, hidden).value, rows);
   }
 }
 

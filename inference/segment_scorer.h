@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "absl/types/span.h"
 #include "inference/decoder.h"
@@ -25,13 +26,14 @@ class SegmentScorer {
   static std::unique_ptr<SegmentScorer> Create(const Context& context, const LanguageModel& model, int64_t sequences,
                                                int64_t expected_tokens);
 
-  // Logits [n, V] of rows [begin, begin + n) of a segment; row i scores the token at i + model.target_offset().
-  using LogitsVisitor = std::function<void(const Tensor& logits, int64_t begin)>;
+  // Logits [n, V] of rows rows[0], .. rows[n - 1] of a segment, ascending; row i scores the token at
+  // i + model.target_offset().
+  using LogitsVisitor = std::function<void(const Tensor& logits, absl::Span<const int64_t> rows)>;
 
-  // The next segment of every sequence, `tokens` [sequences * n], n a multiple of C_<=L. `visit` sees all of its rows
-  // in order, a slice of at most kSliceTokens (or one chunk) at a time; empty: the states go on, and no logits are
-  // computed.
-  virtual void Read(absl::Span<const int32_t> tokens, const LogitsVisitor& visit) = 0;
+  // The next segment of every sequence, `tokens` [sequences * n], n a multiple of C_<=L. `visit` sees the rows whose
+  // logits are wanted [sequences * n], and those that share a level-1 chunk with them, in slices of at most
+  // kSliceTokens (or one chunk). For all others decoder 1 and the head, which are most of the work, don't run.
+  virtual void Read(absl::Span<const int32_t> tokens, const std::vector<bool>& wanted, const LogitsVisitor& visit) = 0;
   // From here on by `rec`. For L >= 2 and shift TOP.
   virtual void BeginRec() = 0;
 

@@ -1,10 +1,12 @@
 // photon eval
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "core/file.h"
 #include "core/status.h"
 #include "inference/loaded_model.h"
 #include "inference/score.h"
@@ -50,6 +52,10 @@ absl::Status RunEval(EvalArguments arguments) {
   arguments.tasks.leading_bos = !arguments.no_bos;
   if (arguments.rec_drift && arguments.drift.tokens.empty() == arguments.drift.text.empty()) {
     return absl::InvalidArgumentError("--rec-drift reads a text: give either --tokens or --text");
+  }
+  if (!std::filesystem::is_directory(ParentFolder(arguments.plot))) {
+    return absl::InvalidArgumentError(absl::StrCat("--plot ", arguments.plot, ": there is no folder ",
+                                                   ParentFolder(arguments.plot), "; make it first"));
   }
   PHOTON_ASSIGN_OR_RETURN(WantedFile output, WantedFile::Open(arguments.output));
   PHOTON_ASSIGN_OR_RETURN(WantedFile samples, WantedFile::Open(arguments.samples));

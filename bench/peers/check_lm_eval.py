@@ -11,8 +11,9 @@ vocabulary in its place.
 
 Prints a line for each metric; exit code 1 where one is off, 77 where this Python has no lm_eval or tokenizers.
 
-Tolerance: 1e-6, relative. Sequences are padded into other batches, which moves f32 sums by some 1e-7 of a
-log-probability. Measured: 9e-8.
+Tolerance: 1e-5, relative. Scoring a continuation behind its context and scoring all of both are products of other
+shapes, whose f32 sums round differently: 1e-5 of a log-likelihood is what check_torch.py allows such sums. Measured:
+9e-7, and accuracies are the same.
 """
 
 import argparse
@@ -35,7 +36,7 @@ try:
 except ImportError as error:
     common.missing(error.name)
 
-TOLERANCE = 1e-6
+TOLERANCE = 1e-5
 DOCUMENTS = common.ROOT / "tests/data/eval"
 CHOICES = ["hellaswag", "arc_easy", "piqa", "sciq"]
 TASKS = ["wikitext", "lambada_openai"] + CHOICES
@@ -128,7 +129,7 @@ def make_checkpoint(program, folder):
     run = lambda *arguments: subprocess.run([program, *map(str, arguments)], check=True, capture_output=True)
     run("prepare", "--input", folder / "text.jsonl", "--tokenizer", folder / "tokenizer.json", "--out", folder / "data")
     settings = {"run_dir": folder / "run", "data.train": folder / "data", "model.vocab_size": VOCABULARY,
-                "training.steps": 300, "training.optimizer.peak_lr": 0.02, "training.valid_every": 0}
+                "training.steps": 300, "training.optimizer.peak_lr": 0.01, "training.valid_every": 0}
     options = [option for key, value in settings.items() for option in ("--set", f"{key}={value}")]
     run("train", "--config", common.ROOT / "configs/tiny.textproto", *options)
     return tokenizer

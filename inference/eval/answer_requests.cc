@@ -13,10 +13,8 @@ namespace {
 
 Answer AnswerOf(const TokenRequest& request, const SequenceScores& scores) {
   Answer answer{.tokens = request.scored};
-  for (size_t i = scores.log_probabilities.size() - request.scored; i < scores.log_probabilities.size(); ++i) {
-    answer.log_likelihood += scores.log_probabilities[i];
-    answer.greedy = answer.greedy && scores.most_likely[i];
-  }
+  for (const double value : scores.log_probabilities) answer.log_likelihood += value;
+  for (const bool most_likely : scores.most_likely) answer.greedy = answer.greedy && most_likely;
   return answer;
 }
 
@@ -44,19 +42,18 @@ absl::StatusOr<std::vector<Answer>> AnswerRequests(const Context& context, const
     const size_t first = order[begin];
     const size_t fit = std::max<int64_t>(options.batch_tokens / length(first), 1);
     size_t end = begin;
-    std::vector<std::vector<int32_t>> sequences;
+    std::vector<ScoreRequest> batch;
     while (end < std::min(begin + fit, order.size()) && exact_prefix(order[end]) == exact_prefix(first)) {
-      sequences.push_back(requests[order[end++]].tokens);
+      const TokenRequest& request = requests[order[end++]];
+      batch.push_back({request.tokens, static_cast<int64_t>(request.tokens.size()) - request.scored});
     }
-    const auto scores =
-        ScoreBatch(context, model, sequences, {.mode = options.mode, .exact_prefix = exact_prefix(first)});
+    const auto scores = ScoreBatch(context, model, batch, {.mode = options.mode, .exact_prefix = exact_prefix(first)});
     if (!scores.ok()) {
-      const std::string others =
-          sequences.size() > 1 ? absl::StrCat(" and ", sequences.size() - 1, " scored with it") : "";
+      const std::string others = batch.size() > 1 ? absl::StrCat(" and ", batch.size() - 1, " scored with it") : "";
       return absl::Status(scores.status().code(), absl::StrCat("request ", first, " (counted from 0)", others, ": ",
                                                                scores.status().message()));
     }
-    for (size_t k = 0; k < sequences.size(); ++k) {
+    for (size_t k = 0; k < batch.size(); ++k) {
       answers[order[begin + k]] = AnswerOf(requests[order[begin + k]], (*scores)[k]);
     }
     begin = end;

@@ -54,8 +54,9 @@ class Readings {
                                    exact ? options_.prefix : (length_ + meta_ - 1) / meta_ * meta_);
       const std::vector<int32_t> tokens = Tokens(begin, end);
       if (exact) {
-        exact_->Read(tokens, nullptr);
-        other_->Read(tokens, nullptr);
+        const std::vector<bool> none(tokens.size(), false);
+        exact_->Read(tokens, none, nullptr);
+        other_->Read(tokens, none, nullptr);
       } else {
         PHOTON_RETURN_IF_ERROR(CompareSegment(tokens, begin, end));
       }
@@ -76,18 +77,18 @@ class Readings {
   }
 
   absl::Status CompareSegment(absl::Span<const int32_t> tokens, int64_t begin, int64_t end) {
+    const std::vector<bool> all(tokens.size(), true);
     std::vector<double> exact;
-    int64_t width = 0;
-    exact_->Read(tokens, [&](const Tensor& logits, int64_t) {
-      width = logits.dim(1);
+    exact_->Read(tokens, all, [&](const Tensor& logits, absl::Span<const int64_t>) {
       const std::vector<double> rows = ToHostDoubles(context_, logits);
       exact.insert(exact.end(), rows.begin(), rows.end());
     });
     absl::Status status;
-    other_->Read(tokens, [&](const Tensor& logits, int64_t first) {
-      const std::vector<double> rows = ToHostDoubles(context_, logits);
-      status.Update(
-          CompareRows(absl::MakeConstSpan(exact).subspan(first * width, rows.size()), rows, first, width, begin, end));
+    other_->Read(tokens, all, [&](const Tensor& logits, absl::Span<const int64_t> rows) {
+      const std::vector<double> other = ToHostDoubles(context_, logits);
+      const int64_t width = logits.dim(1), first = rows.front();
+      status.Update(CompareRows(absl::MakeConstSpan(exact).subspan(first * width, other.size()), other, first, width,
+                                begin, end));
     });
     return status;
   }

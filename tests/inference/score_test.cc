@@ -173,6 +173,27 @@ TEST_P(Segments, OfABatchAreThoseOfEachAlone) {
   }
 }
 
+// Leaving the scores of a context out changes none of the others.
+TEST_P(Segments, ScoreTheEndsOfSequences) {
+  SCOPED_TRACE(Describe(GetParam()));
+  const auto model = MakeModel(context_, GetParam(), DType::kF64, DType::kF64);
+  const int64_t meta = ChunkProduct(model->config());
+  const std::vector<int32_t> first = RandomTokens(5 * meta, GetParam().vocab, 1);
+  const std::vector<int32_t> second = RandomTokens(3 * meta + 1, GetParam().vocab, 2);
+  const std::vector<ScoreRequest> requests = {{first, 4 * meta + 1}, {second, 3}, {second, 3 * meta + 1}};
+  const ScoreOptions options = {.segment_tokens = 3 * 2 * meta};
+  const auto all = ScoreBatch(context_, *model, {first, second, second}, options);
+  const auto ends = ScoreBatch(context_, *model, requests, options);
+  ASSERT_TRUE(all.ok() && ends.ok()) << ends.status();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const std::vector<double>& want = (*all)[i].log_probabilities;
+    const int64_t left_out = std::min<int64_t>(requests[i].from - 1, want.size());
+    ExpectNear((*ends)[i].log_probabilities, {want.begin() + left_out, want.end()}, 1e-10, std::to_string(i));
+    EXPECT_TRUE(std::equal((*ends)[i].most_likely.begin(), (*ends)[i].most_likely.end(),
+                           (*all)[i].most_likely.begin() + left_out, (*all)[i].most_likely.end()));
+  }
+}
+
 // Of a batch's tokens those are the most likely whose logits are: the reference is the model's own forward pass.
 TEST_P(Segments, TellWhatIsMostLikely) {
   SCOPED_TRACE(Describe(GetParam()));
