@@ -114,7 +114,7 @@ TEST_F(ModelCommands, GenerateRefusesBadInput) {
   const std::string base = absl::StrCat("generate --checkpoint ", dir_, "/checkpoint ");
   const std::string ids = "--prompt-tokens " + Tokens("[1, 2]") + " --output tokens ";
   const std::pair<std::string, const char*> cases[] = {
-      {base, "[--prompt,--prompt-tokens] is required"},
+      {base, "[--prompt,--prompt-tokens,--input] is required"},
       {base + ids + "--prompt x", "2 were given"},
       {base + "--prompt hello", "import --tokenizer FILE"},
       {base + "--prompt 'caf\xe9'", "--prompt: byte 4 is not UTF-8"},
