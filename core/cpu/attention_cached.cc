@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
+#include "absl/types/span.h"
 #include "core/cpu/attention.h"
 #include "core/cpu/attention_softmax.h"
 #include "core/cpu/kernels.h"
@@ -48,7 +50,7 @@ struct CachedScratch {
 template <typename T>
 void AddBlock(const Group<T>& group, const CachedScratch<AccumulateType<T>>& scratch,
               Panel<const AccumulateType<T>> values, int64_t first_row, int rows, int64_t key,
-              Running<AccumulateType<T>>& running) {
+              RunningRows<AccumulateType<T>>& running) {
   using A = AccumulateType<T>;
   constexpr int n = kLanes<A>;
   alignas(64) A scores[kTileRows * kBlock];
@@ -68,31 +70,58 @@ void AddBlock(const Group<T>& group, const CachedScratch<AccumulateType<T>>& scr
   }
 }
 
+// Rows [first_row, first_row + rows) of several heads, kBlock together at most. A block of keys is gone through for all
+// heads before the next one: heads lie side by side in memory, which is read in its order.
 template <typename T>
-void AttendRows(const Group<T>& group, const CachedScratch<AccumulateType<T>>& scratch, int64_t first_row, int rows) {
+void AttendRows(absl::Span<const Group<T>> heads, const CachedScratch<AccumulateType<T>>& scratch, int64_t first_row,
+                int rows) {
   using A = AccumulateType<T>;
-  const int64_t d = group.head_dim;
-  const int64_t columns = scratch.columns;
+  const int64_t d = heads[0].head_dim, columns = scratch.columns;
+  const int all = static_cast<int>(heads.size()) * rows;
   const A scale = 1 / std::sqrt(A(d));
-  for (int r = 0; r < rows; ++r) {
-    CopyIn<T>({group.q.data + group.at(first_row + r, group.q.stride), 0}, 1, d, {scratch.q + r * columns, columns},
+  for (int i = 0; i < all; ++i) {
+    const Group<T>& head = heads[i / rows];
+    CopyIn<T>({head.q.data + head.at(first_row + i % rows, head.q.stride), 0}, 1, d, {scratch.q + i * columns, columns},
               scale);
   }
-  std::fill(scratch.out, scratch.out + rows * columns, A(0));
-  Running<A> running(rows);
-  const int64_t keys = group.end(first_row + rows - 1);
+  std::fill(scratch.out, scratch.out + all * columns, A(0));
+  Running<A> running(all);
+  const int64_t keys = heads[0].end(first_row + rows - 1);
   for (int64_t key = 0; key < keys; key += kBlock) {
     const int64_t count = std::min<int64_t>(kBlock, keys - key);
-    const auto unpack = [&](HeadRows<const T> from, A* buffer) {
-      return Unpack<T>({from.data + key * from.stride, from.stride}, count, d, Panel<A>{buffer, columns});
-    };
-    TransposeRows<A>(unpack(group.k, scratch.keys), count, columns, {scratch.transposed, kBlock});
-    AddBlock(group, scratch, unpack(group.v, scratch.values), first_row, rows, key, running);
+    for (size_t h = 0; h < heads.size(); ++h) {
+      const int row = static_cast<int>(h) * rows;
+      const auto unpack = [&](HeadRows<const T> from, A* buffer) {
+        return Unpack<T>({from.data + key * from.stride, from.stride}, count, d, Panel<A>{buffer, columns});
+      };
+      TransposeRows<A>(unpack(heads[h].k, scratch.keys), count, columns, {scratch.transposed, kBlock});
+      CachedScratch<A> own = scratch;
+      own.q += row * columns;
+      own.out += row * columns;
+      RunningRows<A> of_head(running, row);
+      AddBlock(heads[h], own, unpack(heads[h].v, scratch.values), first_row, rows, key, of_head);
+    }
   }
-  for (int r = 0; r < rows; ++r) {
-    A* row = scratch.out + r * columns;
-    NormalizeRow(running, r, row, columns);
-    CopyOut<T>({row, columns}, 1, d, {group.out.data + group.at(first_row + r, group.out.stride), 0});
+  for (int i = 0; i < all; ++i) {
+    const Group<T>& head = heads[i / rows];
+    A* row = scratch.out + i * columns;
+    NormalizeRow(running, i, row, columns);
+    CopyOut<T>({row, columns}, 1, d, {head.out.data + head.at(first_row + i % rows, head.out.stride), 0});
+  }
+}
+
+// All rows of the heads. Heads whose groups differ in size by one go one after the other.
+template <typename T>
+void Attend(absl::Span<const Group<T>> heads, const CachedScratch<AccumulateType<T>>& scratch) {
+  for (size_t begin = 0; begin < heads.size();) {
+    size_t end = begin + 1;
+    while (end < heads.size() && heads[end].rows == heads[begin].rows) ++end;
+    const absl::Span<const Group<T>> alike = heads.subspan(begin, end - begin);
+    const int64_t step = std::max<int64_t>(kBlock / static_cast<int64_t>(alike.size()), 1);
+    for (int64_t row = 0; row < alike[0].rows; row += step) {
+      AttendRows(alike, scratch, row, static_cast<int>(std::min(step, alike[0].rows - row)));
+    }
+    begin = end;
   }
 }
 
@@ -147,27 +176,32 @@ void CachedAttention(const Context& context, const Tensor& q, const ops::CacheTa
     using A = AccumulateType<T>;
     const int64_t d = shape.head_dim, width = shape.kv_heads * d;
     const ThreadScratch<A> memory(context, CachedScratch<A>::Elements(d));
-    const int64_t heads = (shape.heads + shape.kv_heads - 1) / shape.kv_heads;
-    const int64_t grain = CachedGrain(table.rows * heads, most_keys, d);
-    ParallelFor(sequences * shape.kv_heads, grain, [&](int64_t begin, int64_t end) {
+    const int64_t most = (shape.heads + shape.kv_heads - 1) / shape.kv_heads;  // query heads of a key/value head
+    // As many heads together as have a block of rows, but enough items for all threads.
+    const int64_t together = std::clamp<int64_t>(
+        std::min(kBlock / (table.rows * most), sequences * shape.kv_heads / omp_get_max_threads()), 1, shape.kv_heads);
+    const int64_t parts = (shape.kv_heads + together - 1) / together;
+    const int64_t grain = CachedGrain(table.rows * most * together, most_keys, d);
+    ParallelFor(sequences * parts, grain, [&](int64_t begin, int64_t end) {
       const CachedScratch<A> scratch(memory.ThisThread(), d);
+      std::vector<Group<T>> heads;
       for (int64_t item = begin; item < end; ++item) {
-        const int64_t sequence = item / shape.kv_heads;
+        const int64_t sequence = item / parts, part = item % parts;
         const CacheSides cache(table, sequence, width, sizeof(T));
-        const int g = static_cast<int>(item % shape.kv_heads);
-        const int first = FirstQueryHead(g, shape.heads, shape.kv_heads);
-        const int64_t own = FirstQueryHead(g + 1, shape.heads, shape.kv_heads) - first;
-        const Group<T> group = {.q = RowsOf<const T>(q, sequence * table.rows, first * d),
-                                .k = {reinterpret_cast<const T*>(cache.keys) + g * d, width},
-                                .v = {reinterpret_cast<const T*>(cache.values) + g * d, width},
-                                .out = RowsOf<T>(out, sequence * table.rows, first * d),
-                                .heads = own,
-                                .rows = table.rows * own,
-                                .head_dim = d,
-                                .offset = cache.length};
-        for (int64_t row = 0; row < group.rows; row += kBlock) {
-          AttendRows(group, scratch, row, static_cast<int>(std::min<int64_t>(kBlock, group.rows - row)));
+        heads.clear();
+        for (int64_t g = part * together; g < std::min<int64_t>((part + 1) * together, shape.kv_heads); ++g) {
+          const int first = FirstQueryHead(static_cast<int>(g), shape.heads, shape.kv_heads);
+          const int64_t own = FirstQueryHead(static_cast<int>(g) + 1, shape.heads, shape.kv_heads) - first;
+          heads.push_back({.q = RowsOf<const T>(q, sequence * table.rows, first * d),
+                           .k = {reinterpret_cast<const T*>(cache.keys) + g * d, width},
+                           .v = {reinterpret_cast<const T*>(cache.values) + g * d, width},
+                           .out = RowsOf<T>(out, sequence * table.rows, first * d),
+                           .heads = own,
+                           .rows = table.rows * own,
+                           .head_dim = d,
+                           .offset = cache.length});
         }
+        Attend<T>(heads, scratch);
       }
     });
   });
