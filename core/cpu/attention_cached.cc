@@ -9,6 +9,7 @@
 
 #include "absl/types/span.h"
 #include "core/cpu/attention.h"
+#include "core/cpu/attention_few_rows.h"
 #include "core/cpu/attention_softmax.h"
 #include "core/cpu/kernels.h"
 #include "core/cpu/parallel_for.h"
@@ -70,6 +71,39 @@ void AddBlock(const Group<T>& group, const CachedScratch<AccumulateType<T>>& scr
   }
 }
 
+// Asks for keys and values of all heads, every `step`-th position of [begin, end): in one head's columns alone, with
+// the others between them, the hardware does not see what comes next.
+template <typename T>
+void Prefetch(absl::Span<const Group<T>> heads, int64_t begin, int64_t end, int64_t step) {
+  const int64_t columns = static_cast<int64_t>(heads.size()) * heads[0].head_dim;
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t position = begin; position < end; position += step) {
+    for (const HeadRows<const T>& rows : {heads[0].k, heads[0].v}) {
+      const T* row = rows.data + position * rows.stride;
+      for (int64_t c = 0; c < columns; c += kLine) __builtin_prefetch(row + c);
+    }
+  }
+}
+
+// AddBlock for few rows, from keys and values as they lie in the cache.
+template <typename T, int kRows>
+void AddBlockToFewRows(const Group<T>& group, const CachedScratch<AccumulateType<T>>& scratch, int64_t first_row,
+                       int64_t key, RunningRows<AccumulateType<T>>& running) {
+  using A = AccumulateType<T>;
+  alignas(64) A scores[kRows * kBlock];
+  const int64_t seen = std::min<int64_t>(group.end(first_row + kRows - 1) - key, kBlock);
+  const bool masked = group.end(first_row) < key + kBlock;
+  const auto from = [&](const HeadRows<const T>& rows) {
+    return HeadRows<const T>{rows.data + key * rows.stride, rows.stride};
+  };
+  const Panel<A> out = {scratch.out, scratch.columns};
+  ScoreKeys<T, kRows>({scratch.q, scratch.columns}, from(group.k), seen, group.head_dim, {scores, kBlock});
+  SoftmaxTile(group, first_row, 0, kRows, key, static_cast<int>((seen + kLanes<A> - 1) / kLanes<A>), masked, scores,
+              running, out, scratch.columns);
+  const auto add = masked ? AddValues<T, kRows, true> : AddValues<T, kRows, false>;
+  add({scores, kBlock}, from(group.v), seen, group.head_dim, out);
+}
+
 // Rows [first_row, first_row + rows) of several heads, kBlock together at most. A block of keys is gone through for all
 // heads before the next one: heads lie side by side in memory, which is read in its order.
 template <typename T>
@@ -91,14 +125,21 @@ void AttendRows(absl::Span<const Group<T>> heads, const CachedScratch<Accumulate
     const int64_t count = std::min<int64_t>(kBlock, keys - key);
     for (size_t h = 0; h < heads.size(); ++h) {
       const int row = static_cast<int>(h) * rows;
-      const auto unpack = [&](HeadRows<const T> from, A* buffer) {
-        return Unpack<T>({from.data + key * from.stride, from.stride}, count, d, Panel<A>{buffer, columns});
-      };
-      TransposeRows<A>(unpack(heads[h].k, scratch.keys), count, columns, {scratch.transposed, kBlock});
+      const auto all_heads = static_cast<int64_t>(heads.size());
+      Prefetch(heads, key + count + static_cast<int64_t>(h), std::min(key + 2 * kBlock, keys), all_heads);
       CachedScratch<A> own = scratch;
       own.q += row * columns;
       own.out += row * columns;
       RunningRows<A> of_head(running, row);
+      if (TakesFewRows<A>(rows, d)) {
+        const auto add = rows == 1 ? AddBlockToFewRows<T, 1> : AddBlockToFewRows<T, 2>;
+        add(heads[h], own, first_row, key, of_head);
+        continue;
+      }
+      const auto unpack = [&](HeadRows<const T> from, A* buffer) {
+        return Unpack<T>({from.data + key * from.stride, from.stride}, count, d, Panel<A>{buffer, columns});
+      };
+      TransposeRows<A>(unpack(heads[h].k, scratch.keys), count, columns, {scratch.transposed, kBlock});
       AddBlock(heads[h], own, unpack(heads[h].v, scratch.values), first_row, rows, key, of_head);
     }
   }
