@@ -184,6 +184,27 @@ TEST_P(MatMulTypes, FewRowsDoNotDependOnTheirNumber) {
   omp_set_num_threads(threads);
 }
 
+TEST_P(MatMulTypes, NoNumberOfRowsMattersWhereTheContextSaysSo) {
+  const TestContext plain;
+  Context context = plain;
+  context.SetBatchInvariant(true);
+  const Types types = GetParam();
+  if (types.in == DType::kF64) GTEST_SKIP() << "not promised";
+  const int64_t rows = OnCpu() ? 203 : 40, k = 200, n = 35;
+  const Tensor a = RandomTensor(context, {rows, k}, types.in, 1);
+  const Tensor w = RandomTensor(context, {n, k}, types.in, 2);
+  const Tensor all = context.Empty({rows, n}, types.out);
+  ops::MatMul(context, a, false, w, true, Tensor(), 0, all);
+  const std::vector<double> want = ToDoubles(context, all);
+  for (const int64_t count : {int64_t{1}, int64_t{16}, int64_t{17}, int64_t{33}, rows - 1}) {
+    const int64_t first = rows - count;
+    const Tensor c = context.Empty({count, n}, types.out);
+    ops::MatMul(context, a.Rows(first, rows), false, w, true, Tensor(), 0, c);
+    const std::vector<double> got = ToDoubles(context, c);
+    ASSERT_TRUE(std::equal(got.begin(), got.end(), &want[first * n])) << count;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, MatMulTypes, ::testing::ValuesIn(kTypes),
                          [](const auto& info) { return absl::StrCat(Name(info.param.in), "_", Name(info.param.out)); });
 
