@@ -19,12 +19,14 @@
 namespace photon {
 
 struct EngineOptions {
-  int64_t state_bytes = int64_t{1} << 30;   // for the states of all that runs, and of kept prefixes
-  int64_t max_running = 64;                 // sequences: a request counts as many as it has continuations
-  int64_t max_waiting = 1024;               // requests
-  int64_t max_context = 0;                  // tokens of prompt and continuation; 0: no limit but memory
-  int64_t prefill_tokens = kPrefillTokens;  // read in one step, of all prompts together
-  bool share_prefixes = true;               // whole meta-contexts that an earlier prompt began with are not read again
+  int64_t state_bytes = int64_t{1} << 30;  // for the states of all that runs, and of kept prefixes
+  int64_t max_running = 64;                // sequences: a request counts as many as it has continuations
+  int64_t max_waiting = 1024;              // requests
+  int64_t max_context = 0;                 // tokens of prompt and continuation; 0: no limit but memory
+  // Read in one step, of all prompts together, while others write: they wait meanwhile. Where none does,
+  // kPrefillTokens.
+  int64_t prefill_tokens = 512;
+  bool share_prefixes = true;  // whole meta-contexts that an earlier prompt began with are not read again
 };
 
 // A view of the engine at one moment, and counts since its start.
