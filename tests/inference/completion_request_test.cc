@@ -39,7 +39,7 @@ TEST(CompletionRequest, DefaultsAreOpenAIs) {
 }
 
 TEST(CompletionRequest, VotesOfAllContinuationsReturnOne) {
-  const CompletionRequest request = Parsed(R"({"prompt": "x", "n": 8, "vote": "= (\\d+)"})");
+  const CompletionRequest request = Parsed(R"({"prompt": "x", "n": 8, "vote": "= ([0-9]+)$"})");
   EXPECT_EQ(request.n, 1);
 EXPECT_EQ(request.options.continuations, 8);
 EXPECT_EQ(request.options.log_probabilities, 0);

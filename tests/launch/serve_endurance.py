@@ -5,8 +5,10 @@
 One server, in this order:
  1. streams: 64 clients, each with one stream after the other, in all modes; one in twenty hangs up half-way. No stream may
     break. After a warm-up (a fifth of the time) the server's resident memory may grow by what its states did, which
-    /metrics tells and --state-memory bounds, and by 128 KiB a client: as much free memory glibc keeps at the end of the
-    heap that a thread uses (M_TRIM_THRESHOLD). Medians of the first and last fifth of the time after it are compared.
+    /metrics tells and --state-memory bounds; by 32 MiB, as tensors' memory is taken from the system that much at a time
+    (kMinimumSlab of core/allocator.cc) and its pages count from when they are first used; and by 128 KiB a client, which
+    glibc keeps at the end of the heap that a thread uses (M_TRIM_THRESHOLD). Medians of the first and last fifth of the
+    time after it are compared.
     Of the times between two events of a stream, the 99th percentile may be three times the median with --check-times.
  2. malformed requests: 10,000, made of good ones; each must be answered by 4xx.
  3. drain: SIGTERM while 32 streams run. All must end as they would have, and the server with exit code 0.
@@ -37,6 +39,7 @@ from served_model import make_model
 MODES = ("hier", "hier-parallel", "rec")
 WORDS = "and god said let there be light was one two seven the".split()
 TRIM_THRESHOLD = 128 << 10
+SLAB = 32 << 20
 SAME_BURST = 1e-3  # seconds: the tokens of a chunk come one after the other
 
 
@@ -106,7 +109,8 @@ class Server:
         run = make_model(photon, config, folder)
         self.process = subprocess.Popen(
             [photon, "serve", "--checkpoint", str(run), "--port", "0", "--max-context", "400", "--state-memory", "16MiB",
-             "--max-body-bytes", str(MAX_BODY)], stderr=subprocess.PIPE, text=True)
+             # Each connection's thread comes to touch its stack: few, so that all have before the warm-up ends.
+             "--max-connections", "80", "--max-body-bytes", str(MAX_BODY)], stderr=subprocess.PIPE, text=True)
         self.port = int(re.search(r"http://[^:]*:(\d+)", self.process.stderr.readline()).group(1))
 
     def resident_bytes(self):
@@ -188,7 +192,7 @@ def check_memory(samples, clients):
     first, last = samples[:fifth], samples[-fifth:]
     resident = [statistics.median(sample[1] for sample in part) for part in (first, last)]
     states = [statistics.median(sample[2] for sample in part) for part in (first, last)]
-    bound = max(states[1] - states[0], 0) + clients * TRIM_THRESHOLD
+    bound = max(states[1] - states[0], 0) + SLAB + clients * TRIM_THRESHOLD
     mib = lambda value: f"{value / 2**20:.2f} MiB"
     steps = samples[::max(len(samples) // 12, 1)]
     print("resident memory, MiB:", *(f"{sample[1] / 2**20:.1f}" for sample in steps))
