@@ -18,6 +18,7 @@ namespace {
 
 constexpr char kHeading[] = "# photon checkpoint ";
 constexpr char kHashName[] = "xxh3-128";
+constexpr int64_t kMostFileBytes = int64_t{1} << 50;  // so that all files' fit 64 bits
 
 // Keeps the first complaint of the text parser instead of printing it.
 class FirstError : public google::protobuf::io::ErrorCollector {
@@ -43,7 +44,12 @@ absl::Status CheckPlainName(const std::string& name) {
 
 // What later code relies on: names that stay inside the folder, known dtypes, shards that make up their tensor.
 absl::Status CheckStructure(const Manifest& manifest) {
-  for (const ManifestFile& file : manifest.files()) PHOTON_RETURN_IF_ERROR(CheckPlainName(file.name()));
+  for (const ManifestFile& file : manifest.files()) {
+    PHOTON_RETURN_IF_ERROR(CheckPlainName(file.name()));
+    if (file.bytes() < 0 || file.bytes() > kMostFileBytes) {
+      return absl::DataLossError(absl::StrCat(file.name(), " can't have ", file.bytes(), " bytes"));
+    }
+  }
   if (manifest.has_tokenizer()) PHOTON_RETURN_IF_ERROR(CheckPlainName(manifest.tokenizer()));
   const std::string* previous = nullptr;
   for (const ManifestTensor& tensor : manifest.tensors()) {
@@ -133,8 +139,16 @@ std::string ToString(const Region& region) {
 
 absl::Status CheckCoverage(const ManifestTensor& tensor) {
   const Shape global = GlobalShape(tensor);
+  // Four times the largest matrix that a config may ask for, and few enough that bytes of all tensors fit 64 bits.
+  constexpr int64_t kMostElements = int64_t{1} << 44;
+  int64_t elements = 1;
+  for (const int64_t size : global.dims()) {
+    if (size < 0 || __builtin_mul_overflow(elements, std::max<int64_t>(size, 1), &elements) ||
+        elements > kMostElements) {
+      return absl::InternalError(absl::StrCat("tensor ", tensor.name(), " can't have the shape ", global.ToString()));
+    }
+  }
   std::vector<Region> regions;
-  int64_t covered = 0;
   for (const ManifestShard& shard : tensor.shards()) {
     regions.push_back(ShardRegion(shard));
     const Region& region = regions.back();
@@ -147,7 +161,6 @@ absl::Status CheckCoverage(const ManifestTensor& tensor) {
       return absl::InternalError(absl::StrCat("tensor ", tensor.name(), " ", global.ToString(), ": part ",
                                               ToString(region), " in ", shard.file(), " lies outside it"));
     }
-    covered += region.shape.elements();
   }
   std::sort(regions.begin(), regions.end(), [](const Region& a, const Region& b) { return a.offset[0] < b.offset[0]; });
   for (size_t i = 0; i < regions.size(); ++i) {
@@ -158,6 +171,8 @@ absl::Status CheckCoverage(const ManifestTensor& tensor) {
                                               ToString(regions[i]), " and ", ToString(regions[j]), " overlap"));
     }
   }
+  int64_t covered = 0;  // no more than there is, as no two overlap
+  for (const Region& region : regions) covered += region.shape.elements();
   if (covered != global.elements()) {
     return absl::InternalError(absl::StrCat("tensor ", tensor.name(), " ", global.ToString(), ": its parts cover ",
                                             covered, " of ", global.elements(), " elements"));

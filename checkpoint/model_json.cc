@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "configs/model_config.h"
 #include "configs/nearest.h"
+#include "core/json_depth.h"
 
 namespace photon {
 namespace {
@@ -115,6 +116,9 @@ std::string ModelConfigToJson(const ModelConfig& config) {
 }
 
 absl::StatusOr<ModelConfig> ModelConfigFromJson(const std::string& text, const std::string& file) {
+  if (JsonTooDeep(text)) {
+    return absl::InvalidArgumentError(absl::StrCat(file, " nests deeper than ", kMostJsonDepth, " levels"));
+  }
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) return absl::InvalidArgumentError(absl::StrCat(file, " is not JSON"));
   ModelConfig config;

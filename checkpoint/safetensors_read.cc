@@ -13,6 +13,7 @@
 #include "checkpoint/safetensors.h"
 #include "core/dtype.h"
 #include "core/file.h"
+#include "core/json_depth.h"
 
 namespace photon {
 namespace {
@@ -100,6 +101,9 @@ absl::StatusOr<SafetensorsEntry> ParseEntry(const std::string& name, const Json&
 
 // Parses, refusing a key that occurs twice (the library would silently take the last).
 absl::StatusOr<Json> ParseHeader(const std::string& text) {
+  if (JsonTooDeep(text)) {
+    return absl::InvalidArgumentError(absl::StrCat("the header nests deeper than ", kMostJsonDepth, " levels"));
+  }
   std::vector<std::set<std::string>> keys;
   std::string repeated;
   const auto watch = [&](int, Json::parse_event_t event, Json& parsed) {

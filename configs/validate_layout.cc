@@ -22,6 +22,17 @@ int64_t UnitsOfSpan(const RunConfig& config, const LayoutSizes& sizes, int level
   return config.data().sequence_length() / (sizes.cp * tokens);
 }
 
+// Of `n`, not above `most` >= 1.
+int64_t LargestDivisor(int64_t n, int64_t most) {
+  int64_t largest = 1;
+  for (int64_t d = 1; d <= n / d; ++d) {
+    if (n % d != 0) continue;
+    if (d <= most) largest = std::max(largest, d);
+    if (n / d <= most) largest = std::max(largest, n / d);
+  }
+  return largest;
+}
+
 absl::Status FitsBatch(const TrainingConfig& training, const LayoutSizes& sizes) {
   const int64_t batch = training.batch_sequences();
   if (batch % sizes.dp != 0) {
@@ -38,8 +49,7 @@ absl::Status FitsBatch(const TrainingConfig& training, const LayoutSizes& sizes)
                   absl::StrCat("use a divisor of ", share, ", or leave it out for all of them at once"));
   }
   if (share / micro >= sizes.pp) return absl::OkStatus();
-  int64_t largest = std::max<int64_t>(share / sizes.pp, 1);  // that keeps every stage busy
-  while (share % largest != 0) --largest;
+  const int64_t largest = LargestDivisor(share, std::max<int64_t>(share / sizes.pp, 1));  // that keeps every stage busy
   return Refuse("training.micro_batch_sequences", micro,
                 absl::StrCat("makes ", share / micro, " microbatch(es) of a rank's ", share,
                              " sequences, fewer than the ", sizes.pp, " stages of the pipeline (parallel.pp)"),

@@ -121,9 +121,11 @@ absl::StatusOr<T> TokenFile::IndexValue(int64_t offset) const {
 absl::Status TokenFile::CheckSizes() {
   PHOTON_ASSIGN_OR_RETURN(const auto last_pointer, IndexValue<int64_t>(pointers_at() + 8 * (sequences_ - 1)));
   PHOTON_ASSIGN_OR_RETURN(const auto last_length, IndexValue<int32_t>(lengths_at() + 4 * (sequences_ - 1)));
-  const int64_t want = last_pointer + last_length * IdBytes(type_);
-  if (ids_.size() != want) {
-    return BrokenTokenFile(ids_.path(), absl::StrCat(ids_.size(), " bytes, but the index speaks of ", want,
+  int64_t want = 0;
+  const bool counts = !__builtin_add_overflow(last_pointer, last_length * IdBytes(type_), &want);
+  if (!counts || ids_.size() != want) {
+    return BrokenTokenFile(ids_.path(), absl::StrCat(ids_.size(), " bytes, but the index speaks of ",
+                                                     counts ? absl::StrCat(want) : "more than 64 bits count",
                                                      ": truncated, or of another index"));
   }
   if (ids_.size() == 0) return BrokenTokenFile(ids_.path(), "holds no tokens");

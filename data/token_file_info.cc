@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
+#include "core/json_depth.h"
 
 namespace photon {
 
@@ -46,6 +47,7 @@ absl::StatusOr<std::optional<TokenFileInfo>> TokenFileInfo::Read(const std::stri
   const absl::StatusOr<std::string> text = ReadFile(path, "token file");
   if (absl::IsNotFound(text.status())) return std::nullopt;
   if (!text.ok()) return text.status();
+  if (JsonTooDeep(*text)) return NotADescription(path, absl::StrCat("nests deeper than ", kMostJsonDepth, " levels"));
   TokenFileInfo info;
   try {
     const nlohmann::json json = nlohmann::json::parse(*text);

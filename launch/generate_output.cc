@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "inference/vote_json.h"
 
 namespace photon {
 namespace {
@@ -73,12 +74,7 @@ Json GenerationJson(absl::Span<const Continuation> continuations, int64_t prompt
   for (const int64_t i : selection.Choose(continuations, &vote)) {
     json["choices"].push_back(ContinuationJson(continuations[i], i, options, selection.log_probabilities, tokenizer));
   }
-  if (vote.has_value()) {
-    json["vote"] = {{"answer", vote->votes > 0 ? Json(vote->answer) : Json()},
-                    {"votes", vote->votes},
-                    {"answers", vote->answers},
-                    {"continuations", continuations.size()}};
-  }
+  if (vote.has_value()) json["vote"] = VoteJson(*vote, continuations.size());
   json["usage"] = {{"prompt_tokens", prompt_tokens}, {"completion_tokens", NewTokens(continuations)}};
   return json;
 }

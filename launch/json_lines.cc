@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
+#include "core/json_depth.h"
 #include "data/utf8.h"
 #include "launch/token_json.h"
 
@@ -47,6 +48,9 @@ absl::StatusOr<bool> JsonLines::NextObject(JsonObject* object) {
     return absl::InvalidArgumentError(
         absl::StrCat(at, ": byte ", bad + 1,
                      " is not UTF-8; where the whole file is of another encoding: iconv -f latin1 -t utf-8"));
+  }
+  if (JsonTooDeep(text)) {
+    return absl::InvalidArgumentError(absl::StrCat(at, ": nests deeper than ", kMostJsonDepth, " levels"));
   }
   *object = {number_, nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false)};
   if (object->json.is_discarded()) return absl::InvalidArgumentError(absl::StrCat(at, ": not valid JSON"));

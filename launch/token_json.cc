@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/file.h"
+#include "core/json_depth.h"
 
 namespace photon {
 namespace {
@@ -20,6 +21,9 @@ std::string Shown(const nlohmann::ordered_json& value) {
 }  // namespace
 
 absl::StatusOr<std::vector<int32_t>> ParseTokenJson(absl::string_view text, const std::string& name) {
+  if (JsonTooDeep(text)) {
+    return absl::InvalidArgumentError(absl::StrCat(name, ": nests deeper than ", kMostJsonDepth, " levels"));
+  }
   const auto json = nlohmann::ordered_json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) {
     return absl::InvalidArgumentError(

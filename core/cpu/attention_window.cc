@@ -36,7 +36,13 @@ struct Triangle {
   Vec<A> Spread(Vec<A> per_row, int pair) const {
     typename VecOf<A>::mask index;
     std::memcpy(&index, row + pair, sizeof(index));
+#ifdef __clang__  // has no such instruction of its own; the fuzzers are built with it
+    Vec<A> spread;
+    for (int i = 0; i < kLanes<A>; ++i) spread[i] = per_row[index[i]];
+    return spread;
+#else
     return __builtin_shuffle(per_row, index);
+#endif
   }
 };
 

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "core/json_depth.h"
 #include "data/bpe/byte_alphabet.h"
 
 namespace photon {
@@ -19,6 +20,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int64_t kLargestId = (1 << 24) - 1;
+constexpr int64_t kMostHoles = 1 << 18;  // ids without a piece take memory too
 
 // What begin- and end-of-text are called, where the post-processor doesn't say.
 constexpr const char* kBosNames[] = {"<|begin_of_text|>",      "<|startoftext|>", "<|bos|>", "<s>", "<bos>", "[BOS]",
@@ -62,6 +64,10 @@ class SpecReader {
   absl::StatusOr<BpeSpec> Read() {
     PHOTON_RETURN_IF_ERROR(ReadModel());
     PHOTON_RETURN_IF_ERROR(ReadAddedTokens());
+    if (const int64_t holes = spec_.vocab_size - static_cast<int64_t>(pieces_.size()); holes > kMostHoles) {
+      return Error("the largest id is ", spec_.vocab_size - 1, ", and ", holes,
+                   " of the ids below have no piece: ", kMostHoles, " may have none");
+    }
     PHOTON_RETURN_IF_ERROR(ReadNormalizer(Field(root_, "normalizer")));
     PHOTON_RETURN_IF_ERROR(ReadPreTokenizer(Field(root_, "pre_tokenizer")));
     if (!has_byte_level_) {
@@ -312,11 +318,14 @@ absl::Status SpecReader::ReadPostProcessor(const Json& json) {
 }  // namespace
 
 absl::StatusOr<BpeSpec> ReadBpeSpec(absl::string_view json, absl::string_view name) {
+  if (JsonTooDeep(json)) return Error("tokenizer ", name, ": its JSON nests deeper than ", kMostJsonDepth, " levels");
   Json root;
   try {
     root = Json::parse(json.begin(), json.end());
   } catch (const Json::parse_error& error) {
     return Error("tokenizer ", name, ": not valid JSON at byte ", error.byte, ": is the file whole?");
+  } catch (const Json::out_of_range&) {
+    return Error("tokenizer ", name, ": it holds a number beyond 1e308");
   }
   absl::StatusOr<BpeSpec> spec = SpecReader(root).Read();
   if (!spec.ok()) return Error("tokenizer ", name, ": ", spec.status().message());

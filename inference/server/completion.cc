@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "inference/prompt_text.h"
-#include "inference/selection.h"
 #include "inference/vocabulary.h"
+#include "inference/vote_json.h"
 
 namespace photon {
 namespace {
@@ -53,6 +53,9 @@ std::optional<ApiError> Completion::Prepare(const CompletionLimits& limits) {
   }
   const absl::Status valid = ValidateOptions(request_.options, engine_.model().config());
   if (!valid.ok()) return ErrorOf(valid);
+  if (request_.vote.has_value() && tokenizer == nullptr) {
+    return ApiError{400, "vote looks for answers in texts, and the model has no tokenizer: leave it out", "vote"};
+  }
   for (const Prompt& prompt : request_.prompts) {
     prompts_.emplace_back();
     if (auto error = Encode(prompt, limits, &prompts_.back()); error.has_value()) return error;
@@ -182,10 +185,20 @@ HttpResponse Completion::Whole() {
   return {.body = CompletionJson(head_, choices, UsageJson(usage_))};
 }
 
+std::vector<int64_t> Completion::Choose(const PromptState& state, std::optional<Vote>* vote) const {
+  if (request_.vote.has_value()) {
+    *vote = MajorityVote(state.results, *request_.vote);
+    return {(*vote)->continuation};
+  }
+  if (request_.n < request_.options.continuations) return BestOf(state.results, request_.n);
+  std::vector<int64_t> every(state.results.size());
+  std::iota(every.begin(), every.end(), 0);
+  return every;
+}
+
 std::vector<CompletionChoice> Completion::BestChoices(const PromptState& state, size_t prompt) const {
-  std::vector<int64_t> best(state.results.size());
-  std::iota(best.begin(), best.end(), 0);
-  if (request_.n < request_.options.continuations) best = BestOf(state.results, request_.n);
+  std::optional<Vote> vote;
+  const std::vector<int64_t> best = Choose(state, &vote);
   std::vector<CompletionChoice> choices;
   for (size_t i = 0; i < best.size(); ++i) {
     const Continuation& result = state.results[best[i]];
@@ -193,6 +206,7 @@ std::vector<CompletionChoice> Completion::BestChoices(const PromptState& state, 
     if (request_.return_token_ids) choice.tokens = result.tokens;
     if (request_.logprobs) choice.logprobs = LogprobsWriter(engine_.tokenizer(), state.ids).Write(result.choices);
     SetFinish(result, request_.options.stop, eos_, &choice);
+    if (vote.has_value()) choice.vote = VoteJson(*vote, state.results.size());
     choices.push_back(std::move(choice));
   }
   return choices;

@@ -18,6 +18,7 @@ constexpr int64_t kMostLogprobs = 20;  // vLLM's
 // for.
 constexpr size_t kMostStops = 16, kMostStopTokens = 64, kMostStopBytes = 1024;
 constexpr size_t kMostBiases = 1024;
+constexpr size_t kMostVoteBytes = 1024;
 constexpr double kLargestBias = 100;  // OpenAI's
 
 // What would change the result and is not there: better refused than ignored.
@@ -163,6 +164,24 @@ void ReadHowMany(JsonFields* fields, CompletionRequest* request) {
   if (options.continuations > request->n) options.log_probabilities = std::max(options.log_probabilities, 0);
 }
 
+void ReadVote(JsonFields* fields, CompletionRequest* request) {
+  if (fields->Find("vote") == nullptr) return;
+  std::string pattern;
+  fields->Read("vote", &pattern);
+  if (pattern.size() > kMostVoteBytes) {
+    return fields->Refuse("vote", absl::StrCat("has ", pattern.size(), " bytes: give ", kMostVoteBytes, " at most"));
+  }
+  if (fields->Find("best_of") != nullptr) {
+    return fields->Refuse("vote", "and best_of choose in different ways: give one of them; n votes are counted");
+  }
+  if (request->stream) return fields->Refuse("vote", "is counted at the end only: leave out stream, or vote");
+  absl::StatusOr<AnswerPattern> compiled = AnswerPattern::Compile(pattern);
+  if (!compiled.ok()) return fields->Refuse("vote", absl::StrCat("is ", compiled.status().message()));
+  request->vote = *std::move(compiled);
+  request->n = 1;
+  request->options.log_probabilities = std::max(request->options.log_probabilities, 0);
+}
+
 void ReadStream(JsonFields* fields, CompletionRequest* request) {
   fields->Read("stream", &request->stream);
   if (const Json* json = fields->Find("stream_options"); json != nullptr) {
@@ -199,6 +218,7 @@ void ReadAll(JsonFields* fields, CompletionRequest* request) {
   fields->Read("echo", &request->echo);
   fields->Read("return_token_ids", &request->return_token_ids);
   ReadStream(fields, request);
+  ReadVote(fields, request);
   std::string user;  // nobody's business, but its type is OpenAI's
   fields->Read("user", &user);
   if (request->echo && request->logprobs) {

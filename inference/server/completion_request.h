@@ -10,6 +10,7 @@
 
 #include "absl/strings/string_view.h"
 #include "inference/generate_options.h"
+#include "inference/selection.h"
 #include "inference/server/api_error.h"
 
 namespace photon {
@@ -19,12 +20,13 @@ using Prompt = std::variant<std::string, std::vector<int32_t>>;  // text, or ids
 struct CompletionRequest {
   std::string model;            // empty: whichever is served
   std::vector<Prompt> prompts;  // at least one
-  // `continuations` is best_of; the seed is the request's only where it has one. Log-probabilities where they are asked
-  // for, or needed to choose the best.
+  // `continuations` is best_of, or with `vote` what the request calls n; the seed is the request's only where it has
+  // one. Log-probabilities where they are asked for, or needed to choose the best.
   GenerateOptions options;
   std::optional<uint64_t> seed;
-  int64_t n = 1;          // of each prompt's continuations, the best so many are returned
-  bool logprobs = false;  // are returned
+  int64_t n = 1;                      // of each prompt's continuations, the best so many are returned
+  std::optional<AnswerPattern> vote;  // ... or one, with the answer that most give
+  bool logprobs = false;              // are returned
   bool ignore_eos = false;
   bool echo = false;
   bool return_token_ids = false;

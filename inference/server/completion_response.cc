@@ -23,6 +23,7 @@ Json ChoiceJson(const CompletionChoice& choice) {
   json["finish_reason"] = choice.finish_reason;
   json["stop_reason"] = choice.stop_reason;
   if (choice.tokens.has_value()) json["token_ids"] = *choice.tokens;
+  if (!choice.vote.is_null()) json["vote"] = choice.vote;
   return json;
 }
 

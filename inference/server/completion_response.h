@@ -36,6 +36,7 @@ struct CompletionChoice {
   std::optional<std::vector<int32_t>> tokens = {};  // where they are returned
   Json logprobs = {};                               // LogprobsWriter's, or null
   Json finish_reason = {}, stop_reason = {};        // null until the end
+  Json vote = {};                                   // VoteJson's, where one was held
 };
 
 // `eos`: the token that ends texts by itself, -1 for none: it is no stop_reason.

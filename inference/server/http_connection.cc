@@ -45,6 +45,12 @@ class Connection : private httplib::Server {
     Post(".*", [this](const httplib::Request&, httplib::Response& response, const httplib::ContentReader& reader) {
       ReadAndHandle(reader, response);
     });
+    // Whether the connection goes on is known only now; httplib has promised that it does.
+    set_post_routing_handler([this](const httplib::Request&, httplib::Response& response) {
+      if (!close_ || response.has_header("Connection")) return;
+      response.headers.erase("Keep-Alive");
+      response.set_header("Connection", "close");
+    });
     set_error_handler(HandlerWithResponse([this](const httplib::Request&, httplib::Response& response) {
       if (response.body.empty()) Answer(handler_.Error(response.status, ""), response);
       return HandlerResponse::Handled;

@@ -38,6 +38,17 @@ TEST(CompletionRequest, DefaultsAreOpenAIs) {
   EXPECT_FALSE(request.stream || request.echo || request.logprobs || request.ignore_eos || request.return_token_ids);
 }
 
+TEST(CompletionRequest, VotesOfAllContinuationsReturnOne) {
+  const CompletionRequest request = Parsed(R"({"prompt": "x", "n": 8, "vote": "= ([0-9]+)$"})");
+  EXPECT_EQ(request.n, 1);
+EXPECT_EQ(request.options.continuations, 8);
+EXPECT_EQ(request.options.log_probabilities, 0);
+EXPECT_FALSE(request.logprobs);
+std::string answer;
+ASSERT_TRUE(request.vote.has_value() && request.vote->Find("1 + 1 = 2", &answer));
+EXPECT_EQ(answer, "2");
+}
+
 TEST(CompletionRequest, NullIsAbsent) {
   const CompletionRequest request = Parsed(
       R"({"prompt": "x", "max_tokens": null, "temperature": null, "stop": null, "seed": null, "logprobs": null,
@@ -148,6 +159,10 @@ TEST(CompletionRequest, ErrorsNameTheFieldAndTheRemedy) {
       {R"("n": 129)", "n", "n is 129"},
       {R"("n": 3, "best_of": 2)", "best_of", "less than n, 3"},
       {R"("best_of": 2, "stream": true)", "best_of", "leave out stream, or best_of"},
+      {R"("vote": 3)", "vote", "give a string"},
+      {R"("vote": "(")", "vote", "is \"(\" is no regular expression"},
+      {R"("vote": "x", "stream": true)", "vote", "leave out stream, or vote"},
+      {R"("vote": "x", "best_of": 4)", "vote", "give one of them"},
       {R"("stream": 1)", "stream", "give true or false"},
       {R"("stream_options": {})", "stream_options", "needs \"stream\": true"},
       {R"("stream": true, "stream_options": [])", "stream_options", "give an object"},

@@ -11,6 +11,7 @@ namespace {
 
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 using Json = nlohmann::json;
 
@@ -65,7 +66,10 @@ TEST(ServerRefusals, LargeBodiesAreNotRead) {
   const std::string chunk = "1000\r\n" + std::string(0x1000, ' ') + "\r\n";
   for (int i = 0; i < 10 && endless.Send(chunk); ++i) {
   }
-  EXPECT_THAT(endless.Receive("}}"), StartsWith("HTTP/1.1 413 "));
+  const std::string refused = endless.Receive("}}");
+  EXPECT_THAT(refused, StartsWith("HTTP/1.1 413 "));
+  EXPECT_THAT(refused, HasSubstr("Connection: close\r\n"));  // a client must not send its next request here
+  EXPECT_THAT(refused, Not(HasSubstr("Keep-Alive")));
   // A library's client, which sends all of it first.
   const httplib::Response sent = server.Post(Json{{"prompt", std::string(1 << 20, 'x')}}.dump());
   EXPECT_EQ(sent.status, 413);

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "absl/strings/match.h"
@@ -132,6 +133,43 @@ TEST(Server, TheBestOfSeveral) {
   EXPECT_EQ(Json::parse(response.body)["usage"]["completion_tokens"], 30);
 }
 
+TEST(Server, TheAnswerThatMostGive) {
+  TestServer server;
+  const std::string fields = R"("max_tokens": 6, "seed": 1, "n": 9, "ignore_eos": true)";
+  const Json all = Choices(server.Complete(R"("prompt": "the", )" + fields));
+  // The first letter of each text.
+  std::map<std::string, int> votes;
+  int answers = 0, most = 0;
+  for (const Json& choice : all) {
+    const std::string text = choice["text"];
+    const size_t letter = text.find_first_of("abcdefghijklmnopqrstuvwxyz");
+    if (letter == std::string::npos) continue;
+    ++answers;
+    most = std::max(most, ++votes[text.substr(letter, 1)]);
+  }
+  ASSERT_GT(most, 1);
+  const httplib::Response response =
+      server.Complete(R"("prompt": ["the", "the"], "vote": "(?s)^[^a-z]*([a-z]).*", )" + fields);
+  const Json chosen = Choices(response);
+  ASSERT_EQ(chosen.size(), 2u);
+  for (int i = 0; i < 2; ++i) {
+    const Json& vote = chosen[i]["vote"];
+    EXPECT_EQ(chosen[i]["index"], i);
+    EXPECT_EQ(vote["votes"], most);
+    EXPECT_EQ(vote["votes"], votes[vote["answer"]]);
+    EXPECT_EQ(vote["answers"], answers);
+    EXPECT_EQ(vote["continuations"], 9);
+    EXPECT_EQ(chosen[i]["logprobs"], Json());
+    const bool among =
+        std::any_of(all.begin(), all.end(), [&](const Json& choice) { return choice["text"] == chosen[i]["text"]; });
+    EXPECT_TRUE(among) << chosen[i];
+  }
+  EXPECT_EQ(Json::parse(response.body)["usage"]["completion_tokens"], 108);
+  const Json none = Choices(server.Complete(R"("prompt": "the", "vote": "[0-9]{40}", )" + fields))[0];
+  EXPECT_EQ(none["vote"]["answer"], Json());
+  EXPECT_EQ(none["vote"]["votes"], 0);
+}
+
 TEST(Server, LogprobsFollowTheText) {
   TestServer server;
   const std::string fields = R"("prompt": "the", "max_tokens": 12, "seed": 2, "ignore_eos": true, "logprobs": 3)";
@@ -183,6 +221,7 @@ TEST(Server, IdsAloneWithoutATokenizer) {
   EXPECT_EQ(text.status, 400);
   EXPECT_EQ(ErrorOf(text)["param"], "prompt");
   EXPECT_EQ(ErrorOf(server.Complete(R"("prompt": [1], "stop": "x")"))["param"], "stop");
+  EXPECT_EQ(ErrorOf(server.Complete(R"("prompt": [1], "vote": "x")"))["param"], "vote");
 }
 
 TEST(Server, OtherPaths) {
