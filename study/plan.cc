@@ -34,10 +34,10 @@ RunConfig ConfigOf(const Options& options, const PlannedRun& run, int64_t steps)
   training.set_seed(run.seed);
   training.mutable_optimizer()->set_peak_lr(PeakLearningRate(run.size.width));
   training.mutable_optimizer()->set_warmup_steps(std::max<int64_t>(steps / 10, 1));
-  training.set_valid_every(std::max<int64_t>(steps / 5, 1));
+  training.set_valid_every(std::max<int64_t>(steps / 5, 20));
   training.set_valid_sequences(options.scale.valid_sequences);
-  training.set_log_every(static_cast<int32_t>(std::max<int64_t>(steps / 20, 1)));
-  config.mutable_checkpoint()->set_every(std::max<int64_t>(steps / 20, 1));
+  training.set_log_every(static_cast<int32_t>(std::max<int64_t>(steps / 10, 1)));
+  config.mutable_checkpoint()->set_every(std::max<int64_t>(steps / 8, 1));
   config.mutable_checkpoint()->set_keep_last(2);
   return config;
 }
