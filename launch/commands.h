@@ -25,6 +25,7 @@ void AddScoreCommand(CLI::App& app, Run* chosen);
 void AddBenchCommands(CLI::App& app, Run* chosen);
 void AddEvalCommand(CLI::App& app, Run* chosen);
 void AddServeCommand(CLI::App& app, Run* chosen);
+void AddStudyCommand(CLI::App& app, Run* chosen);
 // For check(): an integer of at least `least`. CLI11's own NonNegativeNumber prints the range of a double.
 CLI::Validator AtLeast(int64_t least);
 

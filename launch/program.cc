@@ -154,6 +154,7 @@ int RunProgram(int argc, char** argv) {
   AddBenchCommands(app, &chosen);
   AddEvalCommand(app, &chosen);
   AddServeCommand(app, &chosen);
+  AddStudyCommand(app, &chosen);
   AddCheckpointCommands(app, &chosen);
   try {
     app.parse(argc, argv);

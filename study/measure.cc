@@ -1,0 +1,82 @@
+#include "study/measure.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "core/status.h"
+#include "inference/score.h"
+
+namespace photon::study {
+namespace {
+
+constexpr int64_t kPiecesAtOnce = 16;
+
+// The same weights in a model that feeds decoders above the tokens their own outputs.
+std::unique_ptr<LanguageModel> WithOwnContents(const LoadedModel& loaded) {
+  ModelConfig config = loaded.model().config();
+  config.set_contents(ModelConfig::RECONSTRUCTED);
+  std::unique_ptr<LanguageModel> model = LanguageModel::Create(config);
+  model->parameters().Allocate(loaded.context(), loaded.model().parameters().options());
+  for (const auto& parameter : model->parameters().parameters()) {
+    const Tensor& master = loaded.model().parameters().Find(parameter->spec.name)->master;
+    std::vector<float> values(master.elements());
+    loaded.context().ToHost(master, values.data());
+    model->parameters().Set(loaded.context(), *parameter, Tensor::Wrap(values.data(), master.shape(), DType::kF32));
+  }
+  return model;
+}
+
+}  // namespace
+
+std::vector<std::vector<int32_t>> ScoredPieces(const TokenBatch& batch) {
+  std::vector<std::vector<int32_t>> pieces;
+  const auto size = static_cast<int64_t>(batch.tokens.size());
+  for (int64_t i = 0; i < size; ++i) {
+    const bool begins = i % batch.length == 0 || batch.document_begin[i] != batch.document_begin[i - 1];
+    if (begins) pieces.emplace_back();
+    if (batch.real[i] != 0) pieces.back().push_back(batch.tokens[i]);
+  }
+  std::erase_if(pieces, [](const std::vector<int32_t>& piece) { return piece.size() < 2; });
+  return pieces;
+}
+
+absl::StatusOr<double> ModeLoss(const LoadedModel& loaded, GenerationMode mode,
+                                const std::vector<std::vector<int32_t>>& pieces, int64_t exact_prefix) {
+  const std::unique_ptr<LanguageModel> own = mode == GenerationMode::kHierParallel ? WithOwnContents(loaded) : nullptr;
+  const LanguageModel& model = own != nullptr ? *own : loaded.model();
+  ScoreOptions options;
+  if (mode == GenerationMode::kRec) options = {.mode = mode, .exact_prefix = exact_prefix};
+  std::vector<ScoreRequest> requests;
+  for (const std::vector<int32_t>& piece : pieces) requests.push_back({.tokens = piece});
+  // Those scored together are padded to the longest.
+  std::sort(requests.begin(), requests.end(),
+            [](const ScoreRequest& a, const ScoreRequest& b) { return a.tokens.size() > b.tokens.size(); });
+  double sum = 0;
+  int64_t tokens = 0;
+  for (size_t begin = 0; begin < requests.size(); begin += kPiecesAtOnce) {
+    const auto some = absl::MakeConstSpan(requests).subspan(begin, kPiecesAtOnce);
+    PHOTON_ASSIGN_OR_RETURN(const std::vector<SequenceScores> scores,
+                            ScoreBatch(loaded.context(), model, some, options));
+    for (const SequenceScores& score : scores) {
+      for (const double log_probability : score.log_probabilities) sum -= log_probability;
+      tokens += static_cast<int64_t>(score.log_probabilities.size());
+    }
+  }
+  return sum / static_cast<double>(std::max<int64_t>(tokens, 1));
+}
+
+int64_t TextBytes(const Tokenizer& tokenizer, const std::vector<std::vector<int32_t>>& pieces) {
+  int64_t bytes = 0;
+  for (const std::vector<int32_t>& piece : pieces) bytes += static_cast<int64_t>(tokenizer.Decode(piece).size());
+  return bytes;
+}
+
+Speed MeasureSpeed(Protocol& protocol, const LanguageModel& model, GenerationMode mode, int64_t tokens, int64_t batch) {
+  const ProtocolResult result = protocol.Run(model, mode, {"DE", tokens / 16, tokens}, {1, batch});
+  const ProtocolRun& largest = result.runs.back();
+  return {.tokens_per_s = largest.tokens_per_s,
+          .bytes_per_sequence = result.memory_per_sequence,
+          .tpm = result.Tpm(largest)};
+}
+
+}  // namespace photon::study

@@ -1,0 +1,43 @@
+// What a study finds out about a trained model: its loss, and how many tokens it writes a second and GiB, in each mode
+// of generation.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/device.h"
+#include "core/token_batch.h"
+#include "inference/loaded_model.h"
+#include "inference/protocol/protocol.h"
+
+namespace photon::study {
+
+// The documents of validation sequences, cut as the sequences cut them: each is read from an empty state, as in
+// training. Padding and pieces of one token, which are not scored, are left out.
+std::vector<std::vector<int32_t>> ScoredPieces(const TokenBatch& batch);
+
+// Mean nats per token, first tokens left out, of a model of two levels under a mode that is not exact:
+//   rec: the first `exact_prefix` tokens of each piece are read exactly, then the states advance by rec;
+//   hier-parallel: all tokens before a meta-context are read exactly, but inside it decoders above the tokens go on
+//   from
+//     their own outputs. That is the forward pass of the same weights with contents RECONSTRUCTED.
+// kHier is the training forward, as validation has it. Errors as ScoreBatch.
+absl::StatusOr<double> ModeLoss(const LoadedModel& loaded, GenerationMode mode,
+                                const std::vector<std::vector<int32_t>>& pieces, int64_t exact_prefix);
+
+// Bytes of text that the pieces stand for, their control pieces none.
+int64_t TextBytes(const Tokenizer& tokenizer, const std::vector<std::vector<int32_t>>& pieces);
+
+struct Speed {
+  double tokens_per_s = 0;
+  double bytes_per_sequence = 0;
+  double tpm = 0;  // thousands of tokens a second and GiB
+};
+
+// The paper's decode-heavy shape, scaled down: `tokens` behind a sixteenth as many. Speed at `batch` sequences, memory
+// of one by the difference to a single one.
+Speed MeasureSpeed(Protocol& protocol, const LanguageModel& model, GenerationMode mode, int64_t tokens, int64_t batch);
+
+}  // namespace photon::study
