@@ -108,7 +108,8 @@ std::string ToJson(const std::string& dir, const Manifest& manifest) {
   for (const ManifestFile& file : manifest.files()) {
     json["files"].push_back({{"name", file.name()}, {"bytes", file.bytes()}, {"xxh3", file.xxh3()}});
   }
-  return json.dump(2) + "\n";
+  // Names are any bytes, as paths are.
+  return json.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace

@@ -16,6 +16,19 @@ absl::Status NotADescription(const std::string& path, absl::string_view why) {
                    "): prepare it again, or move this file away if it belongs to something else"));
 }
 
+// The library makes an integer of any number, also of one beyond its range, for which C++ defines nothing. Throws where
+// there is none.
+int64_t Integer(const nlohmann::json& object, const char* key) {
+  const nlohmann::json& value = object.at(key);
+  if (!value.is_number_float()) return value.get<int64_t>();
+  throw nlohmann::json::type_error::create(302, absl::StrCat("\"", key, "\" is ", value.dump(), ", no integer"),
+                                           &value);
+}
+
+int64_t IntegerOrZero(const nlohmann::json& object, const char* key) {
+  return object.contains(key) ? Integer(object, key) : 0;
+}
+
 }  // namespace
 
 std::string TokenFileInfo::ToJson() const {
@@ -55,25 +68,25 @@ absl::StatusOr<std::optional<TokenFileInfo>> TokenFileInfo::Read(const std::stri
       if (!json.is_object() || !json.contains(key))
         return NotADescription(path, absl::StrCat("it has no \"", key, "\""));
     }
-    json.at("tokens").get_to(info.tokens);
-    json.at("documents").get_to(info.documents);
-    json.at("text_bytes").get_to(info.text_bytes);
-    json.at("max_id").get_to(info.max_id);
-    json.at("vocab_size").get_to(info.vocab_size);
-    json.at("bos").get_to(info.bos);
-    json.at("eos").get_to(info.eos);
+    info.tokens = Integer(json, "tokens");
+    info.documents = Integer(json, "documents");
+    info.text_bytes = Integer(json, "text_bytes");
+    info.max_id = Integer(json, "max_id");
+    info.vocab_size = Integer(json, "vocab_size");
+    info.bos = static_cast<int32_t>(Integer(json, "bos"));
+    info.eos = static_cast<int32_t>(Integer(json, "eos"));
     json.at("tokenizer_hash").get_to(info.tokenizer_hash);
     json.at("unigram_entropy").get_to(info.unigram_entropy);
     for (const auto& [name, count] : json.at("sources").items()) {
-      info.sources[name] = {.documents = count.at("documents"),
-                            .tokens = count.at("tokens"),
-                            .bytes = count.value("bytes", int64_t{0}),
+      info.sources[name] = {.documents = Integer(count, "documents"),
+                            .tokens = Integer(count, "tokens"),
+                            .bytes = IntegerOrZero(count, "bytes"),
                             .prefix = count.value("prefix", std::string())};
     }
-    info.duplicates = json.value("duplicates", int64_t{0});
+    info.duplicates = IntegerOrZero(json, "duplicates");
     if (json.contains("call")) info.call = json.at("call").dump();
-    info.skipped_lines = json.value("skipped_lines", int64_t{0});
-    info.replaced_lines = json.value("replaced_lines", int64_t{0});
+    info.skipped_lines = IntegerOrZero(json, "skipped_lines");
+    info.replaced_lines = IntegerOrZero(json, "replaced_lines");
   } catch (const nlohmann::json::exception& error) {
     return NotADescription(path, error.what());
   }

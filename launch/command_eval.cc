@@ -35,7 +35,9 @@ absl::Status RunTasks(const LoadedModel& loaded, const EvalTasksOptions& options
   PHOTON_ASSIGN_OR_RETURN(const EvalTasksOutput result, EvaluateTasks(loaded, options));
   std::cout << result.table;
   PHOTON_RETURN_IF_ERROR(samples->Put(result.samples));
-  return output->Put(result.results.dump(2) + "\n");
+  // Tasks may be called as files, whose names are any bytes.
+  return output->Put(result.results.dump(2, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace) +
+                     "\n");
 }
 
 absl::Status RunDrift(const LoadedModel& loaded, const EvalDriftOptions& options, WantedFile* output,

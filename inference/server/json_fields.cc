@@ -1,6 +1,7 @@
 #include "inference/server/json_fields.h"
 
 #include "absl/strings/str_cat.h"
+#include "core/json_depth.h"
 #include "data/utf8.h"
 
 namespace photon {
@@ -9,6 +10,10 @@ std::optional<ApiError> ParseObject(absl::string_view body, Json* object) {
   if (const size_t bad = FirstInvalidUtf8(body); bad != body.size()) {
     return ApiError{400, absl::StrCat("the body: byte ", bad + 1, " is not UTF-8; JSON is sent in UTF-8"), "",
                     "invalid_json"};
+  }
+  // Each level takes many times the memory of its bracket.
+  if (JsonTooDeep(body)) {
+    return ApiError{400, absl::StrCat("the body nests deeper than ", kMostJsonDepth, " levels"), "", "invalid_json"};
   }
   try {
     *object = Json::parse(body.begin(), body.end());

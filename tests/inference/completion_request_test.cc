@@ -209,6 +209,7 @@ TEST(CompletionRequest, ErrorsNameTheFieldAndTheRemedy) {
 TEST(CompletionRequest, BodiesThatAreNoJsonObject) {
   const std::pair<std::string, const char*> cases[] = {
       {"", "it ends too early"},
+      {R"({"prompt": )" + std::string(300, '['), "nests deeper than 256 levels"},
       {R"({"prompt": "x)", "it ends too early"},
       {R"({"prompt": x})", "something is wrong at byte 12"},
       {"{\"prompt\": \"caf\xe9\"}", "byte 16 is not UTF-8"},
