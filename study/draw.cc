@@ -60,12 +60,12 @@ absl::Status Draw(const Results& results, const std::string& folder) {
                     " title '", Title(curves[i]), "', $c", i,
                     " using 1:2:3 with labels offset char 0,0.8 font ',9' tc rgb '#333333' notitle");
   }
-  const std::string commands =
-      absl::StrCat("set terminal pngcairo size 1000,640 font 'sans,11'\nset output 'study.png'\n",
-                   "set title 'Equal training FLOPs at each size; further right and further down is better'\n",
-                   "set logscale x\nset format x '10^{%T}'\nset grid\nset offsets graph 0.06, 0.06, 0.06, 0.04\n",
-                   "set xlabel 'TPM: thousands of tokens a second and GiB of a sequence'\n",
-                   "set ylabel 'validation loss, nats per token'\nset key outside right top\n", data, plots, "\n");
+  const std::string commands = absl::StrCat(
+      "set terminal pngcairo size 1000,640 font 'sans,11'\nset output 'study.png'\n",
+      "set title 'Equal training FLOPs at each size; further right and further down is better'\n",
+      "set logscale x\nset format x '10^{%T}'\nset grid\nset offsets graph 0.06, graph 0.06, graph 0.08, graph 0.05\n",
+      "set xlabel 'TPM: thousands of tokens a second and GiB of a sequence'\n",
+      "set ylabel 'validation loss, nats per token'\nset key outside right top\n", data, plots, "\n");
   return DrawByGnuplot(folder, "study", commands);
 }
 
