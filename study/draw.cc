@@ -56,16 +56,18 @@ absl::Status Draw(const Results& results, const std::string& folder) {
   std::string data, plots;
   for (size_t i = 0; i < curves.size(); ++i) {
     absl::StrAppend(&data, "$c", i, " << E\n", curves[i].points, "E\n");
+    // The points of hier-parallel lie close to those of hier.
+    const bool below = curves[i].mode == GenerationMode::kHierParallel;
     absl::StrAppend(&plots, i == 0 ? "plot " : ", ", "$c", i, " using 1:2 with linespoints ", Style(curves[i]),
-                    " title '", Title(curves[i]), "', $c", i,
-                    " using 1:2:3 with labels offset char 0,0.8 font ',9' tc rgb '#333333' notitle");
+                    " title '", Title(curves[i]), "', $c", i, " using 1:2:3 with labels offset char 0,",
+                    below ? "-0.9" : "0.8", " font ',9' tc rgb '#333333' notitle");
   }
-  const std::string commands =
-      absl::StrCat("set terminal pngcairo size 1000,640 font 'sans,11'\nset output 'study.png'\n",
-                   "set title 'Equal training FLOPs at each size; further right and further down is better'\n",
-                   "set logscale x\nset format x '10^{%T}'\nset grid\nset offsets graph 0.06, 0.06, 0.06, 0.04\n",
-                   "set xlabel 'TPM: thousands of tokens a second and GiB of a sequence'\n",
-                   "set ylabel 'validation loss, nats per token'\nset key outside right top\n", data, plots, "\n");
+  const std::string commands = absl::StrCat(
+      "set terminal pngcairo size 900,600 font 'sans,11'\nset output 'study.png'\n",
+      "set title 'Equal training FLOPs at each size; further right and further down is better'\n",
+      "set logscale x\nset format x '10^{%T}'\nset grid\nset offsets graph 0.06, graph 0.06, graph 0.08, graph 0.05\n",
+      "set xlabel 'TPM: thousands of tokens a second and GiB of a sequence'\n",
+      "set ylabel 'validation loss, nats per token'\nset key right top\n", data, plots, "\n");
   return DrawByGnuplot(folder, "study", commands);
 }
 

@@ -10,6 +10,7 @@ namespace photon::study {
 namespace {
 
 constexpr int64_t kPiecesAtOnce = 16;
+constexpr int kRepeats = 3;  // of which the fastest counts: what else a machine does only slows it down
 
 // The same weights in a model that feeds decoders above the tokens their own outputs.
 std::unique_ptr<LanguageModel> WithOwnContents(const LoadedModel& loaded) {
@@ -72,11 +73,16 @@ int64_t TextBytes(const Tokenizer& tokenizer, const std::vector<std::vector<int3
 }
 
 Speed MeasureSpeed(Protocol& protocol, const LanguageModel& model, GenerationMode mode, int64_t tokens, int64_t batch) {
-  const ProtocolResult result = protocol.Run(model, mode, {"DE", tokens / 16, tokens}, {1, batch});
-  const ProtocolRun& largest = result.runs.back();
-  return {.tokens_per_s = largest.tokens_per_s,
-          .bytes_per_sequence = result.memory_per_sequence,
-          .tpm = result.Tpm(largest)};
+  Speed best;
+  for (int i = 0; i < kRepeats; ++i) {
+    const ProtocolResult result = protocol.Run(model, mode, {"DE", tokens / 16, tokens}, {1, batch});
+    const ProtocolRun& largest = result.runs.back();
+    if (largest.tokens_per_s <= best.tokens_per_s) continue;
+    best = {.tokens_per_s = largest.tokens_per_s,
+            .bytes_per_sequence = result.memory_per_sequence,
+            .tpm = result.Tpm(largest)};
+  }
+  return best;
 }
 
 }  // namespace photon::study

@@ -19,7 +19,11 @@ std::vector<std::string> Identity(RunConfig config) {
   config.clear_parallel();  // written resolved or not; a study's runs have one rank
   config.mutable_data()->clear_train();
   config.mutable_data()->clear_valid();
-  config.mutable_training()->clear_micro_batch_sequences();  // likewise
+  TrainingConfig& training = *config.mutable_training();
+  training.clear_micro_batch_sequences();  // likewise
+  training.clear_valid_every();            // how often a run looks up and saves changes nothing of what it learns
+  training.clear_log_every();
+  config.clear_checkpoint();
   return absl::StrSplit(ToText(config), '\n');
 }
 

@@ -26,7 +26,7 @@ std::string Refusal(const std::string& arguments) {
 }
 
 TEST(Cli, HelpAndVersionEverywhere) {
-  for (const char* command : {"", "prepare", "train", "plan", "generate", "score", "checkpoint inspect", "checkpoint verify",
+  for (const char* command : {"", "prepare", "train", "plan", "study", "generate", "score", "checkpoint inspect", "checkpoint verify",
                               "checkpoint export", "checkpoint import"}) {
     const Outcome help = RunPhoton(std::string(command) + " --help");
     EXPECT_EQ(help.exit_code, 0) << command;
