@@ -209,7 +209,6 @@ TEST(CompletionRequest, ErrorsNameTheFieldAndTheRemedy) {
 TEST(CompletionRequest, BodiesThatAreNoJsonObject) {
   const std::pair<std::string, const char*> cases[] = {
       {"", "it ends too early"},
-      {R"({"prompt": )" + std::string(300, '['), "nests deeper than 256 levels"},
       {R"({"prompt": "x)", "it ends too early"},
       {R"({"prompt": x})", "something is wrong at byte 12"},
       {"{\"prompt\": \"caf\xe9\"}", "byte 16 is not UTF-8"},
@@ -218,7 +217,7 @@ TEST(CompletionRequest, BodiesThatAreNoJsonObject) {
       {"[1]", "the body is an array"},
       {"null", "the body is null"},
       {"1", "the body is 1"},
-      {std::string(100000, '['), "it ends too early"},
+      {std::string(100000, '['), "the body nests deeper than 256 levels"},
   };
   for (const auto& [body, message] : cases) {
     const auto parsed = ParseCompletionRequest(body);
