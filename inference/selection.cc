@@ -11,11 +11,15 @@
 
 namespace photon {
 
-double MeanLogProbability(const Continuation& continuation) {
-  if (continuation.choices.empty()) return -std::numeric_limits<double>::infinity();
+double SumLogProbability(const Continuation& continuation) {
   double sum = 0;
   for (const Choice& choice : continuation.choices) sum += choice.log_probability;
-  return sum / static_cast<double>(continuation.choices.size());
+  return sum;
+}
+
+double MeanLogProbability(const Continuation& continuation) {
+  if (continuation.choices.empty()) return -std::numeric_limits<double>::infinity();
+  return SumLogProbability(continuation) / static_cast<double>(continuation.choices.size());
 }
 
 std::vector<int64_t> BestOf(absl::Span<const Continuation> continuations, int64_t count) {
@@ -70,6 +74,18 @@ Vote MajorityVote(absl::Span<const Continuation> continuations, const AnswerPatt
   }
   winner.answers = answers;
   return winner;
+}
+
+std::vector<int64_t> Select(absl::Span<const Continuation> continuations, int64_t count,
+                            const std::optional<AnswerPattern>& pattern, std::optional<Vote>* vote) {
+  if (pattern.has_value()) {
+    *vote = MajorityVote(continuations, *pattern);
+    return {(*vote)->continuation};
+  }
+  if (count < static_cast<int64_t>(continuations.size())) return BestOf(continuations, count);
+  std::vector<int64_t> every(continuations.size());
+  std::iota(every.begin(), every.end(), 0);
+  return every;
 }
 
 }  // namespace photon

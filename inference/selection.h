@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,9 @@ class RE2;
 
 namespace photon {
 
-// Mean log-probability of its tokens, under the model itself; minus infinity where it has none. The continuation holds
-// choices (GenerateOptions.log_probabilities >= 0).
+// Of its tokens, under the model itself; the mean of none is minus infinity. The continuation holds choices
+// (GenerateOptions.log_probabilities >= 0).
+double SumLogProbability(const Continuation& continuation);
 double MeanLogProbability(const Continuation& continuation);
 
 // Indices of the `count` best by that mean, the best first; of equals the lowest.
@@ -47,5 +49,10 @@ struct Vote {
 
 // The answer that most texts give; of equals the one whose best continuation is better.
 Vote MajorityVote(absl::Span<const Continuation> continuations, const AnswerPattern& pattern);
+
+// Indices of those to show. With a pattern the vote's one, and `vote` receives the vote; else the `count` best, or all
+// in their order where no more are wanted.
+std::vector<int64_t> Select(absl::Span<const Continuation> continuations, int64_t count,
+                            const std::optional<AnswerPattern>& pattern, std::optional<Vote>* vote);
 
 }  // namespace photon

@@ -8,13 +8,13 @@
 #include "data/utf8.h"
 #include "inference/generate.h"
 #include "inference/loaded_model.h"
+#include "inference/prompt_text.h"
 #include "inference/vocabulary.h"
 #include "launch/commands.h"
 #include "launch/engine_flags.h"
 #include "launch/generate_lines.h"
 #include "launch/generate_output.h"
 #include "launch/model_options.h"
-#include "inference/prompt_text.h"
 #include "launch/sampling_flags.h"
 #include "launch/selection_flags.h"
 #include "launch/token_json.h"
@@ -51,7 +51,7 @@ absl::Status PrintTokens(const LoadedModel& loaded, absl::Span<const int32_t> pr
                          const Selection& selection) {
   PHOTON_ASSIGN_OR_RETURN(const GenerateResult result, Generate(loaded.decoder(), prompt, options, loaded.tokenizer()));
   std::optional<Vote> vote;
-  for (const int64_t i : selection.Choose(result.continuations, &vote)) {
+  for (const int64_t i : Select(result.continuations, selection.count, selection.vote, &vote)) {
     std::cout << TokenJson(result.continuations[i].tokens) << "\n";
   }
   return absl::OkStatus();
@@ -80,7 +80,7 @@ absl::Status PrintText(const LoadedModel& loaded, absl::Span<const int32_t> prom
   PHOTON_ASSIGN_OR_RETURN(const GenerateResult result,
                           Generate(loaded.decoder(), prompt, options, loaded.tokenizer(), sink));
   std::optional<Vote> vote;
-  const std::vector<int64_t> chosen = selection.Choose(result.continuations, &vote);
+  const std::vector<int64_t> chosen = Select(result.continuations, selection.count, selection.vote, &vote);
   for (size_t i = 0; !streams && i < chosen.size(); ++i) {
     const std::string& text = result.continuations[chosen[i]].text;
     if (chosen.size() > 1) std::cout << absl::StrCat("[", i + 1, "/", chosen.size(), "]\n");

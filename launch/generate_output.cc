@@ -48,9 +48,7 @@ Json ContinuationJson(const Continuation& continuation, int64_t index, const Gen
     json["stop_reason"] = options.stop.strings[continuation.stop_string];
   }
   if (options.log_probabilities < 0) return json;
-  double sum = 0;
-  for (const Choice& choice : continuation.choices) sum += choice.log_probability;
-  json["sum_logprob"] = sum;
+  json["sum_logprob"] = SumLogProbability(continuation);
   if (log_probabilities >= 0) json["logprobs"] = ChoicesJson(continuation, log_probabilities > 0, tokenizer);
   return json;
 }
@@ -71,7 +69,7 @@ Json GenerationJson(absl::Span<const Continuation> continuations, int64_t prompt
   Json json;
   json["mode"] = std::string(Name(options.mode));
   json["choices"] = Json::array();
-  for (const int64_t i : selection.Choose(continuations, &vote)) {
+  for (const int64_t i : Select(continuations, selection.count, selection.vote, &vote)) {
     json["choices"].push_back(ContinuationJson(continuations[i], i, options, selection.log_probabilities, tokenizer));
   }
   if (vote.has_value()) json["vote"] = VoteJson(*vote, continuations.size());

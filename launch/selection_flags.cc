@@ -1,7 +1,6 @@
 #include "launch/selection_flags.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "core/status.h"
@@ -38,17 +37,6 @@ absl::StatusOr<Selection> Resolve(const SelectionFlags& flags, GenerateOptions* 
   const bool chooses = selection.vote.has_value() || selection.count < options->continuations;
   if (chooses) options->log_probabilities = std::max(options->log_probabilities, 0);
   return selection;
-}
-
-std::vector<int64_t> Selection::Choose(absl::Span<const Continuation> all, std::optional<Vote>* voted) const {
-  if (vote.has_value()) {
-    *voted = MajorityVote(all, *vote);
-    return {(*voted)->continuation};
-  }
-  if (count < static_cast<int64_t>(all.size())) return BestOf(all, count);
-  std::vector<int64_t> every(all.size());
-  std::iota(every.begin(), every.end(), 0);
-  return every;
 }
 
 }  // namespace photon

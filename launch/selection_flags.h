@@ -25,9 +25,6 @@ struct Selection {
   int64_t count = 1;
   int32_t log_probabilities = -1;     // that were asked for, beside those that choosing needs
   std::optional<AnswerPattern> vote;  // then one is shown: the best with the answer that most give
-
-  // Of all continuations, in their order.
-  std::vector<int64_t> Choose(absl::Span<const Continuation> all, std::optional<Vote>* vote) const;
 };
 // Has `options` generate as many as are needed, with the log-probabilities that choosing needs. kInvalidArgument naming
 // the option.

@@ -1,7 +1,6 @@
 #include "inference/server/completion.h"
 
 #include <algorithm>
-#include <numeric>
 #include <random>
 #include <utility>
 
@@ -185,20 +184,9 @@ HttpResponse Completion::Whole() {
   return {.body = CompletionJson(head_, choices, UsageJson(usage_))};
 }
 
-std::vector<int64_t> Completion::Choose(const PromptState& state, std::optional<Vote>* vote) const {
-  if (request_.vote.has_value()) {
-    *vote = MajorityVote(state.results, *request_.vote);
-    return {(*vote)->continuation};
-  }
-  if (request_.n < request_.options.continuations) return BestOf(state.results, request_.n);
-  std::vector<int64_t> every(state.results.size());
-  std::iota(every.begin(), every.end(), 0);
-  return every;
-}
-
 std::vector<CompletionChoice> Completion::BestChoices(const PromptState& state, size_t prompt) const {
   std::optional<Vote> vote;
-  const std::vector<int64_t> best = Choose(state, &vote);
+  const std::vector<int64_t> best = Select(state.results, request_.n, request_.vote, &vote);
   std::vector<CompletionChoice> choices;
   for (size_t i = 0; i < best.size(); ++i) {
     const Continuation& result = state.results[best[i]];

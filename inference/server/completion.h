@@ -61,8 +61,6 @@ class Completion {
   void Stream(const RequestEvent& first, const BodyWriter& write);
   bool WriteEvent(const RequestEvent& event, const BodyWriter& write);
   bool WritePiece(const CompletionChoice& choice, const BodyWriter& write);
-  // Which of a prompt's continuations are returned; `vote` is set where they were chosen by one.
-  std::vector<int64_t> Choose(const PromptState& state, std::optional<Vote>* vote) const;
   std::vector<CompletionChoice> BestChoices(const PromptState& state, size_t prompt) const;
   std::string EchoOf(size_t prompt) const;
   int64_t IndexOf(const RequestEvent& event) const;
