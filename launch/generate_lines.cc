@@ -1,7 +1,6 @@
 #include "launch/generate_lines.h"
 
 #include <deque>
-#include <iostream>
 #include <memory>
 #include <vector>
 
@@ -10,7 +9,7 @@
 #include "core/status.h"
 #include "launch/generate_output.h"
 #include "launch/json_lines.h"
-#include "inference/prompt_text.h"
+#include "launch/line_errors.h"
 
 namespace photon {
 namespace {
@@ -43,8 +42,8 @@ class Generating {
       engine_.Step();
       PHOTON_RETURN_IF_ERROR(WriteEnded());
     }
-    if (skipped_ > 0) std::cerr << absl::StrCat(skipped_, skipped_ == 1 ? " line" : " lines", " skipped\n");
-    return failure_;
+    errors_.TellSkipped();
+    return errors_.failure();
   }
 
  private:
@@ -63,8 +62,8 @@ class Generating {
       if (status.ok()) status = Submit(line);
       if (status.ok()) {
         under_way_.push_back(line);
-      } else {
-        Pass(status);
+      } else if (!errors_.Pass(status)) {
+        ended_ = true;  // after what stands before it
       }
     }
     return absl::OkStatus();
@@ -72,13 +71,7 @@ class Generating {
 
   absl::Status Submit(const std::shared_ptr<Line>& line) {
     const std::string at = lines_.At(line->input.number);
-    if (line->input.is_text) {
-      if (loaded_.tokenizer() == nullptr) {
-        return absl::FailedPreconditionError(
-            absl::StrCat(at, ": the checkpoint carries no tokenizer; give \"tokens\" instead of \"text\""));
-      }
-      line->input.tokens = EncodeWithBos(*loaded_.tokenizer(), line->input.text);
-    }
+    PHOTON_RETURN_IF_ERROR(EncodeLine(loaded_.tokenizer().get(), at, &line->input));
     line->options = options_.generate;
     // Lines that begin alike are to go on differently.
     line->options.sampling.seed += static_cast<uint64_t>(line->input.number - 1);
@@ -88,26 +81,15 @@ class Generating {
     return absl::Status(id.status().code(), absl::StrCat(at, ": ", id.status().message()));
   }
 
-  // A line's error: ends the work after what stands before it, or is told and counted.
-  void Pass(const absl::Status& status) {
-    if (!options_.skip_errors || absl::IsFailedPrecondition(status)) {  // no tokenizer: not the line's
-      failure_ = status;
-      ended_ = true;
-      return;
-    }
-    ++skipped_;
-    std::cerr << absl::StrCat(status.message(), "; skipped\n");
-  }
-
   absl::Status WriteEnded() {
     while (!under_way_.empty() && under_way_.front()->end.has_value()) {
       const std::shared_ptr<Line> line = under_way_.front();
       under_way_.pop_front();
       if (!line->end->ok()) {
         const std::string at = lines_.At(line->input.number);
-        Pass(absl::Status(line->end->code(), absl::StrCat(at, ": ", line->end->message())));
-        if (!options_.skip_errors) return failure_;
-        continue;
+        const absl::Status status(line->end->code(), absl::StrCat(at, ": ", line->end->message()));
+        if (errors_.Pass(status)) continue;
+        return errors_.failure();
       }
       Write(*line);
     }
@@ -133,9 +115,8 @@ class Generating {
   Engine engine_;
   ProgressLine progress_;
   std::deque<std::shared_ptr<Line>> under_way_;
-  absl::Status failure_;
+  LineErrors errors_{options_.skip_errors};
   bool ended_ = false;
-  int64_t skipped_ = 0;
 };
 
 }  // namespace

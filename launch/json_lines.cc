@@ -9,9 +9,20 @@
 #include "core/file.h"
 #include "core/json_depth.h"
 #include "data/utf8.h"
+#include "inference/prompt_text.h"
 #include "launch/token_json.h"
 
 namespace photon {
+
+absl::Status EncodeLine(const Tokenizer* tokenizer, const std::string& at, JsonLine* line) {
+  if (!line->is_text) return absl::OkStatus();
+  if (tokenizer == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(at, ": the checkpoint carries no tokenizer; give \"tokens\" instead of \"text\""));
+  }
+  line->tokens = EncodeWithBos(*tokenizer, line->text);
+  return absl::OkStatus();
+}
 
 absl::StatusOr<JsonLines> JsonLines::Open(const std::string& path) {
   JsonLines lines;

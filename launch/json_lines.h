@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "data/tokenizer.h"
 
 namespace photon {
 
@@ -27,6 +28,10 @@ struct JsonLine {
   std::string text;
   std::vector<int32_t> tokens;
 };
+
+// The tokens of a line that is text, with the leading begin-of-text. kFailedPrecondition, beginning with `at`, where
+// there is no tokenizer.
+absl::Status EncodeLine(const Tokenizer* tokenizer, const std::string& at, JsonLine* line);
 
 class JsonLines {
  public:

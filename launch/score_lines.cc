@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iostream>
 #include <numeric>
 #include <vector>
 
@@ -13,7 +12,7 @@
 #include "inference/vocabulary.h"
 #include "launch/generate_output.h"
 #include "launch/json_lines.h"
-#include "inference/prompt_text.h"
+#include "launch/line_errors.h"
 
 namespace photon {
 namespace {
@@ -58,7 +57,7 @@ class Scoring {
       PHOTON_RETURN_IF_ERROR(ReadWindow());
       PHOTON_RETURN_IF_ERROR(ScoreWindow());
     }
-    if (skipped_ > 0) std::cerr << absl::StrCat(skipped_, skipped_ == 1 ? " line" : " lines", " skipped\n");
+    errors_.TellSkipped();
     return absl::OkStatus();
   }
 
@@ -77,16 +76,10 @@ class Scoring {
       }
       const absl::Status status = read.ok() ? Encode(line.input) : read.status();
       if (status.code() == absl::StatusCode::kDataLoss) return status;
-      if (!status.ok() &&
-          (!options_.skip_errors || absl::IsFailedPrecondition(status))) {  // no tokenizer: not the line's
-        failure_ = status;                                                  // after what stands before it
-        ended_ = true;
-        break;
-      }
       if (!status.ok()) {
-        ++skipped_;
-        std::cerr << absl::StrCat(status.message(), "; skipped\n");
-        continue;
+        if (errors_.Pass(status)) continue;
+        ended_ = true;  // after what stands before it
+        break;
       }
       tokens += static_cast<int64_t>(line.input.tokens.size());
       window_.push_back(std::move(line));
@@ -96,13 +89,7 @@ class Scoring {
 
   absl::Status Encode(JsonLine& line) const {
     const std::string at = lines_.At(line.number);
-    if (line.is_text) {
-      if (loaded_.tokenizer() == nullptr) {
-        return absl::FailedPreconditionError(
-            absl::StrCat(at, ": the checkpoint carries no tokenizer; give \"tokens\" instead of \"text\""));
-      }
-      line.tokens = EncodeWithBos(*loaded_.tokenizer(), line.text);
-    }
+    PHOTON_RETURN_IF_ERROR(EncodeLine(loaded_.tokenizer().get(), at, &line));
     if (line.tokens.empty())
       return absl::InvalidArgumentError(absl::StrCat(at, ": holds no tokens; give at least one"));
     return CheckTokenIds(line.tokens, loaded_.model().config().vocab_size(), at);
@@ -123,7 +110,7 @@ class Scoring {
     for (const Line& line : window_) out_ << photon::Line(ScoreJson(line, options_.summary)) << "\n";
     out_.flush();
     if (!out_.good()) return absl::FailedPreconditionError("cannot write the scores: the output takes no more");
-    return failure_;
+    return errors_.failure();
   }
 
   absl::Status ScoreTogether(absl::Span<const size_t> members) {
@@ -148,9 +135,8 @@ class Scoring {
   std::ostream& out_;
   ProgressLine progress_;
   std::vector<Line> window_;
-  absl::Status failure_;
+  LineErrors errors_{options_.skip_errors};
   bool ended_ = false;
-  int64_t skipped_ = 0;
 };
 
 }  // namespace

@@ -1,0 +1,25 @@
+// What becomes of lines that can't be used: the first ends the work, or each is told on stderr and counted.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+
+namespace photon {
+
+class LineErrors {
+ public:
+  explicit LineErrors(bool skip) : skip_(skip) {}
+
+  // True where the work goes on behind that line. A kFailedPrecondition (no tokenizer) is no line's fault and ends it.
+  bool Pass(const absl::Status& status);
+  const absl::Status& failure() const { return failure_; }  // what ended it
+  void TellSkipped() const;                                 // how many lines, on stderr
+
+ private:
+  const bool skip_;
+  absl::Status failure_;
+  int64_t skipped_ = 0;
+};
+
+}  // namespace photon
