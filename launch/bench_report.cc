@@ -150,7 +150,7 @@ absl::Status DrawRows(const std::string& path, const std::vector<PaperRow>& rows
           "$data << EOD\n",
           data,
           "EOD\nplot $data using 3:xtic(2) title 'here, at the largest batch', "
-          "'' using 4 title 'the paper, one H200 node'\n"));
+          "'' using 4 title 'the paper, full size, one H200 node'\n"));
 }
 
 }  // namespace photon

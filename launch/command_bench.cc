@@ -1,6 +1,5 @@
 // photon bench paper
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>

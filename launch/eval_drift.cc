@@ -11,8 +11,8 @@
 #include "core/gnuplot.h"
 #include "core/progress.h"
 #include "core/status.h"
-#include "inference/score.h"
 #include "inference/prompt_text.h"
+#include "inference/score.h"
 #include "launch/token_json.h"
 
 namespace photon {

@@ -3,8 +3,8 @@
 // Step by step: requests are admitted while their states surely fit, prompts are read in slices, and whoever runs goes
 // forward together: token by token to the next chunk border (hier, flat models), or by a meta-context (hier-parallel,
 // rec). Sequences join and leave at those borders. What a request gets depends on the request alone, not on what runs
-// beside it: choices are keyed by (seed, continuation, index), and with batch-invariant products (EngineOptions) logits
-// are the same bit for bit.
+// beside it: choices are keyed by (seed, continuation, index), and with batch-invariant products (core/context.h)
+// logits are the same bit for bit.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,6 @@
 #include "inference/engine/prompt_reader.h"
 
 #include <algorithm>
-#include <functional>
 
 namespace photon {
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <vector>
 
 #include "inference/engine/active_request.h"
@@ -17,7 +18,6 @@ class PromptReader {
 
   void Add(ActiveRequest* request) { queue_.push_back(request); }
   void Remove(const ActiveRequest* request) { std::erase(queue_, request); }
-  bool idle() const { return queue_.empty(); }
 
   // Reads about so many tokens, one unit at least. Returns the requests whose prompts are read now. `begun` is told of
   // those whose reading begins, and how many of their tokens the store had.
