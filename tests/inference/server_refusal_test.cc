@@ -131,7 +131,12 @@ TEST(ServerRefusals, TooManyConnections) {
   first.EndInput();
   second.EndInput();
   crowd.clear();
-  EXPECT_TRUE(Soon([&] { return server.Complete(R"("prompt": "the", "max_tokens": 1)").status == 200; }));
+  // Until the crowd has gone, connections may be closed without an answer.
+  EXPECT_TRUE(Soon([&] {
+    const auto answer =
+        server.Client().Post("/v1/completions", R"({"prompt": "the", "max_tokens": 1})", "application/json");
+    return answer && answer->status == 200;
+  }));
 }
 
 TEST(ServerRefusals, RequestsThatTakeTooLong) {
