@@ -103,7 +103,7 @@ absl::Status Score(const Context& context, const LanguageModel& model, Requests 
   const bool rec = options.mode == GenerationMode::kRec && model.levels() >= 2;
   const int64_t exact = rec ? std::min(options.exact_prefix, length) : length;
   const int64_t step = RoundUp(std::max<int64_t>(options.segment_tokens / count, 1), meta);
-  const auto scorer = SegmentScorer::Create(context, model, count, length);
+  const auto scorer = SegmentScorer::Create(context, model, options.mode, count, length);
   for (int64_t begin = 0; begin < length;) {
     if (rec && begin == exact) scorer->BeginRec();
     const int64_t end = std::min(begin + step, begin < exact ? exact : length);
@@ -127,12 +127,9 @@ absl::Status CheckSequence(absl::Span<const int32_t> tokens, const ModelConfig& 
 }  // namespace
 
 absl::Status ValidateScoring(const ScoreOptions& options, const ModelConfig& config) {
-  if (options.mode == GenerationMode::kHierParallel) {
-    return absl::InvalidArgumentError("mode hier-parallel has no likelihood of given tokens: score with hier or rec");
-  }
   PHOTON_RETURN_IF_ERROR(CheckMode(config, options.mode));
   if (options.exact_prefix != 0 && options.mode != GenerationMode::kRec) {
-    return absl::InvalidArgumentError("exact-prefix belongs to mode rec: in hier all tokens are read exactly");
+    return absl::InvalidArgumentError("exact-prefix belongs to mode rec: in other modes all tokens are read exactly");
   }
   const int64_t meta = ChunkProduct(config), prefix = options.exact_prefix;
   if (prefix >= 0 && prefix % meta == 0) return absl::OkStatus();

@@ -12,14 +12,15 @@
 namespace photon {
 
 struct ScoreOptions {
-  // kHier: the training forward. kRec: the first `exact_prefix` tokens are read exactly, then the states advance by rec
-  // and the tokens are forced. At L <= 1 both are the training forward.
+  // kHier: the training forward. kHierParallel: all tokens before a meta-context are read exactly; inside it decoders
+  // above the tokens are fed their own outputs. kRec: the first `exact_prefix` tokens are read exactly, then the states
+  // advance by rec and the tokens are forced. At L <= 1 all are the training forward.
   GenerationMode mode = GenerationMode::kHier;
   int64_t exact_prefix = 0;       // a multiple of C_<=L
   int64_t segment_tokens = 2048;  // read at a time, of all sequences together; rounded up to meta-contexts
 };
 
-// kInvalidArgument naming the option: mode hier-parallel, rec where the model has shift ALL, a prefix that is no
+// kInvalidArgument naming the option: another mode than hier where the model has shift ALL, a prefix that is no
 // multiple of C_<=L (with the nearest ones).
 absl::Status ValidateScoring(const ScoreOptions& options, const ModelConfig& config);
 

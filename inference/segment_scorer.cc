@@ -79,8 +79,13 @@ class FlatSegmentScorer final : public SegmentScorer {
 
 class PhotonSegmentScorer final : public SegmentScorer {
  public:
-  PhotonSegmentScorer(const Context& context, const PhotonModel& model, int64_t sequences, int64_t expected_tokens)
-      : context_(context), model_(model), decoder_(context, model), states_(decoder_, sequences, expected_tokens) {}
+  PhotonSegmentScorer(const Context& context, const PhotonModel& model, GenerationMode mode, int64_t sequences,
+                      int64_t expected_tokens)
+      : context_(context),
+        model_(model),
+        encoded_contents_(model.config().contents() == ModelConfig::ENCODED && mode != GenerationMode::kHierParallel),
+        decoder_(context, model),
+        states_(decoder_, sequences, expected_tokens) {}
 
   void Read(absl::Span<const int32_t> tokens, const std::vector<bool>& wanted, const LogitsVisitor& visit) override {
     ReadChunks(rec_ ? RecSources(static_cast<int64_t>(tokens.size())) : ExactSources(tokens), tokens, wanted, visit);
@@ -102,12 +107,13 @@ class PhotonSegmentScorer final : public SegmentScorer {
 
   const Context& context_;
   const PhotonModel& model_;
+  const bool encoded_contents_;
   PhotonDecoder decoder_;
   SequenceStates states_;
   std::optional<MetaContextDecoder> rec_;
 };
 
-// S^1 of the segment's level-1 units, [M_1, D], as the training forward has it.
+// S^1 of the segment's level-1 units, [M_1, D], all tokens before the segment being read exactly.
 Tensor PhotonSegmentScorer::ExactSources(absl::Span<const int32_t> tokens) const {
   Step step(context_);
   const Step::Value tops = decoder_.TopSources(step, states_.all());
@@ -115,9 +121,8 @@ Tensor PhotonSegmentScorer::ExactSources(absl::Span<const int32_t> tokens) const
   const Step::Values values = RunOnce(context_, step);
   Tape tape(context_, Tape::Mode::kEvaluate);
   Tensor sources = ShiftOn(values[encoded.back()], values[tops]);
-  const bool given = model_.config().contents() == ModelConfig::ENCODED;
   for (int l = model_.levels(); l >= 2; --l) {
-    sources = model_.DecodeLevel(tape, l, Var(sources), given ? Var(values[encoded[l - 2]]) : Var()).value;
+    sources = model_.DecodeLevel(tape, l, Var(sources), encoded_contents_ ? Var(values[encoded[l - 2]]) : Var()).value;
     if (model_.shifts(l - 1)) sources = ShiftAt(l - 1, sources);
   }
   return sources;
@@ -187,12 +192,12 @@ void PhotonSegmentScorer::ReadChunks(const Tensor& sources, absl::Span<const int
 }  // namespace
 
 std::unique_ptr<SegmentScorer> SegmentScorer::Create(const Context& context, const LanguageModel& model,
-                                                     int64_t sequences, int64_t expected_tokens) {
+                                                     GenerationMode mode, int64_t sequences, int64_t expected_tokens) {
   if (model.levels() == 0) {
     return std::make_unique<FlatSegmentScorer>(context, static_cast<const VanillaModel&>(model), sequences,
                                                expected_tokens);
   }
-  return std::make_unique<PhotonSegmentScorer>(context, static_cast<const PhotonModel&>(model), sequences,
+  return std::make_unique<PhotonSegmentScorer>(context, static_cast<const PhotonModel&>(model), mode, sequences,
                                                expected_tokens);
 }
 

@@ -2,8 +2,9 @@
 // its caches alone, so that memory grows with the caches and not with activations.
 //
 // The exact way is the training forward, cut at meta-contexts: encoders go on with their caches, decoders run over the
-// segment's windows, all of them at once. From `rec` on (spec, section 6) the states advance by RecGen, whatever the
-// tokens are, and the tokens are forced.
+// segment's windows, all of them at once. By `hier-parallel` decoders above the tokens are fed their own outputs, as it
+// generates: the training forward of a model with contents RECONSTRUCTED. From `rec` on (spec, section 6) the states
+// advance by RecGen, whatever the tokens are, and the tokens are forced.
 #pragma once
 
 #include <functional>
@@ -12,6 +13,7 @@
 
 #include "absl/types/span.h"
 #include "inference/decoder.h"
+#include "inference/generate_options.h"
 #include "model/language_model.h"
 
 namespace photon {
@@ -22,9 +24,9 @@ class SegmentScorer {
 
   virtual ~SegmentScorer() = default;
   // Of `sequences` empty sequences that are read in step; caches have room for `expected_tokens` each. The model and
-  // the context outlive the scorer.
-  static std::unique_ptr<SegmentScorer> Create(const Context& context, const LanguageModel& model, int64_t sequences,
-                                               int64_t expected_tokens);
+  // the context outlive the scorer. In mode kRec it reads exactly until BeginRec.
+  static std::unique_ptr<SegmentScorer> Create(const Context& context, const LanguageModel& model, GenerationMode mode,
+                                               int64_t sequences, int64_t expected_tokens);
 
   // Logits [n, V] of rows rows[0], .. rows[n - 1] of a segment, ascending; row i scores the token at
   // i + model.target_offset().

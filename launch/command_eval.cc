@@ -20,8 +20,8 @@ namespace photon {
 namespace {
 
 struct EvalArguments {
-  std::string checkpoint, mode, on_error, dtype, device, output, samples, plot;
-  bool check = false, no_bos = false, rec_drift = false;
+  std::string checkpoint, mode, drift_mode, on_error, dtype, device, output, samples, plot;
+  bool check = false, no_bos = false;
   EvalTasksOptions tasks;
   EvalDriftOptions drift;
 };
@@ -43,17 +43,20 @@ absl::Status RunTasks(const LoadedModel& loaded, const EvalTasksOptions& options
 absl::Status RunDrift(const LoadedModel& loaded, const EvalDriftOptions& options, WantedFile* output,
                       const std::string& plot) {
   PHOTON_ASSIGN_OR_RETURN(const eval::Drift drift, EvaluateDrift(loaded, options));
-  std::cout << DriftTable(drift);
+  std::cout << DriftTable(drift, options);
   PHOTON_RETURN_IF_ERROR(output->Put(DriftJson(drift, options).dump(2) + "\n"));
-  return plot.empty() ? absl::OkStatus() : DrawDrift(drift, plot);
+  return plot.empty() ? absl::OkStatus() : DrawDrift(drift, options, plot);
 }
 
 absl::Status RunEval(EvalArguments arguments) {
   PHOTON_ASSIGN_OR_RETURN(arguments.tasks.answer.mode, ParseGenerationMode(arguments.mode));
   arguments.tasks.skip_errors = arguments.on_error == "skip";
   arguments.tasks.leading_bos = !arguments.no_bos;
-  if (arguments.rec_drift && arguments.drift.tokens.empty() == arguments.drift.text.empty()) {
-    return absl::InvalidArgumentError("--rec-drift reads a text: give either --tokens or --text");
+  if (!arguments.drift_mode.empty()) {
+    PHOTON_ASSIGN_OR_RETURN(arguments.drift.mode, ParseGenerationMode(arguments.drift_mode));
+    if (arguments.drift.tokens.empty() == arguments.drift.texts.empty()) {
+      return absl::InvalidArgumentError("--drift reads a text: give either --tokens or --text");
+    }
   }
   if (!std::filesystem::is_directory(ParentFolder(arguments.plot))) {
     return absl::InvalidArgumentError(absl::StrCat("--plot ", arguments.plot, ": there is no folder ",
@@ -64,17 +67,19 @@ absl::Status RunEval(EvalArguments arguments) {
   PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, arguments.check));
   PHOTON_ASSIGN_OR_RETURN(const auto loaded,
                           LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
-  return arguments.rec_drift ? RunDrift(*loaded, arguments.drift, &output, arguments.plot)
-                             : RunTasks(*loaded, arguments.tasks, &output, &samples);
+  return arguments.drift_mode.empty() ? RunTasks(*loaded, arguments.tasks, &output, &samples)
+                                      : RunDrift(*loaded, arguments.drift, &output, arguments.plot);
 }
 
 // Of evaluation tasks alone.
 void AddTaskOptions(CLI::App& command, EvalArguments* a, CLI::Option* task) {
   const auto of_tasks = [task](CLI::Option* option) { return option->needs(task); };
-  of_tasks(command.add_option("--mode", a->mode,
-                              "hier: the training forward; rec: behind the exact prefix, states advance by RecGen"))
+  of_tasks(
+      command.add_option("--mode", a->mode,
+                         "hier: the training forward; hier-parallel: as it generates; rec: behind the exact prefix, "
+                         "states advance by RecGen"))
       ->default_str("hier")
-      ->check(CLI::IsMember({"hier", "rec"}));
+      ->check(CLI::IsMember({"hier", "hier-parallel", "rec"}));
   of_tasks(command.add_option("--exact-prefix", a->tasks.answer.exact_prefix,
                               "With --mode rec: so many tokens of each request are read exactly, whole meta-contexts; "
                               "default: those of its context"))
@@ -96,11 +101,11 @@ void AddTaskOptions(CLI::App& command, EvalArguments* a, CLI::Option* task) {
       ->capture_default_str();
 }
 
-// Of --rec-drift alone.
-void AddDriftOptions(CLI::App& command, EvalArguments* a, CLI::Option* rec_drift) {
-  const auto of_drift = [rec_drift](CLI::Option* option) { return option->needs(rec_drift); };
+// Of --drift alone.
+void AddDriftOptions(CLI::App& command, EvalArguments* a, CLI::Option* drift) {
+  const auto of_drift = [drift](CLI::Option* option) { return option->needs(drift); };
   CLI::Option* tokens = of_drift(command.add_option("--tokens", a->drift.tokens, "FILE.json: an array of token ids"));
-  of_drift(command.add_option("--text", a->drift.text, "FILE: a text"))->excludes(tokens);
+  of_drift(command.add_option("--text", a->drift.texts, "FILE: a text; repeatable"))->excludes(tokens);
   of_drift(command.add_option("--prefix", a->drift.prefix, "Tokens that both read exactly, whole meta-contexts"))
       ->check(AtLeast(0))
       ->capture_default_str();
@@ -109,7 +114,7 @@ void AddDriftOptions(CLI::App& command, EvalArguments* a, CLI::Option* rec_drift
       ->check(AtLeast(1))
       ->capture_default_str();
   of_drift(command.add_option("--sequences", a->drift.sequences,
-                              "Stretches of the text, one behind the other, that means are taken over"))
+                              "Stretches of each text, one behind the other, that means are taken over"))
       ->check(AtLeast(1))
       ->capture_default_str();
   of_drift(command.add_option("--plot", a->plot, "FILE.png for a picture; needs gnuplot"));
@@ -121,7 +126,7 @@ void AddEvalCommand(CLI::App& app, Run* chosen) {
   const auto a = std::make_shared<EvalArguments>();
   a->mode = "hier";
   a->on_error = "fail";
-  CLI::App& command = *AddCommand(app, "eval", "Evaluate a model on tasks, or measure how far rec drifts", chosen,
+  CLI::App& command = *AddCommand(app, "eval", "Evaluate a model on tasks, or measure how far a mode drifts", chosen,
                                   [a] { return RunEval(*a); });
   AddCheckpointOption(command, &a->checkpoint);
   CLI::App& what = *command.add_option_group("What");
@@ -129,12 +134,13 @@ void AddEvalCommand(CLI::App& app, Run* chosen) {
       "--task", a->tasks.tasks,
       "NAME=FILE.jsonl, documents of a known data set, or FILE.jsonl: objects with context, choices and answer. "
       "Repeatable; docs/evaluation.md lists the names");
-  CLI::Option* rec_drift = what.add_flag("--rec-drift", a->rec_drift,
-                                         "Compare rec with the training forward over a text, by distance from an "
-                                         "exact prefix");
+  CLI::Option* drift = what.add_option("--drift", a->drift_mode,
+                                       "rec or hier-parallel: compare it with the training forward over texts, by "
+                                       "distance from an exact prefix")
+                           ->check(CLI::IsMember({"rec", "hier-parallel"}));
   what.require_option(1);
   AddTaskOptions(command, a.get(), task);
-  AddDriftOptions(command, a.get(), rec_drift);
+  AddDriftOptions(command, a.get(), drift);
   command.add_option("--output", a->output, "FILE.json for the results");
   AddDtypeOption(command, &a->dtype);
   AddDeviceOption(command, &a->device);

@@ -63,9 +63,11 @@ void AddScoreCommand(CLI::App& app, Run* chosen) {
   inputs.add_option("--input", a->lines.input,
                     "FILE.jsonl, or - for stdin: objects with \"text\" or \"tokens\"; prints a JSON line for each");
   inputs.require_option(1);
-  command.add_option("--mode", a->mode, "hier: the training forward; rec: by RecGen behind --exact-prefix")
+  command
+      .add_option("--mode", a->mode,
+                  "hier: the training forward; hier-parallel: as it generates; rec: by RecGen behind --exact-prefix")
       ->default_val("hier")
-      ->check(CLI::IsMember({"hier", "rec"}));
+      ->check(CLI::IsMember({"hier", "hier-parallel", "rec"}));
   command
       .add_option("--exact-prefix", a->lines.score.exact_prefix,
                   "With --mode rec: so many tokens are read exactly, whole meta-contexts")

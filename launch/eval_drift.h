@@ -1,4 +1,4 @@
-// `photon eval --rec-drift`: the drift of inference/eval/drift.h over a text, as a table, as JSON and as a picture.
+// `photon eval --drift`: the drift of inference/eval/drift.h over texts, as a table, as JSON and as a picture.
 #pragma once
 
 #include <cstdint>
@@ -13,20 +13,22 @@
 namespace photon {
 
 struct EvalDriftOptions {
-  std::string tokens, text;  // a file of ids or of text; one of the two
+  GenerationMode mode = GenerationMode::kRec;  // what is compared with hier
+  std::string tokens;                          // a file of ids
+  std::vector<std::string> texts;              // or files of text
   int64_t prefix = 1024;
   std::vector<int64_t> lengths = {1024, 4096};
-  int64_t sequences = 1;  // stretches of the text, one behind the other, that means are taken over
+  int64_t sequences = 1;  // stretches of each text, one behind the other, that means are taken over
 };
 
-// kInvalidArgument where the text is shorter than that takes, or the model has no rec; kFailedPrecondition for a text
-// where the checkpoint has no tokenizer.
+// kInvalidArgument where a text is shorter than that takes, or the model has no such mode; kFailedPrecondition for a
+// text where the checkpoint has no tokenizer.
 absl::StatusOr<eval::Drift> EvaluateDrift(const LoadedModel& loaded, const EvalDriftOptions& options);
 
 nlohmann::ordered_json DriftJson(const eval::Drift& drift, const EvalDriftOptions& options);
-std::string DriftTable(const eval::Drift& drift);
+std::string DriftTable(const eval::Drift& drift, const EvalDriftOptions& options);
 // Writes the picture `path`, a .png, and beside it what gnuplot made it of. kFailedPrecondition: gnuplot is missing, or
 // fails.
-absl::Status DrawDrift(const eval::Drift& drift, const std::string& path);
+absl::Status DrawDrift(const eval::Drift& drift, const EvalDriftOptions& options, const std::string& path);
 
 }  // namespace photon

@@ -12,21 +12,6 @@ namespace {
 constexpr int64_t kPiecesAtOnce = 16;
 constexpr int kRepeats = 3;  // of which the fastest counts: what else a machine does only slows it down
 
-// The same weights in a model that feeds decoders above the tokens their own outputs.
-std::unique_ptr<LanguageModel> WithOwnContents(const LoadedModel& loaded) {
-  ModelConfig config = loaded.model().config();
-  config.set_contents(ModelConfig::RECONSTRUCTED);
-  std::unique_ptr<LanguageModel> model = LanguageModel::Create(config);
-  model->parameters().Allocate(loaded.context(), loaded.model().parameters().options());
-  for (const auto& parameter : model->parameters().parameters()) {
-    const Tensor& master = loaded.model().parameters().Find(parameter->spec.name)->master;
-    std::vector<float> values(master.elements());
-    loaded.context().ToHost(master, values.data());
-    model->parameters().Set(loaded.context(), *parameter, Tensor::Wrap(values.data(), master.shape(), DType::kF32));
-  }
-  return model;
-}
-
 }  // namespace
 
 std::vector<std::vector<int32_t>> ScoredPieces(const TokenBatch& batch) {
@@ -43,10 +28,7 @@ std::vector<std::vector<int32_t>> ScoredPieces(const TokenBatch& batch) {
 
 absl::StatusOr<double> ModeLoss(const LoadedModel& loaded, GenerationMode mode,
                                 const std::vector<std::vector<int32_t>>& pieces, int64_t exact_prefix) {
-  const std::unique_ptr<LanguageModel> own = mode == GenerationMode::kHierParallel ? WithOwnContents(loaded) : nullptr;
-  const LanguageModel& model = own != nullptr ? *own : loaded.model();
-  ScoreOptions options;
-  if (mode == GenerationMode::kRec) options = {.mode = mode, .exact_prefix = exact_prefix};
+  const ScoreOptions options = {.mode = mode, .exact_prefix = mode == GenerationMode::kRec ? exact_prefix : 0};
   std::vector<ScoreRequest> requests;
   for (const std::vector<int32_t>& piece : pieces) requests.push_back({.tokens = piece});
   // Those scored together are padded to the longest.
@@ -57,7 +39,7 @@ absl::StatusOr<double> ModeLoss(const LoadedModel& loaded, GenerationMode mode,
   for (size_t begin = 0; begin < requests.size(); begin += kPiecesAtOnce) {
     const auto some = absl::MakeConstSpan(requests).subspan(begin, kPiecesAtOnce);
     PHOTON_ASSIGN_OR_RETURN(const std::vector<SequenceScores> scores,
-                            ScoreBatch(loaded.context(), model, some, options));
+                            ScoreBatch(loaded.context(), loaded.model(), some, options));
     for (const SequenceScores& score : scores) {
       for (const double log_probability : score.log_probabilities) sum -= log_probability;
       tokens += static_cast<int64_t>(score.log_probabilities.size());

@@ -18,12 +18,8 @@ namespace photon::study {
 // training. Padding and pieces of one token, which are not scored, are left out.
 std::vector<std::vector<int32_t>> ScoredPieces(const TokenBatch& batch);
 
-// Mean nats per token, first tokens left out, of a model of two levels under a mode that is not exact:
-//   rec: the first `exact_prefix` tokens of each piece are read exactly, then the states advance by rec;
-//   hier-parallel: all tokens before a meta-context are read exactly, but inside it decoders above the tokens go on
-//   from
-//     their own outputs. That is the forward pass of the same weights with contents RECONSTRUCTED.
-// kHier is the training forward, as validation has it. Errors as ScoreBatch.
+// Mean nats per token, first tokens left out, as the modes of inference/score.h score them; in rec the first
+// `exact_prefix` tokens of each piece are read exactly. Errors as ScoreBatch.
 absl::StatusOr<double> ModeLoss(const LoadedModel& loaded, GenerationMode mode,
                                 const std::vector<std::vector<int32_t>>& pieces, int64_t exact_prefix);
 

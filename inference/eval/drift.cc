@@ -39,8 +39,8 @@ class Readings {
         count_(static_cast<int64_t>(sequences.size())),
         length_(static_cast<int64_t>(sequences[0].size())),
         meta_(ChunkProduct(model.config())),
-        exact_(SegmentScorer::Create(context, model, count_, length_)),
-        other_(SegmentScorer::Create(context, model, count_, length_)),
+        exact_(SegmentScorer::Create(context, model, GenerationMode::kHier, count_, length_)),
+        other_(SegmentScorer::Create(context, model, options.mode, count_, length_)),
         tally_(options.lengths) {}
 
   absl::StatusOr<Drift> Run(const std::function<void(int64_t tokens)>& progress) {

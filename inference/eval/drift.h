@@ -1,5 +1,5 @@
-// How far `rec` drifts from the training forward behind an exact prefix: both read the same text, and what they predict
-// for each token is compared, by the token's distance from the prefix.
+// How far `rec` or `hier-parallel` drifts from the training forward behind an exact prefix: both read the same text,
+// and what they predict for each token is compared, by the token's distance from the prefix.
 //
 // One pass, in segments: beside the caches of both, memory doesn't grow with the length.
 #pragma once

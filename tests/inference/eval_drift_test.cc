@@ -104,6 +104,20 @@ TEST_F(MeasuredDrift, LogLikelihoodsAreThoseOfScores) {
   }
 }
 
+TEST_F(MeasuredDrift, OfHierParallelIsThatOfScoresToo) {
+  const auto sequences = Sequences(12 + 100);
+  const auto drift = eval::MeasureDrift(context_, *model_, sequences,
+                                        {.mode = GenerationMode::kHierParallel, .prefix = 12, .lengths = {100}});
+  ASSERT_TRUE(drift.ok()) << drift.status();
+  const auto scores = ScoreBatch(context_, *model_, sequences, {.mode = GenerationMode::kHierParallel});
+  double sum = 0;
+  for (const SequenceScores& score : *scores) {
+    for (int64_t i = 0; i < 100; ++i) sum += score.log_probabilities[11 + i];
+  }
+  EXPECT_NEAR(drift->lengths[0].other_log_likelihood, sum / 200, 1e-10);
+  EXPECT_GT(drift->lengths[0].divergence, 0);
+}
+
 TEST_F(MeasuredDrift, RefusesWhatHasNoRec) {
   const auto odd = eval::MeasureDrift(context_, *model_, Sequences(30), {.prefix = 8, .lengths = {22}});
   EXPECT_THAT(std::string(odd.status().message()), HasSubstr("must be a multiple of 6"));

@@ -148,6 +148,24 @@ TEST_P(Segments, EqualTheTrainingForwardInSinglePrecision) {
   ExpectTheForward(*MakeModel(context_, tiny), 1e-4);
 }
 
+// Decoders above the tokens that are fed their own outputs are those of a model whose contents are RECONSTRUCTED.
+TEST_P(RecSegments, OfHierParallelAreTheForwardOfReconstructedContents) {
+  SCOPED_TRACE(Describe(GetParam()));
+  TinyModel reconstructed = GetParam();
+  reconstructed.contents = ModelConfig::RECONSTRUCTED;
+  const auto model = MakeModel(context_, GetParam(), DType::kF64, DType::kF64);
+  const auto own = MakeModel(context_, reconstructed, DType::kF64, DType::kF64);
+  const int64_t meta = ChunkProduct(model->config());
+  const std::vector<int32_t> tokens = RandomTokens(6 * meta - 1, GetParam().vocab, 5);
+  const std::vector<double> want = Forward(*own, tokens);
+  for (const int64_t segment : std::vector<int64_t>{1, 2 * meta, 100 * meta}) {
+    const auto got =
+        ScoreTokens(context_, *model, tokens, {.mode = GenerationMode::kHierParallel, .segment_tokens = segment});
+    ASSERT_TRUE(got.ok()) << got.status();
+    ExpectNear(*got, want, 1e-10, "segments of " + std::to_string(segment));
+  }
+}
+
 TEST_P(Segments, OfABatchAreThoseOfEachAlone) {
   SCOPED_TRACE(Describe(GetParam()));
   const auto model = MakeModel(context_, GetParam(), DType::kF64, DType::kF64);
@@ -283,7 +301,9 @@ TEST(Score, RefusesPrefixesAndModes) {
               HasSubstr("exact-prefix is 8: it must be a multiple of 6, the model's meta-context; give 6 or 12"));
   EXPECT_THAT(refusal(*top, {.mode = GenerationMode::kRec, .exact_prefix = -6}), HasSubstr("give 0"));
   EXPECT_THAT(refusal(*top, {.exact_prefix = 6}), HasSubstr("belongs to mode rec"));
-  EXPECT_THAT(refusal(*top, {.mode = GenerationMode::kHierParallel}), HasSubstr("hier-parallel"));
+  EXPECT_THAT(refusal(*top, {.mode = GenerationMode::kHierParallel, .exact_prefix = 6}),
+              HasSubstr("belongs to mode rec"));
+  EXPECT_THAT(refusal(*all, {.mode = GenerationMode::kHierParallel}), HasSubstr("shift: TOP"));
   EXPECT_THAT(refusal(*all, {.mode = GenerationMode::kRec}), HasSubstr("shift: TOP"));
   // A prefix longer than the text: all of it is read exactly.
   EXPECT_EQ(*ScoreTokens(context, *top, {1, 2, 3}, {.mode = GenerationMode::kRec, .exact_prefix = 12}),

@@ -137,25 +137,25 @@ TEST_F(EvalCommand, ErrorsNameFileLineAndField) {
 TEST_F(EvalCommand, RefusesBadOptions) {
   const std::string task = absl::StrCat("--task ", kDocuments, "choice.jsonl");
   const std::pair<std::string, const char*> cases[] = {
-      {"", "[--task,--rec-drift] is required"},
+      {"", "[--task,--drift] is required"},
       {"--task /no/file.jsonl", "/no/file.jsonl"},
       {"--task helaswag=x.jsonl", "no task \"helaswag\"; did you mean \"hellaswag\"?"},
       {absl::StrCat(task, " ", task), "there is a task choice already"},
       {"--task " + folder_.Write("empty.jsonl", "\n"), "holds no documents"},
       {task + " --exact-prefix 4", "--exact-prefix belongs to mode rec"},
       {task + " --mode rec --exact-prefix 6", "--exact-prefix is 6: it must be a multiple of 4"},
-      {task + " --mode hier-parallel", "--mode"},
+      {task + " --mode parallel", "--mode"},
       {task + " --limit 0", "--limit"},
       {task + " --max-length 1", "more than --max-length 1"},
       {task + " --output /no/folder/out.json", "/no/folder/out.json"},
-      {task + " --prefix 4", "--prefix requires --rec-drift"},
-      {task + " --rec-drift", "--task"},
-      {"--rec-drift", "give either --tokens or --text"},
-      {"--rec-drift --limit 4 --text x", "--limit requires --task"},
-      {"--rec-drift --text /no/text", "/no/text"},
-      {"--rec-drift --text x --plot /no/folder/it.png", "there is no folder /no/folder"},
-      {"--rec-drift --prefix 6 --text x", "--prefix is 6: it must be a multiple of 4"},
-      {"--rec-drift --prefix 4 --lengths 8,16 --tokens " + folder_.Write("t.json", "[1, 2, 3]"),
+      {task + " --prefix 4", "--prefix requires --drift"},
+      {task + " --drift rec", "--task"},
+      {"--drift rec", "give either --tokens or --text"},
+      {"--drift rec --limit 4 --text x", "--limit requires --task"},
+      {"--drift rec --text /no/text", "/no/text"},
+      {"--drift rec --text x --plot /no/folder/it.png", "there is no folder /no/folder"},
+      {"--drift rec --prefix 6 --text x", "--prefix is 6: it must be a multiple of 4"},
+      {"--drift rec --prefix 4 --lengths 8,16 --tokens " + folder_.Write("t.json", "[1, 2, 3]"),
        "holds 3 tokens, and 1 x (4 of --prefix + 16 of --lengths) = 20 are needed"}};
   for (const auto& [options, problem] : cases) {
     const Outcome outcome = Eval(options);
@@ -176,7 +176,7 @@ TEST_F(EvalCommand, TasksNeedATokenizer) {
 
 TEST_F(EvalCommand, DriftOfTokensAndText) {
   const std::vector<int32_t> ids = RandomTokens(2 * (8 + 40), 641, 4);
-  const std::string options = absl::StrCat("--rec-drift --prefix 8 --lengths 40,16 --sequences 2 --tokens ",
+  const std::string options = absl::StrCat("--drift rec --prefix 8 --lengths 40,16 --sequences 2 --tokens ",
                                            folder_.Write("ids.json", json(ids).dump()));
   const json drift = Results(options);
   ASSERT_EQ(drift["buckets"].size(), 2u);
@@ -185,18 +185,18 @@ TEST_F(EvalCommand, DriftOfTokensAndText) {
   EXPECT_EQ(drift["buckets"][1]["tokens"], 2 * 24);
   EXPECT_EQ(drift["lengths"][0]["to"], 16) << "ascending";
   EXPECT_EQ(drift["lengths"][1]["tokens"], 2 * 40);
-  EXPECT_LT(drift["lengths"][1]["rec_log_likelihood"], 0);
+  EXPECT_LT(drift["lengths"][1]["log_likelihood"], 0);
   EXPECT_THAT(Eval(options).out, AllOf(HasSubstr("agreement"), HasSubstr("17-40")));
 
   std::string text = "Some words and";
   for (int i = 0; i < 6; ++i) text += text.substr(0, 200) + " more words";
-  const Outcome of_text = Eval("--rec-drift --prefix 8 --lengths 40 --text " + folder_.Write("text", text));
+  const Outcome of_text = Eval("--drift rec --prefix 8 --lengths 40 --text " + folder_.Write("text", text));
   EXPECT_EQ(of_text.exit_code, 0) << of_text.err;
 }
 
 TEST_F(EvalCommand, DriftDrawsAPicture) {
   const std::string options =
-      absl::StrCat("--rec-drift --prefix 8 --lengths 40 --tokens ",
+      absl::StrCat("--drift rec --prefix 8 --lengths 40 --tokens ",
                    folder_.Write("ids.json", json(RandomTokens(48, 641, 4)).dump()), " --plot ", folder_ / "it.png");
   const Outcome drawn = Eval(options);
   if (drawn.exit_code != 0) {
@@ -208,7 +208,7 @@ TEST_F(EvalCommand, DriftDrawsAPicture) {
 
 TEST_F(EvalCommand, DriftNeedsLevels) {
   Write({.chunks = {4}, .vocab = 641}, "");
-  const Outcome outcome = Eval("--rec-drift --tokens " + folder_.Write("ids.json", "[1]"));
+  const Outcome outcome = Eval("--drift rec --tokens " + folder_.Write("ids.json", "[1]"));
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_THAT(outcome.err, HasSubstr("fewer than two levels"));
 }

@@ -130,7 +130,7 @@ TEST_F(ScoreLinesCommand, RefusesBadOptions) {
       {base, "[--tokens,--input] is required"},
       {base + "--input /no/lines.jsonl", "/no/lines.jsonl"},
       {base + "--input /tmp", "is a folder"},
-      {base + input + " --mode hier-parallel", "--mode"},
+      {base + input + " --mode parallel", "--mode"},
       {base + input + " --mode rec --exact-prefix 6", "--exact-prefix is 6: it must be a multiple of 4"},
       {base + input + " --exact-prefix 4", "--exact-prefix belongs to mode rec"},
       {base + input + " --on-error ignore", "--on-error"},
