@@ -80,7 +80,7 @@ void Prefetch(absl::Span<const Group<T>> heads, int64_t begin, int64_t end, int6
   for (int64_t position = begin; position < end; position += step) {
     for (const HeadRows<const T>& rows : {heads[0].k, heads[0].v}) {
       const T* row = rows.data + position * rows.stride;
-      for (int64_t c = 0; c < columns; c += kLine) __builtin_prefetch(row + c);
+      for (int64_t c = 0; c < columns; c += kLine) __builtin_prefetch(row + c, /*write=*/0, /*locality=*/2);
     }
   }
 }

@@ -60,19 +60,17 @@ struct RowsAt {
 constexpr int kGroup = kLanes<float>;
 
 // sums[m][n] = the products of row m of a with row n of w, by lane. A tile of 4 by 4 has 16 sums, which hide the
-// latency of the multiply-add. While several rows are computed, memory would idle: the next rows of w are asked for
-// meanwhile (16 rows are twice as fast with it, one row is as fast as without).
-template <typename T, int kRows, int kOutputs>
-void Tile(RowsAt<T> a, RowsAt<T> w, int64_t depth, VecF (*sums)[kGroup]) {
+// latency of the multiply-add.
+template <typename T, int kRows, int kOutputs, int kLines>
+void Tile(RowsAt<T> a, RowsAt<T> w, int64_t depth, const T* ahead, VecF (*sums)[kGroup]) {
   constexpr int64_t kStep = Chunk<T>::kElements;
   VecF sum[kRows][kOutputs] = {};
   const auto add = [&](int64_t k, auto... rest) {
     typename Chunk<T>::Type weight[kOutputs];
 #pragma GCC unroll 8
-    for (int n = 0; n < kOutputs; ++n) {
-      weight[n] = LoadChunk(w.Row(n) + k, rest...);
-      __builtin_prefetch(w.Row(n + kOutputs) + k);
-    }
+    for (int n = 0; n < kOutputs; ++n) weight[n] = LoadChunk(w.Row(n) + k, rest...);
+#pragma GCC unroll 8
+    for (int i = 0; i < kLines; ++i) __builtin_prefetch(ahead + k * kLines + i * kStep, /*write=*/0, /*locality=*/2);
 #pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m) {
       const auto row = LoadChunk(a.Row(m) + k, rest...);
@@ -90,12 +88,22 @@ void Tile(RowsAt<T> a, RowsAt<T> w, int64_t depth, VecF (*sums)[kGroup]) {
   }
 }
 
-// All rows of a against kOutputs rows of w, which stay in the first-level cache from the second tile on.
-template <typename T, int kOutputs>
+// All rows of a against kOutputs rows of w, which stay in the first-level cache from the second tile on. Meanwhile
+// memory would idle: the rows of w two tiles later are asked for, by each tile a part, in the order in which they lie,
+// which the processor's own look-ahead then joins in.
+template <typename T, int kOutputs, int kLines>
 void Outputs(RowsAt<T> a, int64_t rows, RowsAt<T> w, int64_t depth, VecF (*sums)[kGroup]) {
   int64_t m = 0;
+  const T* ahead = w.Row(2 * kOutputs);
+  const T* const end = w.Row(3 * kOutputs);
   const auto tile = [&](auto count) {
-    Tile<T, count(), kOutputs>({a.Row(m), a.stride}, w, depth, sums + m);
+    const RowsAt<T> some = {a.Row(m), a.stride};
+    if (ahead < end) {
+      Tile<T, count(), kOutputs, kLines>(some, w, depth, ahead, sums + m);
+      ahead += kLines * depth;
+    } else {
+      Tile<T, count(), kOutputs, 0>(some, w, depth, nullptr, sums + m);
+    }
     m += count();
   };
   while (rows - m >= 4) tile(std::integral_constant<int, 4>());
@@ -156,16 +164,22 @@ struct RowProduct {
     VecF sums[kMostFewRows][kGroup];
     const int64_t count = std::min<int64_t>(kGroup, outputs - begin);
     int64_t n = 0;
-    for (; n + 4 <= count; n += 4) {
-      Outputs<T, 4>(a, rows, {w.Row(begin + n), w.stride}, depth, Columns(sums, n));
+    if (rows > 1) {
+      for (; n + 4 <= count; n += 4) FourOutputs({w.Row(begin + n), w.stride}, Columns(sums, n));
     }
-    for (; n < count; ++n) Outputs<T, 1>(a, rows, {w.Row(begin + n), w.stride}, depth, Columns(sums, n));
+    // A single row reads w in the order in which it lies, and nothing must be asked for.
+    for (; n < count; ++n) Outputs<T, 1, 0>(a, rows, {w.Row(begin + n), w.stride}, depth, Columns(sums, n));
     for (int64_t m = 0; m < rows; ++m) {
       std::fill(sums[m] + count, sums[m] + kGroup, VecF{});
       const VecF sum = SumEach(sums[m]);
       Out* row = c + m * c_stride + begin;
       count == kGroup ? Finish(sum, begin, row, AllLanes{}) : Finish(sum, begin, row, FirstLanes{count});
     }
+  }
+  void FourOutputs(RowsAt<T> four, VecF (*sums)[kGroup]) const {
+    if (rows > 12) return Outputs<T, 4, 1>(a, rows, four, depth, sums);
+    if (rows > 4) return Outputs<T, 4, 2>(a, rows, four, depth, sums);
+    Outputs<T, 4, 4>(a, rows, four, depth, sums);
   }
   static VecF (*Columns(VecF (*sums)[kGroup], int64_t n))[kGroup] {
     return reinterpret_cast<VecF(*)[kGroup]>(&sums[0][n]);
