@@ -44,6 +44,15 @@ int64_t MetaContextDecoder::allocated_window_bytes() const {
   return bytes;
 }
 
+void MetaContextDecoder::ShrinkTo(int64_t sequences) {
+  int64_t units = sequences;  // of level l
+  for (int l = decoder_.model().levels(); l >= 1; --l) {
+    std::vector<std::unique_ptr<KvCache>>& windows = windows_[l - 1];
+    if (static_cast<int64_t>(windows.size()) > units) windows.resize(units);
+    units *= decoder_.model().level(l).chunk;
+  }
+}
+
 // Decoder l on its own outputs, a window per row of `sources` [units, D]: Xh^(l-1), [units C_l, D].
 Step::Value MetaContextDecoder::RollOut(Step& step, int l, Step::Value sources, int64_t units) {
   const PhotonModel& model = decoder_.model();

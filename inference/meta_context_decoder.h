@@ -44,6 +44,8 @@ class MetaContextDecoder {
   int64_t chunk() const { return decoder_.model().level(1).chunk; }  // tokens chosen one after the other: C_1
   int64_t window_bytes() const;  // keys and values of the windows of the last Decode()
   int64_t allocated_window_bytes() const;
+  // Gives back the windows beyond those of so many sequences.
+  void ShrinkTo(int64_t sequences);
 
  private:
   std::vector<KvCache*> EmptyWindows(int l, int64_t count);

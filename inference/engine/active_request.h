@@ -30,8 +30,6 @@ struct ActiveRequest {
   std::optional<ReadUnitsOf> read;  // while its prompt is read; the units come first
   std::vector<std::unique_ptr<Member>> members;
   std::optional<absl::Status> end;  // it is to leave, for this reason
-
-  int64_t unread(int64_t units) const { return units - static_cast<int64_t>(read->tokens.size()); }
 };
 
 }  // namespace photon

@@ -49,10 +49,12 @@ class Engine::Impl {
   void Run(ActiveRequest& request);
   void DecodeTokens();
   void DecodeMetaContexts(MetaContextDecoder& meta, GenerationMode mode);
+  void ShrinkWindows();
   void Report(const Member& member, absl::Span<const int32_t> tokens, absl::string_view text);
   void FinishMembers();
   void Leave();
   void Publish();
+  void PublishWaiting();
 
   template <typename F>
   std::vector<Running*> Members(F&& chosen) const;
@@ -168,6 +170,11 @@ void Engine::Impl::TakeSubmitted() {
   published_.waiting = static_cast<int64_t>(waiting_.size());
 }
 
+void Engine::Impl::PublishWaiting() {
+  absl::MutexLock lock(&mutex_);
+  published_.waiting = static_cast<int64_t>(waiting_.size());
+}
+
 void Engine::Impl::EndLateAndCancelled() {
   absl::flat_hash_set<RequestId> cancelled;
   {
@@ -271,6 +278,18 @@ void Engine::Impl::DecodeMetaContexts(MetaContextDecoder& meta, GenerationMode m
   generation_.DecodeMetaContext(meta, members);
 }
 
+// Those of members that left are no longer reserved.
+void Engine::Impl::ShrinkWindows() {
+  const auto shrink = [this](std::optional<MetaContextDecoder>& meta, GenerationMode mode) {
+    if (!meta.has_value()) return;
+    const std::vector<Running*> members = Members(
+        [mode](const Member& member) { return member.by_meta_contexts && member.of->request.options.mode == mode; });
+    meta->ShrinkTo(static_cast<int64_t>(members.size()));
+  };
+  shrink(parallel_, GenerationMode::kHierParallel);
+  shrink(rec_, GenerationMode::kRec);
+}
+
 void Engine::Impl::Report(const Member& member, absl::Span<const int32_t> tokens, absl::string_view text) {
   counts_.generated_tokens += static_cast<int64_t>(tokens.size());
   const std::vector<Choice>& choices = member.sequence.result().choices;
@@ -326,6 +345,7 @@ bool Engine::Impl::Step() {
   TakeSubmitted();
   EndLateAndCancelled();
   Admit();
+  PublishWaiting();  // a step can take long: whoever was admitted waits no more
   if (!active_.empty()) {
     ReadPrompts();
     DecodeTokens();
@@ -333,6 +353,7 @@ bool Engine::Impl::Step() {
     if (rec_.has_value()) DecodeMetaContexts(*rec_, GenerationMode::kRec);
     FinishMembers();
     Leave();
+    ShrinkWindows();
     ++counts_.steps;
   }
   Publish();

@@ -43,6 +43,7 @@ DecodingState PrefixStore::Copy(absl::Span<const int32_t> prompt, int64_t tokens
   const auto found = Find(Hashes(beginning).back(), beginning);
   PHOTON_CHECK(found != entries_.end());
   entries_.splice(entries_.end(), entries_, found);
+  for (const uint64_t hash : found->hashes) by_hash_[hash] = found;
   const int64_t units = tokens / decoder_.prompt_unit();
   const std::vector<Tensor>& outputs = found->read.last;
   last->assign(outputs.begin(), outputs.begin() + (outputs.empty() ? 0 : units));
@@ -61,7 +62,7 @@ void PrefixStore::Keep(const ReadUnitsOf& read) {
   bytes_ += entry.bytes;
   entries_.push_back(std::move(entry));
   const auto kept = std::prev(entries_.end());
-  for (const uint64_t hash : kept->hashes) by_hash_[hash] = kept;  // the youngest goes last
+  for (const uint64_t hash : kept->hashes) by_hash_[hash] = kept;
 }
 
 void PrefixStore::Shrink(int64_t bytes) {

@@ -49,7 +49,7 @@ class PrefixStore {
 
   const Decoder& decoder_;
   mutable Entries entries_;
-  absl::flat_hash_map<uint64_t, Entries::iterator> by_hash_;
+  absl::flat_hash_map<uint64_t, Entries::iterator> by_hash_;  // of those that have the beginning, the last to go
   int64_t bytes_ = 0;
 };
 

@@ -2,10 +2,17 @@
 
 #include <algorithm>
 
+#include "core/ops/elementwise.h"
+
 namespace photon {
 
 int64_t PromptReader::Units(const ActiveRequest& request) const {
   return decoder_.UnitTokens(static_cast<int64_t>(request.request.prompt.size()));
+}
+
+int64_t PromptReader::Left(const ActiveRequest& request) const {
+  const int64_t read = request.read.has_value() ? static_cast<int64_t>(request.read->tokens.size()) : Kept(request);
+  return Units(request) - read;
 }
 
 int64_t PromptReader::Kept(const ActiveRequest& request) const {
@@ -38,20 +45,33 @@ bool PromptReader::CanJoin(const ActiveRequest& request, absl::Span<ActiveReques
   });
 }
 
-// Requests that read the same number of tokens each, `most` together: the first in the queue, and others that have as
-// many left.
-std::vector<ActiveRequest*> PromptReader::NextGroup(int64_t most, int64_t* each, const Begun& begun) {
-  ActiveRequest& first = *queue_.front();
-  if (!first.read.has_value()) Begin(first, begun);
+// Whoever has least left, of those that nothing is gained for by waiting.
+ActiveRequest* PromptReader::Shortest() const {
+  ActiveRequest* shortest = queue_.front();
+  std::vector<ActiveRequest*> before;
+  for (ActiveRequest* request : queue_) {
+    if (Left(*request) < Left(*shortest) && (request->read.has_value() || CanJoin(*request, before))) {
+      shortest = request;
+    }
+    before.push_back(request);
+  }
+  return shortest;
+}
+
+// Requests that read the same number of tokens each, `most` together: `first`, and others that have as many left.
+std::vector<ActiveRequest*> PromptReader::NextGroup(ActiveRequest* first, int64_t most, int64_t* each,
+                                                    const Begun& begun) {
+  if (!first->read.has_value()) Begin(*first, begun);
   const int64_t unit = decoder_.prompt_unit(), slice = std::max(most / unit * unit, unit);
-  *each = std::min(first.unread(Units(first)), slice);
-  std::vector<ActiveRequest*> group = {&first};
-  for (auto next = std::next(queue_.begin()); next != queue_.end(); ++next) {
+  *each = std::min(Left(*first), slice);
+  std::vector<ActiveRequest*> group = {first};
+  for (ActiveRequest* next : queue_) {
+    if (next == first) continue;
     if (static_cast<int64_t>(group.size() + 1) * *each > most) break;
-    if (!CanJoin(**next, group)) break;
-    if (!(*next)->read.has_value()) Begin(**next, begun);
-    if ((*next)->unread(Units(**next)) < *each) break;
-    group.push_back(*next);
+    if (!CanJoin(*next, group)) break;
+    if (!next->read.has_value()) Begin(*next, begun);
+    if (Left(*next) < *each) break;
+    group.push_back(next);
   }
   return group;
 }
@@ -66,25 +86,29 @@ void PromptReader::ReadUnits(absl::Span<ActiveRequest* const> group, int64_t eac
     states.push_back(&request->read->state);
   }
   const Tensor last = decoder_.ReadUnits(states, tokens);
-  if (!last.defined()) return;
+  if (!last.defined() || store_ == nullptr) return;
   const int64_t units = each / decoder_.prompt_unit();
   for (size_t i = 0; i < group.size(); ++i) {
-    for (int64_t u = 0; u < units; ++u) {
-      const int64_t row = static_cast<int64_t>(i) * units + u;
-      group[i]->read->last.push_back(last.Rows(row, row + 1));
-    }
+    const auto row = static_cast<int64_t>(i) * units;
+    // Rows of its own: what the store keeps of one request must not hold those of the others.
+    const Tensor own = decoder_.context().Empty({units, last.dim(1)}, last.dtype());
+    ops::Cast(decoder_.context(), last.Rows(row, row + units), own);
+    for (int64_t u = 0; u < units; ++u) group[i]->read->last.push_back(own.Rows(u, u + 1));
   }
 }
 
 std::vector<ActiveRequest*> PromptReader::Read(int64_t tokens, const Begun& begun) {
   std::vector<ActiveRequest*> whole;
+  const int64_t of_the_first = tokens / 2;
   while (tokens > 0 && !queue_.empty()) {
     int64_t each = 0;
-    const std::vector<ActiveRequest*> group = NextGroup(tokens, &each, begun);
+    ActiveRequest* const first = tokens > of_the_first ? Shortest() : queue_.front();
+    const int64_t most = first == queue_.front() ? tokens : tokens - of_the_first;
+    const std::vector<ActiveRequest*> group = NextGroup(first, most, &each, begun);
     if (each > 0) ReadUnits(group, each);
     tokens -= std::max<int64_t>(each * static_cast<int64_t>(group.size()), decoder_.prompt_unit());
     for (ActiveRequest* request : group) {
-      if (request->unread(Units(*request)) > 0) continue;
+      if (Left(*request) > 0) continue;
       if (store_ != nullptr) store_->Keep(*request->read);
       whole.push_back(request);
       Remove(request);

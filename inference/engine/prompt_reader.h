@@ -1,5 +1,7 @@
-// Reads prompts in slices, first come, first read; several short ones together. What an earlier prompt began with is
-// taken from the store; of prompts that begin alike and come together, the first is read before the others begin.
+// Reads prompts in slices; several short ones together. One half of a slice goes to whoever has least left, so that a
+// long prompt doesn't hold up short ones, the other half to whoever came first, so that it is read all the same. What
+// an earlier prompt began with is taken from the store; of prompts that begin alike and come together, the first is
+// read before the others begin.
 #pragma once
 
 #include <deque>
@@ -26,10 +28,12 @@ class PromptReader {
 
  private:
   int64_t Units(const ActiveRequest& request) const;  // tokens that are read as units
+  int64_t Left(const ActiveRequest& request) const;   // of these, to be read yet
   int64_t Kept(const ActiveRequest& request) const;
   void Begin(ActiveRequest& request, const Begun& begun);
   bool CanJoin(const ActiveRequest& request, absl::Span<ActiveRequest* const> group) const;
-  std::vector<ActiveRequest*> NextGroup(int64_t most, int64_t* each, const Begun& begun);
+  ActiveRequest* Shortest() const;
+  std::vector<ActiveRequest*> NextGroup(ActiveRequest* first, int64_t most, int64_t* each, const Begun& begun);
   void ReadUnits(absl::Span<ActiveRequest* const> group, int64_t each);
 
   const Decoder& decoder_;

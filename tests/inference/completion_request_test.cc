@@ -41,12 +41,12 @@ TEST(CompletionRequest, DefaultsAreOpenAIs) {
 TEST(CompletionRequest, VotesOfAllContinuationsReturnOne) {
   const CompletionRequest request = Parsed(R"({"prompt": "x", "n": 8, "vote": "= ([0-9]+)$"})");
   EXPECT_EQ(request.n, 1);
-EXPECT_EQ(request.options.continuations, 8);
-EXPECT_EQ(request.options.log_probabilities, 0);
-EXPECT_FALSE(request.logprobs);
-std::string answer;
-ASSERT_TRUE(request.vote.has_value() && request.vote->Find("1 + 1 = 2", &answer));
-EXPECT_EQ(answer, "2");
+  EXPECT_EQ(request.options.continuations, 8);
+  EXPECT_EQ(request.options.log_probabilities, 0);
+  EXPECT_FALSE(request.logprobs);
+  std::string answer;
+  ASSERT_TRUE(request.vote.has_value() && request.vote->Find("1 + 1 = 2", &answer));
+  EXPECT_EQ(answer, "2");
 }
 
 TEST(CompletionRequest, NullIsAbsent) {

@@ -1,0 +1,63 @@
+#include "inference/engine/prefix_store.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/models.h"
+#include "tests/support/tensors.h"
+
+namespace photon::testing {
+namespace {
+
+class PrefixStoreTest : public ::testing::Test {
+ protected:
+  // What a prompt of whole meta-contexts of 16 leaves.
+  ReadUnitsOf Read(const std::vector<int32_t>& tokens) const {
+    ReadUnitsOf read;
+    read.tokens = tokens;
+    read.state = decoder_->NewState(0);
+    const Tensor last = decoder_->ReadUnits({&read.state}, tokens);
+    for (int64_t u = 0; u < last.dim(0); ++u) read.last.push_back(last.Rows(u, u + 1));
+    return read;
+  }
+  static std::vector<int32_t> Joined(std::vector<int32_t> a, const std::vector<int32_t>& b) {
+    a.insert(a.end(), b.begin(), b.end());
+    return a;
+  }
+
+  TestContext context_;
+  std::unique_ptr<LanguageModel> model_ = MakeModel(context_, {});
+  std::unique_ptr<Decoder> decoder_ = Decoder::Create(context_, *model_);
+  PrefixStore store_{*decoder_};
+  const std::vector<int32_t> a_ = RandomTokens(16, 19, 1), b_ = RandomTokens(16, 19, 2), c_ = RandomTokens(16, 19, 3);
+};
+
+TEST_F(PrefixStoreTest, FindsTheLongestKeptBeginning) {
+  EXPECT_EQ(store_.Length(Joined(a_, b_), 32), 0);
+  store_.Keep(Read(Joined(a_, b_)));
+  EXPECT_EQ(store_.Length(Joined(a_, b_), 32), 32);
+  EXPECT_EQ(store_.Length(Joined(a_, b_), 16), 16);
+  EXPECT_EQ(store_.Length(Joined(a_, c_), 32), 16);
+  EXPECT_EQ(store_.Length(Joined(c_, b_), 32), 0);
+  const int64_t bytes = store_.bytes();
+  EXPECT_GT(bytes, 0);
+  store_.Keep(Read(a_));
+  EXPECT_EQ(store_.bytes(), bytes) << "kept already";
+  store_.Shrink(0);
+  EXPECT_EQ(store_.bytes(), 0);
+  EXPECT_EQ(store_.Length(a_, 16), 0);
+}
+
+// Two that begin alike: while one of them is kept, so is the beginning, whichever goes first.
+TEST_F(PrefixStoreTest, TheLeastRecentlyUsedGoesAndSharedBeginningsStay) {
+  store_.Keep(Read(Joined(a_, b_)));
+  const int64_t each = store_.bytes();
+  store_.Keep(Read(Joined(a_, c_)));
+  std::vector<Tensor> last;
+  store_.Copy(Joined(a_, b_), 32, &last);  // is the more recently used now
+  store_.Shrink(each);
+  EXPECT_EQ(store_.Length(Joined(a_, b_), 32), 32);
+  EXPECT_EQ(store_.Length(Joined(a_, c_), 32), 16);
+}
+
+}  // namespace
+}  // namespace photon::testing
