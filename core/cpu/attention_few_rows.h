@@ -26,29 +26,49 @@ void ScoreKeys(Panel<const AccumulateType<T>> q, HeadRows<const T> keys, int64_t
                Panel<AccumulateType<T>> scores) {
   using A = AccumulateType<T>;
   constexpr int n = kLanes<A>;
-  // The last vector's columns that the one before has, too, count nothing.
-  alignas(64) A tail[kRows][n] = {};
-  const int64_t whole = columns / n * n;
+  constexpr int kPerLane = sizeof(A) / sizeof(T);  // bf16: pairs are transposed, then parted, which halves the shuffles
+  // The last columns, as many as a step takes. Those that the step before has, too, count nothing.
+  const int64_t step = columns < kPerLane * n ? n : kPerLane * n;
+  const int64_t whole = columns / step * step, rest = columns - whole, last = rest > n ? step : n;
+  alignas(64) A tail[kRows][kPerLane * n] = {};
   for (int r = 0; r < kRows; ++r) {
-    std::copy(q.data + r * q.stride + whole, q.data + r * q.stride + columns, tail[r] + n - (columns - whole));
+    std::copy(q.data + r * q.stride + whole, q.data + r * q.stride + columns, tail[r] + last - rest);
   }
   for (int64_t key = 0; key < count; key += n) {
     Vec<A> sum[kRows] = {};
-    const auto add = [&](int64_t column, const auto& left) {
+    const auto add_column = [&](Vec<A> x, const auto& left, int column) {
+#pragma GCC unroll 2
+      for (int r = 0; r < kRows; ++r) sum[r] += Broadcast(left(r)[column]) * x;
+    };
+    const auto add = [&](auto pairs, int64_t column, const auto& left) {
       Vec<A> x[n];
 #pragma GCC unroll 16
       for (int i = 0; i < n; ++i) {
-        x[i] = key + i < count ? Load(keys.data + (key + i) * keys.stride + column) : Vec<A>{};
+        const T* row = keys.data + (key + i) * keys.stride + column;
+        if constexpr (pairs()) {
+          x[i] = key + i < count ? LoadBits(row) : Vec<A>{};
+        } else {
+          x[i] = key + i < count ? Load(row) : Vec<A>{};
+        }
       }
       TransposeSquare<A>(x);
 #pragma GCC unroll 16
       for (int i = 0; i < n; ++i) {
-#pragma GCC unroll 2
-        for (int r = 0; r < kRows; ++r) sum[r] += Broadcast(left(r)[i]) * x[i];
+        if constexpr (pairs()) {
+          add_column(EvenElements(x[i]), left, 2 * i);
+          add_column(OddElements(x[i]), left, 2 * i + 1);
+        } else {
+          add_column(x[i], left, i);
+        }
       }
     };
-    for (int64_t c = 0; c < whole; c += n) add(c, [&](int r) { return q.data + r * q.stride + c; });
-    if (whole < columns) add(columns - n, [&](int r) -> const A* { return tail[r]; });
+    const auto add_step = [&](int64_t columns_of_step, int64_t c, const auto& left) {
+      columns_of_step > n ? add(std::bool_constant<kPerLane == 2>(), c, left) : add(std::false_type(), c, left);
+    };
+    for (int64_t c = 0; c < whole; c += step) {
+      add_step(step, c, [&](int r) { return q.data + r * q.stride + c; });
+    }
+    if (rest > 0) add_step(last, columns - last, [&](int r) -> const A* { return tail[r]; });
     for (int r = 0; r < kRows; ++r) Store(scores.data + r * scores.stride + key, sum[r]);
   }
 }

@@ -64,6 +64,14 @@ inline VecF Load(const BFloat16* p) {
   std::memcpy(&v, p, sizeof(v));
   return Widen(v, std::make_integer_sequence<int, 32>{});
 }
+// 32 elements as they lie, pair by pair, for shuffles; and of each pair the first, the second.
+inline VecF LoadBits(const BFloat16* p) {
+  VecF v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+inline VecF EvenElements(VecF pairs) { return reinterpret_cast<VecF>(reinterpret_cast<VecU32>(pairs) << 16); }
+inline VecF OddElements(VecF pairs) { return reinterpret_cast<VecF>(reinterpret_cast<VecU32>(pairs) & 0xffff0000u); }
 inline void Store(float* p, VecF v) { std::memcpy(p, &v, sizeof(v)); }
 inline void Store(double* p, Vec<double> v) { std::memcpy(p, &v, sizeof(v)); }
 // Rounds to nearest, ties to even; NaN stays NaN. The instruction, where there is one, stands for ten others and takes
