@@ -1,7 +1,9 @@
 #include "inference/flat_decoder.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
+#include <vector>
 
 namespace photon {
 
@@ -23,11 +25,16 @@ Tensor FlatDecoder::ReadUnits(States states, absl::Span<const int32_t> tokens) c
 }
 
 void FlatDecoder::ReadRest(States states, absl::Span<const absl::Span<const int32_t>> rests) const {
+  std::map<size_t, std::pair<std::vector<DecodingState*>, std::vector<int32_t>>> alike;  // read together, by length
   for (size_t i = 0; i < states.size(); ++i) {
-    const absl::Span<const int32_t> rest = rests[i];
-    if (rest.empty()) continue;
-    if (rest.size() > 1) ReadUnits(states.subspan(i, 1), rest.first(rest.size() - 1));
-    Accept(states.subspan(i, 1), rest.last(1));
+    if (rests[i].size() < 2) continue;
+    auto& [group, tokens] = alike[rests[i].size() - 1];
+    group.push_back(states[i]);
+    tokens.insert(tokens.end(), rests[i].begin(), rests[i].end() - 1);
+  }
+  for (const auto& [length, read] : alike) ReadUnits(read.first, read.second);
+  for (size_t i = 0; i < states.size(); ++i) {
+    if (!rests[i].empty()) Accept(states.subspan(i, 1), rests[i].last(1));
   }
 }
 

@@ -1,6 +1,7 @@
 #include "inference/generate_options.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "core/status.h"
@@ -12,6 +13,13 @@ namespace {
 absl::Status AtLeast(absl::string_view option, int64_t value, int64_t least) {
   if (value >= least) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(option, " is ", value, ": give ", least, " or more"));
+}
+
+// So that sums and products of lengths and bytes stay far from the end of 64 bits.
+absl::Status AtMost32Bits(absl::string_view option, int64_t value) {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  if (value <= kMost) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(option, " is ", value, ": give ", kMost, " or less"));
 }
 
 absl::Status CheckId(absl::string_view option, int32_t id, int64_t vocabulary) {
@@ -64,11 +72,21 @@ absl::Status CheckMode(const ModelConfig& config, GenerationMode mode) {
                                                  "Use mode hier"));
 }
 
+std::vector<GenerationMode> DistinctModes(const ModelConfig& config) {
+  std::vector<GenerationMode> modes = {GenerationMode::kHier};
+  for (const GenerationMode mode : {GenerationMode::kHierParallel, GenerationMode::kRec}) {
+    if (ByMetaContexts(config.levels_size(), mode) && CheckMode(config, mode).ok()) modes.push_back(mode);
+  }
+  return modes;
+}
+
 absl::Status ValidateOptions(const GenerateOptions& options) {
   PHOTON_RETURN_IF_ERROR(ValidateSampling(options.sampling));
   PHOTON_RETURN_IF_ERROR(ValidateStopStrings(options.stop.strings));
   PHOTON_RETURN_IF_ERROR(AtLeast("max-new-tokens", options.max_new_tokens, 0));
+  PHOTON_RETURN_IF_ERROR(AtMost32Bits("max-new-tokens", options.max_new_tokens));
   PHOTON_RETURN_IF_ERROR(AtLeast("min-new-tokens", options.stop.min_new_tokens, 0));
+  PHOTON_RETURN_IF_ERROR(AtMost32Bits("min-new-tokens", options.stop.min_new_tokens));
   PHOTON_RETURN_IF_ERROR(AtLeast("n", options.continuations, 1));
   PHOTON_RETURN_IF_ERROR(AtLeast("logprobs", options.log_probabilities, -1));
   if (options.stop.min_new_tokens <= options.max_new_tokens) return absl::OkStatus();

@@ -24,6 +24,8 @@ inline bool ByMetaContexts(int levels, GenerationMode mode) { return levels >= 2
 
 // kInvalidArgument where the model has no such mode: shift ALL (and L >= 2) knows hier alone.
 absl::Status CheckMode(const ModelConfig& config, GenerationMode mode);
+// The modes that the model has and that differ: hier alone at L <= 1.
+std::vector<GenerationMode> DistinctModes(const ModelConfig& config);
 
 // What ends a sequence before its limit.
 struct StopOptions {

@@ -19,14 +19,6 @@ class SequenceStates {
     for (DecodingState& state : states_) pointers_.push_back(&state);
   }
   States all() const { return pointers_; }
-  StateBytes bytes() const {
-    StateBytes sum;
-    for (const DecodingState& state : states_) {
-      sum.context += state.bytes().context;
-      sum.windows += state.bytes().windows;
-    }
-    return sum;
-  }
 
  private:
   std::vector<DecodingState> states_;
@@ -68,7 +60,6 @@ class FlatSegmentScorer final : public SegmentScorer {
     }
   }
   void BeginRec() override { PHOTON_CHECK(false) << "a flat model has no rec"; }
-  StateBytes bytes() const override { return states_.bytes(); }
 
  private:
   const Context& context_;
@@ -94,7 +85,6 @@ class PhotonSegmentScorer final : public SegmentScorer {
     rec_.emplace(context_, decoder_, MetaContextDecoder::Feedback::kReconstruction);
     rec_->TakeOver(states_.all());
   }
-  StateBytes bytes() const override { return states_.bytes(); }
 
  private:
   int64_t sequences() const { return static_cast<int64_t>(states_.all().size()); }

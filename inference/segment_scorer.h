@@ -38,8 +38,6 @@ class SegmentScorer {
   virtual void Read(absl::Span<const int32_t> tokens, const std::vector<bool>& wanted, const LogitsVisitor& visit) = 0;
   // From here on by `rec`. For L >= 2 and shift TOP.
   virtual void BeginRec() = 0;
-
-  virtual StateBytes bytes() const = 0;  // of all sequences
 };
 
 }  // namespace photon

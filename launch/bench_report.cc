@@ -1,12 +1,12 @@
 #include "launch/bench_report.h"
 
-#include <filesystem>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "core/gnuplot.h"
+#include "absl/strings/str_replace.h"
 #include "inference/protocol/paper.h"
 
 namespace photon {
@@ -25,17 +25,24 @@ std::string SizeOf(const std::string& model) {
   return model.substr(begin + 1, model.find('-', begin + 1) - begin - 1);
 }
 
-const ProtocolRun* FlatRun(const std::vector<PaperRow>& rows, const PaperRow& row, int64_t batch, double* tpm) {
-  for (const PaperRow& flat : rows) {
-    if (!absl::StartsWith(flat.model, "vanilla-") || SizeOf(flat.model) != SizeOf(row.model)) continue;
-    if (flat.shape.name != row.shape.name) continue;
-    for (const ProtocolRun& run : flat.result.runs) {
-      if (run.batch != batch) continue;
-      *tpm = flat.result.Tpm(run);
-      return &run;
-    }
-  }
-  return nullptr;
+// What the paper says of the row's model. Null where it is another one: of another size, or measured in another shape.
+const PaperFigures* PaperOf(const PaperRow& row) { return row.full_size ? FindInPaper(row.model, row.mode) : nullptr; }
+
+bool IsFlat(const PaperRow& row) { return absl::StartsWith(row.model, "vanilla-"); }
+
+// The flat model of the row's size in its shape; null where there is none.
+const PaperRow* FlatRow(const std::vector<PaperRow>& rows, const PaperRow& row) {
+  const auto found = std::find_if(rows.begin(), rows.end(), [&](const PaperRow& flat) {
+    return IsFlat(flat) && SizeOf(flat.model) == SizeOf(row.model) && flat.shape.name == row.shape.name;
+  });
+  return found == rows.end() ? nullptr : &*found;
+}
+
+void AppendComparison(const PaperRow& row, const ProtocolRun& run, const PaperRow& flat, const ProtocolRun& flat_run,
+                      std::string* text) {
+  absl::StrAppendFormat(text, "%-20s%-15s%-4s%7d%12d%12.2f x%12.2f x\n", row.model, std::string(Name(row.mode)),
+                        row.shape.name, run.batch, flat_run.batch, run.tokens_per_s / flat_run.tokens_per_s,
+                        row.result.Tpm(run) / flat.result.Tpm(flat_run));
 }
 
 }  // namespace
@@ -52,15 +59,14 @@ std::string PaperHeader() {
 
 std::string DescribeRow(const PaperRow& row) {
   std::string text;
-  const PaperFigures* paper = FindInPaper(row.model, row.mode);
+  const PaperFigures* paper = PaperOf(row);
   for (const ProtocolRun& run : row.result.runs) {
     const bool largest = &run == &row.result.runs.back();
     absl::StrAppendFormat(
         &text, "%-20s%-15s%-4s%7d%12.1f%14.5f%14.5f%9.1f %%%12.2f%12s\n", row.model, std::string(Name(row.mode)),
         row.shape.name, run.batch, run.tokens_per_s, row.result.memory_per_sequence / kGiB,
         static_cast<double>(run.state_bytes) / static_cast<double>(run.batch) / kGiB, 100 * ShareOfRoofline(run),
-        row.result.Tpm(run),
-        largest && paper != nullptr && row.full_size ? absl::StrFormat("%.2f", paper->tpm[PaperColumn(row)]) : "");
+        row.result.Tpm(run), largest && paper != nullptr ? absl::StrFormat("%.2f", paper->tpm[PaperColumn(row)]) : "");
   }
   return text;
 }
@@ -68,19 +74,20 @@ std::string DescribeRow(const PaperRow& row) {
 std::string CompareKinds(const std::vector<PaperRow>& rows) {
   std::string text;
   for (const PaperRow& row : rows) {
+    const PaperRow* flat = FlatRow(rows, row);
+    if (flat == nullptr || IsFlat(row)) continue;
     for (const ProtocolRun& run : row.result.runs) {
-      double flat_tpm = 0;
-      const ProtocolRun* flat = FlatRun(rows, row, run.batch, &flat_tpm);
-      if (flat == nullptr || absl::StartsWith(row.model, "vanilla-")) continue;
-      absl::StrAppendFormat(&text, "%-20s%-15s%-4s%7d%12.2f x%12.2f x\n", row.model, std::string(Name(row.mode)),
-                            row.shape.name, run.batch, run.tokens_per_s / flat->tokens_per_s,
-                            row.result.Tpm(run) / flat_tpm);
+      for (const ProtocolRun& flat_run : flat->result.runs) {
+        const bool largest = &run == &row.result.runs.back() && &flat_run == &flat->result.runs.back();
+        if (largest || run.batch == flat_run.batch) AppendComparison(row, run, *flat, flat_run, &text);
+      }
     }
   }
   if (text.empty()) return text;
-  return absl::StrCat("\nOver the flat model of that size, the same batch:\n",
-                      absl::StrFormat("%-20s%-15s%-4s%7s%14s%14s\n", "model", "mode", "", "batch", "tokens/s", "TPM"),
-                      text);
+  return absl::StrCat(
+      "\nOver the flat model of that size, at equal batches and each at its largest:\n",
+      absl::StrFormat("%-20s%-15s%-4s%7s%12s%14s%14s\n", "model", "mode", "", "batch", "flat batch", "tokens/s", "TPM"),
+      text);
 }
 
 std::string ToJson(const std::vector<PaperRow>& rows, const std::string& device, const std::string& dtype,
@@ -110,7 +117,7 @@ std::string ToJson(const std::vector<PaperRow>& rows, const std::string& device,
                    {"parameters", row.parameters},
                    {"bytes_per_sequence", row.result.memory_per_sequence},
                    {"runs", runs}};
-    if (const PaperFigures* paper = FindInPaper(row.model, row.mode); paper != nullptr && row.full_size) {
+    if (const PaperFigures* paper = PaperOf(row)) {
       const int column = PaperColumn(row);
       result["paper"] = {{"tpm", paper->tpm[column]},
                          {"gib_per_sequence", paper->gib[column]},
@@ -128,29 +135,26 @@ std::string ToJson(const std::vector<PaperRow>& rows, const std::string& device,
          "\n";
 }
 
-absl::Status DrawRows(const std::string& path, const std::vector<PaperRow>& rows) {
+absl::Status DrawRows(const std::vector<PaperRow>& rows, const WantedPicture& picture) {
   std::string data;
-  int index = 0;
+  bool papers = false;
   for (const PaperRow& row : rows) {
-    const PaperFigures* paper = FindInPaper(row.model, row.mode);
-    absl::StrAppendFormat(&data, "%d \"%s %s %s\" %g %s\n", index++, row.model, std::string(Name(row.mode)),
-                          row.shape.name, row.result.Tpm(row.result.runs.back()),
+    const PaperFigures* paper = PaperOf(row);
+    papers = papers || paper != nullptr;
+    const std::string name = absl::StrReplaceAll(row.model, {{"\"", "'"}, {"\\", "/"}, {"\n", " "}});  // any path
+    absl::StrAppendFormat(&data, "\"%s %s %s\" %g %s\n", name, std::string(Name(row.mode)), row.shape.name,
+                          row.result.Tpm(row.result.runs.back()),
                           paper == nullptr ? "NaN" : absl::StrCat(paper->tpm[PaperColumn(row)]));
   }
-  const std::filesystem::path file(path);
-  const std::string folder = file.has_parent_path() ? file.parent_path().string() : ".";
-  const std::string name = file.stem().string();
-  return DrawByGnuplot(
-      folder, name,
+  return picture.Draw(
+      "pngcairo size 1400,700 font 'sans,11'",
       absl::StrCat(
-          "set terminal pngcairo size 1400,700 font 'sans,11'\nset output '", file.filename().string(),
-          "'\nset logscale y\nset format y '10^{%T}'\nset ylabel 'TPM: thousands of tokens a second and GiB'\n"
+          "set logscale y\nset format y '10^{%T}'\nset ylabel 'TPM: thousands of tokens a second and GiB'\n"
           "set style data histograms\nset style histogram clustered gap 1\nset style fill solid 0.8 border -1\n"
-          "set xtics rotate by -35 nomirror\nset grid ytics\nset key top left\nset bmargin 9\nset rmargin 8\n"
-          "$data << EOD\n",
-          data,
-          "EOD\nplot $data using 3:xtic(2) title 'here, at the largest batch', "
-          "'' using 4 title 'the paper, full size, one H200 node'\n"));
+          "set xtics rotate by -35 nomirror noenhanced\nset grid ytics\nset key top left\nset bmargin 9\n"
+          "set rmargin 8\n$data << EOD\n",
+          data, "EOD\nplot $data using 2:xtic(1) title 'here, at the largest batch'",
+          papers ? ", '' using 3 title 'the paper, full size, one H200 node'" : "", "\n"));
 }
 
 }  // namespace photon

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "inference/protocol/protocol.h"
+#include "launch/wanted_picture.h"
 
 namespace photon {
 
@@ -22,11 +23,12 @@ struct PaperRow {
 std::string DescribeCeilings(const std::string& device, const std::string& dtype, const Ceilings& ceilings);
 std::string PaperHeader();
 std::string DescribeRow(const PaperRow& row);  // a line a batch
-// TPM over that of the flat model of the same size and batch, where there is one.
+// Speed and TPM over those of the flat model of the same size, where there is one: at equal batches, and, as the paper
+// compares, each at its own largest.
 std::string CompareKinds(const std::vector<PaperRow>& rows);
 std::string ToJson(const std::vector<PaperRow>& rows, const std::string& device, const std::string& dtype,
                    const Ceilings& ceilings);
-// A picture of TPM at the largest batches, the paper's beside ours, at `path` (FILE.png).
-absl::Status DrawRows(const std::string& path, const std::vector<PaperRow>& rows);
+// `picture` of TPM at the largest batches, the paper's beside ours.
+absl::Status DrawRows(const std::vector<PaperRow>& rows, const WantedPicture& picture);
 
 }  // namespace photon

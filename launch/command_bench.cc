@@ -1,8 +1,9 @@
 // photon bench paper
 #include <algorithm>
 #include <iostream>
+#include <limits>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -14,16 +15,32 @@
 #include "launch/commands.h"
 #include "launch/model_options.h"
 #include "launch/wanted_file.h"
+#include "launch/wanted_picture.h"
 
 namespace photon {
 namespace {
+
+constexpr int64_t kPaperTokens = 2048;
+constexpr int64_t kMostOfOptions = std::numeric_limits<int32_t>::max();
 
 struct PaperArguments {
   std::string device, dtype = "bf16", configs = "configs", checkpoint, json, plot;
   std::vector<std::string> models, shapes = {"PF", "DE"}, modes = {"hier", "hier-parallel", "rec"};
   std::vector<int64_t> batches;
   std::string scale = "full";
-  int64_t most = 4096, tokens = 2048;
+  std::optional<int64_t> most_sequences, longer_side;
+
+  // `small` is for a first look: all models in minutes on two cores.
+  bool small() const { return scale == "small"; }
+  int64_t most() const { return most_sequences.value_or(small() ? 32 : 4096); }
+  int64_t tokens() const { return longer_side.value_or(small() ? 256 : kPaperTokens); }
+};
+
+// A model to be measured, in these modes.
+struct Subject {
+  std::string name;
+  ModelConfig config;
+  std::vector<GenerationMode> modes;
 };
 
 // What --scale names: the width in parts of the paper's.
@@ -55,25 +72,46 @@ std::vector<std::string> NineModels() {
   return names;
 }
 
+// Those of --modes that the model has. A model of fewer than two levels has one, whatever is asked.
+absl::StatusOr<std::vector<GenerationMode>> ModesOf(const PaperArguments& arguments, const ModelConfig& config) {
+  std::vector<GenerationMode> modes = DistinctModes(config);
+  if (config.levels_size() < 2) return modes;
+  const std::vector<std::string>& asked = arguments.modes;
+  std::erase_if(modes,
+                [&](GenerationMode mode) { return std::find(asked.begin(), asked.end(), Name(mode)) == asked.end(); });
+  if (!modes.empty()) return modes;
+  PHOTON_ASSIGN_OR_RETURN(const GenerationMode missing, ParseGenerationMode(asked[0]));
+  return CheckMode(config, missing);
+}
+
+// The presets, all read and judged before any is measured. Those with two levels also as encoder_scope: GROUP, by hier:
+// it bounds the caches of lower encoders, of which rec holds none anyway.
+absl::StatusOr<std::vector<Subject>> Presets(const PaperArguments& arguments) {
+  PHOTON_ASSIGN_OR_RETURN(const double scale, ScaleOf(arguments.scale));
+  std::vector<Subject> presets;
+  for (const std::string& name : arguments.models.empty() ? NineModels() : arguments.models) {
+    PHOTON_ASSIGN_OR_RETURN(const RunConfig read,
+                            LoadRunConfig(absl::StrCat(arguments.configs, "/", name, ".textproto"), {}));
+    ModelConfig config = Scaled(read.model(), scale);
+    PHOTON_ASSIGN_OR_RETURN(const std::vector<GenerationMode> modes, ModesOf(arguments, config));
+    presets.push_back({name, config, modes});
+    if (config.levels_size() < 2 || modes[0] != GenerationMode::kHier) continue;
+    config.set_encoder_scope(ModelConfig::GROUP);
+    presets.push_back({name + "-group", config, {GenerationMode::kHier}});
+  }
+  return presets;
+}
+
 class PaperBench {
  public:
   PaperBench(const PaperArguments& arguments, OpenedDevice& device)
       : arguments_(arguments), device_(device), protocol_(device, ComputeType(arguments.dtype)) {}
 
-  absl::Status Run() {
+  absl::Status Run(const std::vector<Subject>& presets) {
     std::cout << DescribeCeilings(device_.Description(), arguments_.dtype, protocol_.ceilings()) << PaperHeader()
               << std::flush;
-    if (!arguments_.checkpoint.empty()) {
-      PHOTON_ASSIGN_OR_RETURN(const auto loaded,
-                              LoadedModel::Load(arguments_.checkpoint, ComputeType(arguments_.dtype), device_));
-      return RunModel(arguments_.checkpoint, loaded->model());
-    }
-    PHOTON_ASSIGN_OR_RETURN(const double scale, ScaleOf(arguments_.scale));
-    for (const std::string& name : arguments_.models.empty() ? NineModels() : arguments_.models) {
-      PHOTON_ASSIGN_OR_RETURN(const RunConfig config,
-                              LoadRunConfig(absl::StrCat(arguments_.configs, "/", name, ".textproto"), {}));
-      PHOTON_RETURN_IF_ERROR(RunConfigs(name, Scaled(config.model(), scale)));
-    }
+    if (!arguments_.checkpoint.empty()) return RunCheckpoint();
+    for (const Subject& preset : presets) RunRandom(preset);
     return absl::OkStatus();
   }
 
@@ -81,45 +119,42 @@ class PaperBench {
   const Ceilings& ceilings() const { return protocol_.ceilings(); }
 
  private:
-  absl::Status RunConfigs(const std::string& name, ModelConfig config) {
-    PHOTON_RETURN_IF_ERROR(RunRandom(name, config));
-    if (config.levels_size() < 2) return absl::OkStatus();
-    config.set_encoder_scope(ModelConfig::GROUP);
-    return RunRandom(name + "-group", config);
+  absl::Status RunCheckpoint() {
+    PHOTON_ASSIGN_OR_RETURN(const auto loaded,
+                            LoadedModel::Load(arguments_.checkpoint, ComputeType(arguments_.dtype), device_));
+    const ModelConfig& config = loaded->model().config();
+    PHOTON_ASSIGN_OR_RETURN(const std::vector<GenerationMode> modes, ModesOf(arguments_, config));
+    RunModel({arguments_.checkpoint, config, modes}, loaded->model());
+    return absl::OkStatus();
   }
 
-  absl::Status RunRandom(const std::string& name, const ModelConfig& config) {
-    const std::unique_ptr<LanguageModel> model = LanguageModel::Create(config);
+  void RunRandom(const Subject& subject) {
+    const std::unique_ptr<LanguageModel> model = LanguageModel::Create(subject.config);
     ParameterSet::Options parameters;
     parameters.compute = ComputeType(arguments_.dtype);
     parameters.gradients = false;
     model->parameters().Allocate(protocol_.context(), parameters);
     model->parameters().Initialize(protocol_.context(), /*seed=*/1);
-    return RunModel(name, *model);
+    RunModel(subject, *model);
   }
 
-  absl::Status RunModel(const std::string& name, const LanguageModel& model) {
-    for (const std::string& mode_name : arguments_.modes) {
-      PHOTON_ASSIGN_OR_RETURN(const GenerationMode mode, ParseGenerationMode(mode_name));
-      const bool same_as_hier = mode != GenerationMode::kHier && !ByMetaContexts(model.levels(), mode);
-      const bool group = model.config().encoder_scope() == ModelConfig::GROUP;
-      if (same_as_hier || (group && mode != GenerationMode::kHier)) continue;
-      PHOTON_RETURN_IF_ERROR(CheckMode(model.config(), mode));
-      for (const std::string& shape_name : arguments_.shapes) {
-        const ProtocolShape shape = shape_name == "PF" ? ProtocolShape{"PF", arguments_.tokens, arguments_.tokens / 16}
-                                                       : ProtocolShape{"DE", arguments_.tokens / 16, arguments_.tokens};
+  void RunModel(const Subject& subject, const LanguageModel& model) {
+    const int64_t longer = arguments_.tokens(), shorter = longer / 16;
+    for (const GenerationMode mode : subject.modes) {
+      for (const std::string& name : arguments_.shapes) {
+        const ProtocolShape shape =
+            name == "PF" ? ProtocolShape{name, longer, shorter} : ProtocolShape{name, shorter, longer};
         std::vector<int64_t> batches = arguments_.batches;
-        if (batches.empty()) batches = {1, protocol_.LargestBatch(model, mode, shape, arguments_.most)};
-        rows_.push_back({.model = name,
+        if (batches.empty()) batches = {1, protocol_.LargestBatch(model, mode, shape, arguments_.most())};
+        rows_.push_back({.model = subject.name,
                          .mode = mode,
                          .shape = shape,
                          .parameters = model.parameters().count(),
-                         .full_size = arguments_.scale == "full" && arguments_.tokens == 2048,
+                         .full_size = arguments_.scale == "full" && longer == kPaperTokens,
                          .result = protocol_.Run(model, mode, shape, batches)});
         std::cout << DescribeRow(rows_.back()) << std::flush;
       }
     }
-    return absl::OkStatus();
   }
 
   const PaperArguments& arguments_;
@@ -134,13 +169,26 @@ absl::Status RunPaper(PaperArguments arguments) {
       (arguments.batches.size() < 2 || arguments.batches.front() == arguments.batches.back())) {
     return absl::InvalidArgumentError("--batches: give two different ones at least: memory is a difference");
   }
+  std::vector<Subject> presets;
+  if (arguments.checkpoint.empty()) {
+    PHOTON_ASSIGN_OR_RETURN(presets, Presets(arguments));
+  }
   PHOTON_ASSIGN_OR_RETURN(WantedFile json, WantedFile::Open(arguments.json));
+  PHOTON_ASSIGN_OR_RETURN(const WantedPicture picture, WantedPicture::Open(arguments.plot));
   PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, /*check=*/false));
   PaperBench bench(arguments, *device);
-  PHOTON_RETURN_IF_ERROR(bench.Run());
-  std::cout << CompareKinds(bench.rows());
-  PHOTON_RETURN_IF_ERROR(json.Put(ToJson(bench.rows(), device->Description(), arguments.dtype, bench.ceilings())));
-  return arguments.plot.empty() ? absl::OkStatus() : DrawRows(arguments.plot, bench.rows());
+  const auto write = [&] {
+    std::cout << CompareKinds(bench.rows());
+    return json.Put(ToJson(bench.rows(), device->Description(), arguments.dtype, bench.ceilings()));
+  };
+  try {
+    PHOTON_RETURN_IF_ERROR(bench.Run(presets));
+  } catch (...) {  // memory is out, say: what was measured before is kept
+    if (!bench.rows().empty()) PHOTON_RETURN_IF_ERROR(write());
+    throw;
+  }
+  PHOTON_RETURN_IF_ERROR(write());
+  return DrawRows(bench.rows(), picture);
 }
 
 }  // namespace
@@ -157,22 +205,28 @@ void AddBenchCommands(CLI::App& app, Run* chosen) {
   command.add_option("--models", a->models, "Presets by name, as in photon-600m; default: the paper's nine");
   command.add_option("--checkpoint", a->checkpoint, "A run folder or checkpoint folder instead");
   command.add_option("--configs", a->configs, "Folder of the presets")->capture_default_str();
-  command.add_option("--scale", a->scale, "Width of the presets: full, small (an eighth) or a number up to 1")
+  command
+      .add_option(
+          "--scale", a->scale,
+          "Width of the presets: full, small (an eighth, and less to do: minutes on two cores) or a number up to 1")
       ->capture_default_str();
   command.add_option("--shapes", a->shapes, "PF: prefill-heavy, 2048 in, 128 out; DE: decode-heavy, 128 in, 2048 out")
       ->check(CLI::IsMember({"PF", "DE"}))
       ->capture_default_str();
-  command.add_option("--tokens", a->tokens, "Of the longer side, for shorter runs; the other has a sixteenth")
-      ->check(AtLeast(32))
-      ->capture_default_str();
+  command
+      .add_option(
+          "--tokens", a->longer_side,
+          "Of the longer side, for shorter runs; the other has a sixteenth. Default: 2048; with --scale small 256")
+      ->check(Between(32, kMostOfOptions));
   command.add_option("--modes", a->modes, "Of models with two levels and more")
       ->check(CLI::IsMember({"hier", "hier-parallel", "rec"}))
       ->capture_default_str();
   command.add_option("--batches", a->batches, "Sequences at once, two numbers or more; default: 1 and what fits")
-      ->check(AtLeast(1));
-  command.add_option("--most", a->most, "Sequences at the most where memory would hold more")
-      ->check(AtLeast(2))
-      ->capture_default_str();
+      ->check(Between(1, kMostOfOptions));
+  command
+      .add_option("--most", a->most_sequences,
+                  "Sequences at the most where memory would hold more. Default: 4096; with --scale small 32")
+      ->check(Between(2, kMostOfOptions));
   command.add_option("--dtype", a->dtype, "Type of matrix products and states")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();

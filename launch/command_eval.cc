@@ -1,12 +1,11 @@
 // photon eval
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "core/file.h"
 #include "core/status.h"
 #include "inference/loaded_model.h"
 #include "inference/score.h"
@@ -15,6 +14,7 @@
 #include "launch/eval_tasks.h"
 #include "launch/model_options.h"
 #include "launch/wanted_file.h"
+#include "launch/wanted_picture.h"
 
 namespace photon {
 namespace {
@@ -41,11 +41,11 @@ absl::Status RunTasks(const LoadedModel& loaded, const EvalTasksOptions& options
 }
 
 absl::Status RunDrift(const LoadedModel& loaded, const EvalDriftOptions& options, WantedFile* output,
-                      const std::string& plot) {
+                      const WantedPicture& picture) {
   PHOTON_ASSIGN_OR_RETURN(const eval::Drift drift, EvaluateDrift(loaded, options));
   std::cout << DriftTable(drift, options);
   PHOTON_RETURN_IF_ERROR(output->Put(DriftJson(drift, options).dump(2) + "\n"));
-  return plot.empty() ? absl::OkStatus() : DrawDrift(drift, options, plot);
+  return DrawDrift(drift, options, picture);
 }
 
 absl::Status RunEval(EvalArguments arguments) {
@@ -58,17 +58,14 @@ absl::Status RunEval(EvalArguments arguments) {
       return absl::InvalidArgumentError("--drift reads a text: give either --tokens or --text");
     }
   }
-  if (!std::filesystem::is_directory(ParentFolder(arguments.plot))) {
-    return absl::InvalidArgumentError(absl::StrCat("--plot ", arguments.plot, ": there is no folder ",
-                                                   ParentFolder(arguments.plot), "; make it first"));
-  }
+  PHOTON_ASSIGN_OR_RETURN(const WantedPicture picture, WantedPicture::Open(arguments.plot));
   PHOTON_ASSIGN_OR_RETURN(WantedFile output, WantedFile::Open(arguments.output));
   PHOTON_ASSIGN_OR_RETURN(WantedFile samples, WantedFile::Open(arguments.samples));
   PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, arguments.check));
   PHOTON_ASSIGN_OR_RETURN(const auto loaded,
                           LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
   return arguments.drift_mode.empty() ? RunTasks(*loaded, arguments.tasks, &output, &samples)
-                                      : RunDrift(*loaded, arguments.drift, &output, arguments.plot);
+                                      : RunDrift(*loaded, arguments.drift, &output, picture);
 }
 
 // Of evaluation tasks alone.
@@ -101,21 +98,24 @@ void AddTaskOptions(CLI::App& command, EvalArguments* a, CLI::Option* task) {
       ->capture_default_str();
 }
 
+// So that a length times the sequences is no more than 64 bits hold.
+constexpr int64_t kMostOfDrift = std::numeric_limits<int32_t>::max();
+
 // Of --drift alone.
 void AddDriftOptions(CLI::App& command, EvalArguments* a, CLI::Option* drift) {
   const auto of_drift = [drift](CLI::Option* option) { return option->needs(drift); };
   CLI::Option* tokens = of_drift(command.add_option("--tokens", a->drift.tokens, "FILE.json: an array of token ids"));
   of_drift(command.add_option("--text", a->drift.texts, "FILE: a text; repeatable"))->excludes(tokens);
   of_drift(command.add_option("--prefix", a->drift.prefix, "Tokens that both read exactly, whole meta-contexts"))
-      ->check(AtLeast(0))
+      ->check(Between(0, kMostOfDrift))
       ->capture_default_str();
   of_drift(command.add_option("--lengths", a->drift.lengths, "Tokens behind the prefix: means over so many"))
       ->delimiter(',')
-      ->check(AtLeast(1))
+      ->check(Between(1, kMostOfDrift))
       ->capture_default_str();
   of_drift(command.add_option("--sequences", a->drift.sequences,
                               "Stretches of each text, one behind the other, that means are taken over"))
-      ->check(AtLeast(1))
+      ->check(Between(1, kMostOfDrift))
       ->capture_default_str();
   of_drift(command.add_option("--plot", a->plot, "FILE.png for a picture; needs gnuplot"));
 }

@@ -15,6 +15,7 @@
 #include "launch/commands.h"
 #include "launch/environment.h"
 #include "launch/model_options.h"
+#include "launch/wanted_picture.h"
 #include "study/study.h"
 
 namespace photon {
@@ -74,8 +75,7 @@ absl::Status Report(const study::Results& results, const std::string& out) {
   PHOTON_RETURN_IF_ERROR(WriteFile(out + "/study.json", study::ToJson(results)));
   PHOTON_RETURN_IF_ERROR(WriteFile(out + "/study.md", table));
   std::cout << table;
-  if (const absl::Status drawn = study::Draw(results, out); !drawn.ok()) std::cerr << drawn.message() << "\n";
-  return absl::OkStatus();
+  return WarnOfNoPicture(study::Draw(results, out));
 }
 
 absl::Status RunStudy(const StudyArguments& arguments) {

@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "core/file.h"
-#include "core/gnuplot.h"
 #include "core/progress.h"
 #include "core/status.h"
 #include "inference/prompt_text.h"
@@ -91,10 +89,11 @@ absl::StatusOr<eval::Drift> EvaluateDrift(const LoadedModel& loaded, const EvalD
   std::sort(lengths.begin(), lengths.end());
   const int64_t each = options.prefix + lengths.back();
   PHOTON_ASSIGN_OR_RETURN(const std::vector<std::vector<int32_t>> sequences, Sequences(loaded, each, options));
+  const int64_t all = each * static_cast<int64_t>(sequences.size());
   ProgressLine progress("drift", /*shown=*/true, 0, ProgressLine::Unit::kThings);
   return eval::MeasureDrift(loaded.context(), loaded.model(), sequences,
                             {.mode = options.mode, .prefix = options.prefix, .lengths = lengths},
-                            [&](int64_t tokens) { progress.Update(tokens, each); });
+                            [&](int64_t tokens) { progress.Update(tokens, all); });
 }
 
 Json DriftJson(const eval::Drift& drift, const EvalDriftOptions& options) {
@@ -117,7 +116,7 @@ std::string DriftTable(const eval::Drift& drift, const EvalDriftOptions& options
   return table;
 }
 
-absl::Status DrawDrift(const eval::Drift& drift, const EvalDriftOptions& options, const std::string& path) {
+absl::Status DrawDrift(const eval::Drift& drift, const EvalDriftOptions& options, const WantedPicture& picture) {
   const absl::string_view mode = Name(options.mode);
   std::string data;
   for (const eval::Stretch& stretch : drift.buckets) {  // in the middle of a bucket, as the axis has it
@@ -125,10 +124,8 @@ absl::Status DrawDrift(const eval::Drift& drift, const EvalDriftOptions& options
                     stretch.exact_log_likelihood, " ", stretch.other_log_likelihood, " ", stretch.agreement, " ",
                     stretch.divergence, "\n");
   }
-  const std::filesystem::path file(path);
-  const std::string quoted = absl::StrReplaceAll(file.filename().string(), {{"'", "''"}});
   const std::string commands = absl::StrCat(
-      "set terminal png size 960,720\nset output '", quoted, "'\n$drift << E\n", data,
+      "$drift << E\n", data,
       "E\nset logscale x 4\nset grid\nset xlabel 'distance from the exact prefix, tokens'\nset multiplot layout 2,1\n"
       "set ylabel 'log-likelihood, nats per token'\n"
       "plot $drift using 1:2 with linespoints lw 2 pt 7 lc rgb '#7aa6d8' title 'hier', "
@@ -139,8 +136,7 @@ absl::Status DrawDrift(const eval::Drift& drift, const EvalDriftOptions& options
       "plot $drift using 1:4 with linespoints lw 2 pt 7 lc rgb '#555555' title 'top-1 agreement', "
       "$drift using 1:5 with linespoints lw 2 pt 7 lc rgb '#8e6bb0' title 'KL(hier || ",
       mode, ")'\nunset multiplot\n");
-  const absl::Status drawn = DrawByGnuplot(ParentFolder(path), file.stem(), commands);
-  return drawn.ok() ? drawn : absl::FailedPreconditionError(absl::StrCat("--plot ", path, ": ", drawn.message()));
+  return picture.Draw("png size 960,720", commands);
 }
 
 }  // namespace photon

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "inference/eval/drift.h"
 #include "inference/loaded_model.h"
+#include "launch/wanted_picture.h"
 
 namespace photon {
 
@@ -27,8 +28,7 @@ absl::StatusOr<eval::Drift> EvaluateDrift(const LoadedModel& loaded, const EvalD
 
 nlohmann::ordered_json DriftJson(const eval::Drift& drift, const EvalDriftOptions& options);
 std::string DriftTable(const eval::Drift& drift, const EvalDriftOptions& options);
-// Writes the picture `path`, a .png, and beside it what gnuplot made it of. kFailedPrecondition: gnuplot is missing, or
-// fails.
-absl::Status DrawDrift(const eval::Drift& drift, const EvalDriftOptions& options, const std::string& path);
+// `picture` of it.
+absl::Status DrawDrift(const eval::Drift& drift, const EvalDriftOptions& options, const WantedPicture& picture);
 
 }  // namespace photon

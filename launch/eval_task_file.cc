@@ -84,6 +84,12 @@ absl::Status AskedTask::Add(const JsonObject& object, const eval::RequestEncodin
   return absl::OkStatus();
 }
 
+bool AskedTask::HoldsText() const {
+  int64_t bytes = 0;
+  for (const eval::AnsweredDocument& answered : documents) bytes += answered.document.bytes;
+  return bytes > 0 && !requests.empty();
+}
+
 void AskedTask::Take(absl::Span<const eval::Answer> answers) {
   size_t begin = 0;
   for (size_t i = 0; i < documents.size(); ++i) {
@@ -112,8 +118,15 @@ absl::StatusOr<AskedTask> ReadTask(const TaskFile& file, const EvalTasksOptions&
     ++task.skipped;
     std::cerr << absl::StrCat(status.message(), "; skipped\n");
   }
-  if (!task.documents.empty()) return task;
-  return absl::InvalidArgumentError(absl::StrCat(file.path, ": holds no documents of task ", file.task->name));
+  if (task.documents.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(file.path, ": holds no documents of task ", file.task->name));
+  }
+  if (file.task->kind == eval::TaskKind::kPerplexity && !task.HoldsText()) {
+    return absl::InvalidArgumentError(absl::StrCat(file.path, ": all texts are empty (", task.documents.size(),
+                                                   "), and perplexities are means over bytes and tokens: give texts "
+                                                   "that hold some, or leave the task out"));
+  }
+  return task;
 }
 
 }  // namespace photon

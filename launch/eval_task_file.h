@@ -40,9 +40,11 @@ struct AskedTask {
   // kInvalidArgument: nothing was added.
   absl::Status Add(const JsonObject& object, const eval::RequestEncoding& encoding);
   void Take(absl::Span<const eval::Answer> answers);  // of `requests`
+  bool HoldsText() const;                             // a byte and a token, of a perplexity task
 };
 
-// kInvalidArgument naming file, line and field, unless errors are skipped; also where there are no documents.
+// kInvalidArgument naming file, line and field, unless errors are skipped; also where there are no documents, or
+// all texts of a perplexity task are empty.
 absl::StatusOr<AskedTask> ReadTask(const TaskFile& file, const EvalTasksOptions& options,
                                    const eval::RequestEncoding& encoding);
 

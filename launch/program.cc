@@ -5,6 +5,7 @@
 #include <cstring>
 #include <exception>
 #include <iostream>
+#include <limits>
 #include <new>
 
 #include "absl/strings/match.h"
@@ -120,15 +121,25 @@ absl::Status FlushStdout() {
       absl::StrCat("cannot write to stdout: ", errno != 0 ? std::strerror(errno) : "not all of the output was taken"));
 }
 
+// `bounds` and `type` say so to people, in an error and in --help.
+CLI::Validator IntegerWithin(int64_t least, int64_t most, const std::string& bounds, const std::string& type) {
+  const auto check = [least, most, bounds](const std::string& text) {
+    int64_t value = 0;
+    const bool good = absl::SimpleAtoi(text, &value) && least <= value && value <= most;
+    return good ? std::string() : absl::StrCat(text, " is not an integer ", bounds);
+  };
+  return CLI::Validator(check, type);
+}
+
 }  // namespace
 
 CLI::Validator AtLeast(int64_t least) {
-  const auto check = [least](const std::string& text) {
-    int64_t value = 0;
-    const bool good = absl::SimpleAtoi(text, &value) && value >= least;
-    return good ? std::string() : absl::StrCat(text, " is not an integer of ", least, " or more");
-  };
-  return CLI::Validator(check, absl::StrCat("AT LEAST ", least));
+  return IntegerWithin(least, std::numeric_limits<int64_t>::max(), absl::StrCat("of ", least, " or more"),
+                       absl::StrCat("AT LEAST ", least));
+}
+
+CLI::Validator Between(int64_t least, int64_t most) {
+  return IntegerWithin(least, most, absl::StrCat("from ", least, " to ", most), absl::StrCat(least, " TO ", most));
 }
 
 CLI::App* AddCommand(CLI::App& parent, const std::string& name, const std::string& description, Run* chosen, Run run) {

@@ -47,6 +47,7 @@ class Engine::Impl {
   void Admit();
   void ReadPrompts();
   void Run(ActiveRequest& request);
+  void Decode();
   void DecodeTokens();
   void DecodeMetaContexts(MetaContextDecoder& meta, GenerationMode mode);
   void ShrinkWindows();
@@ -253,6 +254,12 @@ bool Engine::Impl::AtMetaContexts(const Member& member) const {
   return member.state.tokens % rec_->tokens() == 0;
 }
 
+void Engine::Impl::Decode() {
+  DecodeTokens();
+  if (parallel_.has_value()) DecodeMetaContexts(*parallel_, GenerationMode::kHierParallel);
+  if (rec_.has_value()) DecodeMetaContexts(*rec_, GenerationMode::kRec);
+}
+
 void Engine::Impl::DecodeTokens() {
   generation_.DecodeTokens(decoder_, Members([&](const Member& member) { return !AtMetaContexts(member); }),
                            decoder_.border());
@@ -347,10 +354,9 @@ bool Engine::Impl::Step() {
   Admit();
   PublishWaiting();  // a step can take long: whoever was admitted waits no more
   if (!active_.empty()) {
+    const bool reads = reader_.waiting();
     ReadPrompts();
-    DecodeTokens();
-    if (parallel_.has_value()) DecodeMetaContexts(*parallel_, GenerationMode::kHierParallel);
-    if (rec_.has_value()) DecodeMetaContexts(*rec_, GenerationMode::kRec);
+    if (!reads || !options_.prompts_first) Decode();
     FinishMembers();
     Leave();
     ShrinkWindows();

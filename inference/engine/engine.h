@@ -26,6 +26,7 @@ struct EngineOptions {
   // Read in one step, of all prompts together, while others write: they wait meanwhile. Where none does,
   // kPrefillTokens.
   int64_t prefill_tokens = 512;
+  bool prompts_first = false;  // a step that reads prompts decodes nothing: all that was submitted runs side by side
   bool share_prefixes = true;  // whole meta-contexts that an earlier prompt began with are not read again
 };
 

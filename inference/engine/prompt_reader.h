@@ -20,6 +20,7 @@ class PromptReader {
 
   void Add(ActiveRequest* request) { queue_.push_back(request); }
   void Remove(const ActiveRequest* request) { std::erase(queue_, request); }
+  bool waiting() const { return !queue_.empty(); }  // whether a prompt is to be read, or read on
 
   // Reads about so many tokens, one unit at least. Returns the requests whose prompts are read now. `begun` is told of
   // those whose reading begins, and how many of their tokens the store had.

@@ -27,11 +27,11 @@ Normaliser Normalise(absl::Span<const double> logits) {
   return {largest - logits.begin(), *largest + std::log(sum)};
 }
 
-// Both readings of the same sequences, in step.
+// Both readings of the same sequences, in step; at most as many as are a slice of logits by a meta-context each.
 class Readings {
  public:
   Readings(const Context& context, const LanguageModel& model, absl::Span<const std::vector<int32_t>> sequences,
-           const DriftOptions& options)
+           const DriftOptions& options, DriftTally* tally)
       : context_(context),
         model_(model),
         sequences_(sequences),
@@ -41,9 +41,14 @@ class Readings {
         meta_(ChunkProduct(model.config())),
         exact_(SegmentScorer::Create(context, model, GenerationMode::kHier, count_, length_)),
         other_(SegmentScorer::Create(context, model, options.mode, count_, length_)),
-        tally_(options.lengths) {}
+        tally_(*tally) {}
 
-  absl::StatusOr<Drift> Run(const std::function<void(int64_t tokens)>& progress) {
+  static int64_t MostSequences(const ModelConfig& config) {
+    return std::max<int64_t>(SegmentScorer::kSliceTokens / ChunkProduct(config), 1);
+  }
+
+  // `progress` hears how many tokens of each were read.
+  absl::Status Run(const std::function<void(int64_t tokens)>& progress) {
     constexpr int64_t kPrefixTokens = 2048;  // read at a time, as in score.h
     for (int64_t begin = 0; begin < length_;) {
       const bool exact = begin < options_.prefix;
@@ -61,9 +66,9 @@ class Readings {
         PHOTON_RETURN_IF_ERROR(CompareSegment(tokens, begin, end));
       }
       begin = end;
-      if (progress) progress(std::min(begin, length_));
+      progress(std::min(begin, length_));
     }
-    return tally_.Means();
+    return absl::OkStatus();
   }
 
  private:
@@ -124,7 +129,7 @@ class Readings {
   const DriftOptions& options_;
   const int64_t count_, length_, meta_;
   const std::unique_ptr<SegmentScorer> exact_, other_;
-  DriftTally tally_;
+  DriftTally& tally_;
 };
 
 void AddTo(const Comparison& comparison, Stretch* sum) {
@@ -188,7 +193,18 @@ absl::StatusOr<Drift> MeasureDrift(const Context& context, const LanguageModel& 
   for (const std::vector<int32_t>& sequence : sequences) {
     PHOTON_RETURN_IF_ERROR(CheckTokenIds(sequence, model.config().vocab_size(), "the text"));
   }
-  return Readings(context, model, sequences, options).Run(progress);
+  DriftTally tally(options.lengths);
+  const int64_t most = Readings::MostSequences(model.config());
+  int64_t done = 0;
+  while (done < static_cast<int64_t>(sequences.size())) {
+    const absl::Span<const std::vector<int32_t>> group = sequences.subspan(done, most);
+    const auto count = static_cast<int64_t>(group.size()), length = static_cast<int64_t>(group[0].size());
+    PHOTON_RETURN_IF_ERROR(Readings(context, model, group, options, &tally).Run([&](int64_t tokens) {
+      if (progress) progress(done * length + count * tokens);
+    }));
+    done += count;
+  }
+  return tally.Means();
 }
 
 }  // namespace photon::eval

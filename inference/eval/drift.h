@@ -1,7 +1,8 @@
 // How far `rec` or `hier-parallel` drifts from the training forward behind an exact prefix: both read the same text,
 // and what they predict for each token is compared, by the token's distance from the prefix.
 //
-// One pass, in segments: beside the caches of both, memory doesn't grow with the length.
+// One pass, in segments, of a few sequences at a time: memory grows neither with their number nor, beside the caches of
+// both, with the length.
 #pragma once
 
 #include <cstdint>
@@ -53,8 +54,8 @@ struct DriftOptions {
   std::vector<int64_t> lengths = {};           // behind the prefix, ascending
 };
 
-// Of sequences that hold options.prefix + options.lengths.back() tokens each, all read in step. `progress` hears how
-// many tokens of each were read. kInvalidArgument as ValidateScoring of score.h, and for ids outside the vocabulary;
+// Of sequences that hold options.prefix + options.lengths.back() tokens each. `progress` hears how many tokens of all
+// were read. kInvalidArgument as ValidateScoring of score.h, and for ids outside the vocabulary;
 // kDataLoss where the model gives no numbers.
 absl::StatusOr<Drift> MeasureDrift(const Context& context, const LanguageModel& model,
                                    absl::Span<const std::vector<int32_t>> sequences, const DriftOptions& options,

@@ -22,9 +22,15 @@ struct Deaf : RequestListener {
   void OnEnd(const absl::Status& status) override { PHOTON_CHECK(status.ok()) << status; }
 };
 
-// Sequences of random ids, each continued to its end. The most bytes that states held.
+// Sequences of random ids, all read before the first is continued, each to its end. The most bytes that states held.
 int64_t Continue(const Decoder& decoder, GenerationMode mode, int64_t prompt, int64_t tokens, int64_t batch) {
-  Engine engine(decoder, nullptr, {.state_bytes = int64_t{1} << 60, .max_running = batch, .share_prefixes = false});
+  Engine engine(decoder, nullptr,
+                {.state_bytes = int64_t{1} << 60,
+                 .max_running = batch,
+                 .max_waiting = batch,
+                 .prefill_tokens = kPrefillTokens,
+                 .prompts_first = true,
+                 .share_prefixes = false});
   const int vocabulary = decoder.model().config().vocab_size();
   const auto deaf = std::make_shared<Deaf>();
   for (int64_t i = 0; i < batch; ++i) {
@@ -73,11 +79,14 @@ Counts Protocol::Count(const Decoder& counting, GenerationMode mode, const Proto
     Continue(counting, mode, prompt, tokens, batch);
     return CountingBackend::counts() - before;
   };
-  const int64_t unit = std::max<int64_t>(counting.prompt_unit(), 16);
+  const int64_t least = counting.prompt_unit(), unit = (15 + least) / least * least;
   const int64_t window = std::max(shape.tokens / 16 / unit, int64_t{1}) * unit;
   const int64_t middle = std::max<int64_t>((shape.prompt + shape.tokens / 2 - window / 2) / unit, 1) * unit;
   const Counts begin = count(shape.prompt, 1), part = count(middle, window + 1) - count(middle, 1);
-  const double times = static_cast<double>(shape.tokens - 1) / static_cast<double>(window);
+  // A mode that goes by meta-contexts has written a whole one where it was asked for a token.
+  const bool whole = ByMetaContexts(counting.model().levels(), mode) && shape.prompt % least == 0;
+  const int64_t rest = std::max<int64_t>(shape.tokens - (whole ? least : 1), 0);
+  const double times = static_cast<double>(rest) / static_cast<double>(window);
   return {.weight_bytes = begin.weight_bytes + static_cast<int64_t>(times * static_cast<double>(part.weight_bytes)),
           .cache_bytes = begin.cache_bytes + static_cast<int64_t>(times * static_cast<double>(part.cache_bytes)),
           .flops = begin.flops + times * part.flops,

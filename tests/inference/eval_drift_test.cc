@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -116,6 +117,40 @@ TEST_F(MeasuredDrift, OfHierParallelIsThatOfScoresToo) {
   }
   EXPECT_NEAR(drift->lengths[0].other_log_likelihood, sum / 200, 1e-10);
   EXPECT_GT(drift->lengths[0].divergence, 0);
+}
+
+// More sequences than are read together: 42, of meta-contexts of 6 tokens.
+TEST_F(MeasuredDrift, ManySequencesAreReadInGroups) {
+  const auto sequences = [&](int64_t count) {
+    std::vector<std::vector<int32_t>> sequences;
+    for (int64_t i = 0; i < count; ++i) sequences.push_back(RandomTokens(12 + 20, tiny_.vocab, i));
+    return sequences;
+  };
+  const auto measure = [&](absl::Span<const std::vector<int32_t>> some, std::vector<int64_t>* heard) {
+    const auto drift = eval::MeasureDrift(context_, *model_, some, {.prefix = 12, .lengths = {20}},
+                                          [&](int64_t tokens) { heard->push_back(tokens); });
+    EXPECT_TRUE(drift.ok()) << drift.status();
+    return drift->lengths[0];
+  };
+  const auto all = sequences(100);
+  std::vector<int64_t> heard;
+  const eval::Stretch together = measure(all, &heard);
+  EXPECT_EQ(together.tokens, 100 * 20);
+  EXPECT_TRUE(std::is_sorted(heard.begin(), heard.end()));
+  EXPECT_EQ(heard.back(), 100 * (12 + 20));
+  double divergence = 0;
+  for (int64_t i = 0; i < 100; ++i) divergence += measure(absl::MakeConstSpan(all).subspan(i, 1), &heard).divergence;
+  EXPECT_NEAR(together.divergence, divergence / 100, 1e-10);
+}
+
+TEST_F(MeasuredDrift, MemoryDoesNotGrowWithTheSequences) {
+  const auto peak = [&](int64_t count) {
+    const std::vector<std::vector<int32_t>> sequences(count, RandomTokens(12 + 50, tiny_.vocab, 1));
+    context_.arena().ResetPeak();
+    EXPECT_TRUE(eval::MeasureDrift(context_, *model_, sequences, {.prefix = 12, .lengths = {50}}).ok());
+    return context_.arena().peak();
+  };
+  EXPECT_EQ(peak(420), peak(42));
 }
 
 TEST_F(MeasuredDrift, RefusesWhatHasNoRec) {

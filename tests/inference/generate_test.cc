@@ -271,6 +271,8 @@ TEST_F(GenerateTest, RefusesOptions) {
   EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("stop-token"));
   options.stop = {.min_new_tokens = 4};
   EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("min-new-tokens is 4, more than max-new-tokens"));
+  options.stop.min_new_tokens = int64_t{1} << 31;
+  EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("min-new-tokens is 2147483648: give 2147483647 or less"));
   options.stop = {};
   options.continuations = 0;
   EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("n is 0"));

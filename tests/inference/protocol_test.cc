@@ -54,6 +54,55 @@ TEST(Protocol, RecHoldsLessThanHierAndThatLessThanFlat) {
   EXPECT_LT(rec, hier);
 }
 
+// Prompts are so long that they are read in four steps of the engine, and few tokens follow each.
+TEST(Protocol, ABatchRunsSideBySide) {
+  const auto device = *OpenedDevice::Open("cpu");
+  Protocol protocol(*device, DType::kF32);
+  const auto run = [&](const LanguageModel& model, GenerationMode mode, int64_t prompt) {
+    const ProtocolResult result = protocol.Run(model, mode, {"PF", prompt, 64}, {1, 8});
+    EXPECT_EQ(result.runs[1].state_bytes, 8 * result.runs[0].state_bytes) << Name(mode);
+    return result.runs;
+  };
+  const auto flat = MakeModel(protocol.context(), {.chunks = {}, .width = 64, .vocab = 100, .layers = 2});
+  // Embeddings are looked up, and gains (two a layer, one at the end) are no products.
+  const int64_t head = int64_t{100} * 64 * 4, gains = int64_t{5} * 64 * 4;
+  const int64_t body = flat->parameters().count() * 4 - 2 * head - gains;
+  // The flat model reads 16 tokens at a time, and what is left of the prompt, but for its last token, on its own.
+  const std::vector<ProtocolRun> flat_runs = run(*flat, GenerationMode::kHier, 1040);
+  EXPECT_EQ(flat_runs[0].counts.weight_bytes, body * (1 + 1 + 64) + head * 64);
+  EXPECT_EQ(flat_runs[1].counts.weight_bytes, body * (4 + 4 + 64) + head * 64);
+
+  const auto photon = MakeModel(protocol.context(), {.width = 64, .vocab = 100});
+  for (const GenerationMode mode : {GenerationMode::kHier, GenerationMode::kHierParallel, GenerationMode::kRec}) {
+    const std::vector<ProtocolRun> runs = run(*photon, mode, 1024);
+    // The same steps behind the prompts, which are read in three more: by encoders and chunkers, less than all.
+    const int64_t more = runs[1].counts.weight_bytes - runs[0].counts.weight_bytes;
+    EXPECT_GT(more, 0) << Name(mode);
+    EXPECT_LT(more, 3 * photon->parameters().count() * 4) << Name(mode);
+  }
+}
+
+// What a mode by meta-contexts writes is a whole number of these, of which the prompt's reading writes none.
+TEST(Protocol, WholeMetaContextsAreCounted) {
+  const auto device = *OpenedDevice::Open("cpu");
+  Protocol protocol(*device, DType::kF32);
+  const auto model = MakeModel(protocol.context(), {.width = 64, .vocab = 100});
+  const auto flops = [&](int64_t tokens) {
+    return protocol.Run(*model, GenerationMode::kHierParallel, {"PF", 512, tokens}, {1, 2}).runs[0].counts.flops;
+  };
+  const double one = flops(16), two = flops(32);
+  EXPECT_EQ(flops(1), one);
+  EXPECT_NEAR((flops(128) - one) / (two - one), 7, 0.1);  // caches grow
+}
+
+TEST(Protocol, BatchesOfThousands) {
+  const auto device = *OpenedDevice::Open("cpu");
+  Protocol protocol(*device, DType::kF32);
+  const auto model = MakeModel(protocol.context(), {.chunks = {}});
+  const ProtocolResult result = protocol.Run(*model, GenerationMode::kHier, {"DE", 2, 3}, {1, 1500});
+  EXPECT_EQ(result.runs[1].state_bytes, 1500 * result.runs[0].state_bytes);
+}
+
 TEST(PaperTable, RatiosAreThePapers) {
   const PaperFigures* flat = FindInPaper("vanilla-600m", GenerationMode::kHier);
   const PaperFigures* rec = FindInPaper("photon-600m", GenerationMode::kRec);

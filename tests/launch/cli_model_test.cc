@@ -122,6 +122,8 @@ TEST_F(ModelCommands, GenerateRefusesBadInput) {
       {base + "--prompt-tokens /no/ids.json --output tokens", "/no/ids.json"},
       {base + ids + "--mode fast", "--mode"},
       {base + ids + "--greedy --temperature 0.5", "--greedy"},
+      {base + ids + "--max-new-tokens 9223372036854775807",
+       "max-new-tokens is 9223372036854775807: give 2147483647 or less"},
       {base + ids + "--max-new-tokens -1", "--max-new-tokens: -1 is not an integer of 0 or more"},
       {base + ids + "--temperature -1", "temperature"},
       {base + ids + "--top-p 0", "top"},

@@ -1,0 +1,37 @@
+#include "launch/wanted_picture.h"
+
+#include <filesystem>
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "core/file.h"
+#include "core/gnuplot.h"
+
+namespace photon {
+
+absl::StatusOr<WantedPicture> WantedPicture::Open(const std::string& path) {
+  std::error_code error;
+  if (!path.empty() && !std::filesystem::is_directory(ParentFolder(path), error)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--plot ", path, ": there is no folder ", ParentFolder(path), "; make it first"));
+  }
+  return WantedPicture(path);
+}
+
+absl::Status WantedPicture::Draw(absl::string_view terminal, absl::string_view commands) const {
+  if (path_.empty()) return absl::OkStatus();
+  const std::filesystem::path file(path_);
+  const std::string quoted = absl::StrReplaceAll(file.filename().string(), {{"'", "''"}});
+  return WarnOfNoPicture(
+      DrawByGnuplot(ParentFolder(path_), file.stem(),
+                    absl::StrCat("set terminal ", terminal, "\nset output '", quoted, "'\n", commands)));
+}
+
+absl::Status WarnOfNoPicture(const absl::Status& drawn) {
+  if (!absl::IsUnavailable(drawn) && !absl::IsFailedPrecondition(drawn)) return drawn;
+  std::cerr << absl::StrCat("warning: ", drawn.message(), "\n");
+  return absl::OkStatus();
+}
+
+}  // namespace photon

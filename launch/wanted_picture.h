@@ -1,0 +1,31 @@
+// A picture that the command line asks for, or none: its folder is looked at before the work, and whatever becomes of
+// it, all else that was asked for is written.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace photon {
+
+class WantedPicture {
+ public:
+  // --plot PATH, a .png; empty: none, and nothing is drawn. kInvalidArgument: there is no such folder.
+  static absl::StatusOr<WantedPicture> Open(const std::string& path);
+  // By gnuplot: `terminal` without "set terminal", then `commands`, which stay beside the picture. As WarnOfNoPicture.
+  absl::Status Draw(absl::string_view terminal, absl::string_view commands) const;
+
+ private:
+  explicit WantedPicture(std::string path) : path_(std::move(path)) {}
+  std::string path_;
+};
+
+// A warning, and OK, where gnuplot is missing or fails (kUnavailable) or there is nothing to draw
+// (kFailedPrecondition): no reason to lose results, or to take the work for failed. Other errors, as of a full disk,
+// stay.
+absl::Status WarnOfNoPicture(const absl::Status& drawn);
+
+}  // namespace photon
