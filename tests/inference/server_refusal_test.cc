@@ -83,6 +83,31 @@ TEST(ServerRefusals, LargeBodiesAreNotRead) {
   EXPECT_EQ(server.Client().Get("/health")->status, 200);
 }
 
+// Else what a proxy takes for a body would be a request that it never saw.
+TEST(ServerRefusals, BodiesAreNoRequests) {
+  TestServer server;
+  const std::string hidden = "GET /v1/models HTTP/1.1\r\n\r\n";
+  const std::string length = absl::StrCat("Content-Length: ", hidden.size(), "\r\n");
+  const auto answer = [&](const std::string& method, const std::string& headers) {
+    RawClient client(server->port());
+    client.Send(absl::StrCat(method, " /health HTTP/1.1\r\n", headers, "\r\n", hidden));
+    client.EndInput();
+    return client.Receive();
+  };
+  for (const char* method : {"GET", "HEAD"}) {
+    const std::string one = answer(method, length);
+    EXPECT_THAT(one, StartsWith("HTTP/1.1 200 "));
+    EXPECT_THAT(one, HasSubstr("Connection: close\r\n"));
+    EXPECT_THAT(one, Not(HasSubstr("tiny"))) << method;
+  }
+  for (const std::string& headers : {length + "Transfer-Encoding: chunked\r\n", "Content-Length: 0\r\n" + length,
+                                     std::string("Content-Length: +28\r\n"), std::string("Content-Length: 0x1c\r\n")}) {
+    const std::string one = answer("GET", headers);
+    EXPECT_THAT(one, StartsWith("HTTP/1.1 400 ")) << headers;
+    EXPECT_THAT(one, Not(HasSubstr("tiny"))) << headers;
+  }
+}
+
 TEST(ServerRefusals, Keys) {
   const TemporaryFolder folder;
   TestServer server({.server = {.keys = *ApiKeys::FromFile(folder.Write("keys", "secret\n"))}});
