@@ -1,5 +1,6 @@
 #include "launch/generate_lines.h"
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <vector>
@@ -13,6 +14,18 @@
 
 namespace photon {
 namespace {
+
+// Lines that are read ahead, so that the engine is busy while the first of them is still at work.
+int64_t MostAhead(const EngineOptions& engine) {
+  constexpr int64_t kEachRunning = 4, kMost = 1 << 20;
+  return std::min(engine.max_running, kMost / kEachRunning) * kEachRunning;
+}
+
+// All of them may wait at once.
+EngineOptions WithRoomAhead(EngineOptions engine) {
+  engine.max_waiting = MostAhead(engine);
+  return engine;
+}
 
 // One line on its way.
 struct Line : RequestListener {
@@ -33,7 +46,7 @@ class Generating {
         options_(options),
         lines_(std::move(lines)),
         out_(out),
-        engine_(loaded.decoder(), loaded.tokenizer(), options.engine),
+        engine_(loaded.decoder(), loaded.tokenizer(), WithRoomAhead(options.engine)),
         progress_("generate", /*shown=*/lines_.bytes() > 0) {}
 
   absl::Status Run() {
@@ -47,10 +60,10 @@ class Generating {
   }
 
  private:
-  // As many lines as keep the engine busy while the first of them is still at work.
+  // Waits for input only where nothing else is to be done.
   absl::Status ReadAhead() {
-    const size_t most = 4 * static_cast<size_t>(options_.engine.max_running);
-    while (!ended_ && under_way_.size() < most) {
+    const auto most = static_cast<size_t>(engine_.options().max_waiting);
+    while (!ended_ && under_way_.size() < most && (under_way_.empty() || lines_.Ready())) {
       const auto line = std::make_shared<Line>();
       const absl::StatusOr<bool> read = lines_.Next(&line->input);
       if (read.ok() && !*read) {
