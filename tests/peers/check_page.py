@@ -72,6 +72,25 @@ def wait_for(condition, what):
     raise AssertionError(f"waited in vain for {what}")
 
 
+def complete(url, **fields):
+    request = urllib.request.Request(url + "/v1/completions", json.dumps(fields).encode(),
+                                     {"Content-Type": "application/json", "Authorization": "Bearer secret"})
+    return json.load(urllib.request.urlopen(request))["choices"][0]["text"]
+
+
+def check_text_held_back(browser, url):
+    """Where a text ends in what a stop string may begin with, its last piece comes when no token does."""
+    fields = {"prompt": "and god", "max_tokens": 40, "seed": 7, "temperature": 0.8}
+    whole = complete(url, **fields)
+    stop = whole[-1] + "never"
+    assert complete(url, stop=stop, **fields) == whole
+    browser.run("at('top_p').value = ''; at('top_k').value = ''; at('min_p').value = ''; "
+                f"at('repetition_penalty').value = ''; at('stop').value = {json.dumps(stop)}; at('go').click()")
+    wait_for(lambda: not browser.run("at('go').disabled"), "the texts")
+    assert browser.run("document.querySelector('.column .text').textContent") == "and god" + whole
+    browser.run("at('stop').value = ''")
+
+
 def check(browser, url, picture):
     browser.call("Page.navigate", url=url)
     wait_for(lambda: browser.run("!at('key_label').hidden"), "the question for a key")
@@ -92,6 +111,7 @@ def check(browser, url, picture):
         data = browser.call("Page.captureScreenshot", format="png")["data"]
         pathlib.Path(picture).write_bytes(base64.b64decode(data))
 
+    check_text_held_back(browser, url)
     browser.run("at('max_tokens').value = 100000; at('go').click()")
     wait_for(lambda: not browser.run("at('go').disabled"), "the refusal")
     assert "the context is 400 tokens" in browser.run("document.querySelector('.error').textContent")
