@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/status.h"
+#include "inference/option_error.h"
 #include "inference/stop_text.h"
 
 namespace photon {
@@ -11,13 +12,13 @@ namespace {
 
 absl::Status AtLeast(absl::string_view option, int64_t value, int64_t least) {
   if (value >= least) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(option, " is ", value, ": give ", least, " or more"));
+  return OptionError(option, absl::StrCat("--", option, " is ", value, ": give ", least, " or more"));
 }
 
 absl::Status CheckId(absl::string_view option, int32_t id, int64_t vocabulary) {
   if (id >= 0 && id < vocabulary) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(option, ": the model has no token id ", id, ": its vocabulary of ",
-                                                 vocabulary, " has ids 0 to ", vocabulary - 1));
+  return OptionError(option, absl::StrCat("--", option, ": the model has no token id ", id, ": its vocabulary of ",
+                                          vocabulary, " has ids 0 to ", vocabulary - 1));
 }
 
 // Something must be left to choose.
@@ -32,7 +33,7 @@ absl::Status CheckBans(const GenerateOptions& options, int64_t vocabulary) {
   std::sort(banned.begin(), banned.end());
   const int64_t count = std::unique(banned.begin(), banned.end()) - banned.begin();
   if (count < vocabulary) return absl::OkStatus();
-  return absl::InvalidArgumentError("logit-bias and stop-token ban every token of the vocabulary: leave one");
+  return OptionError("logit-bias", "--logit-bias and --stop-token ban every token of the vocabulary: leave one");
 }
 
 }  // namespace
@@ -59,9 +60,9 @@ absl::string_view Name(GenerationMode mode) {
 absl::Status CheckMode(const ModelConfig& config, GenerationMode mode) {
   const bool shifts_all = config.shift() == ModelConfig::ALL && config.levels_size() >= 2;
   if (!shifts_all || mode == GenerationMode::kHier) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("mode ", Name(mode),
-                                                 " is defined for models with shift: TOP; this one has shift: ALL. "
-                                                 "Use mode hier"));
+  return OptionError("mode", absl::StrCat("mode ", Name(mode),
+                                          " is defined for models with shift: TOP; this one has shift: ALL. "
+                                          "Use mode hier"));
 }
 
 absl::Status ValidateOptions(const GenerateOptions& options) {
@@ -72,9 +73,9 @@ absl::Status ValidateOptions(const GenerateOptions& options) {
   PHOTON_RETURN_IF_ERROR(AtLeast("n", options.continuations, 1));
   PHOTON_RETURN_IF_ERROR(AtLeast("logprobs", options.log_probabilities, -1));
   if (options.stop.min_new_tokens <= options.max_new_tokens) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("min-new-tokens is ", options.stop.min_new_tokens,
-                                                 ", more than max-new-tokens, ", options.max_new_tokens,
-                                                 ": lower the one or raise the other"));
+  return OptionError("min-new-tokens",
+                     absl::StrCat("--min-new-tokens is ", options.stop.min_new_tokens, ", more than --max-new-tokens, ",
+                                  options.max_new_tokens, ": lower the one or raise the other"));
 }
 
 absl::Status ValidateOptions(const GenerateOptions& options, const ModelConfig& config) {

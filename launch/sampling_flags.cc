@@ -89,8 +89,7 @@ absl::Status Resolve(SamplingFlags* flags) {
     flags->options.sampling.logit_bias.push_back(bias);
   }
   flags->logit_bias.clear();
-  const absl::Status valid = ValidateOptions(flags->options);
-  return valid.ok() ? valid : absl::InvalidArgumentError(absl::StrCat("--", valid.message()));
+  return ValidateOptions(flags->options);
 }
 
 }  // namespace photon

@@ -55,6 +55,13 @@ std::optional<ApiError> Completion::Prepare(const CompletionLimits& limits) {
   if (request_.vote.has_value() && tokenizer == nullptr) {
     return ApiError{400, "vote looks for answers in texts, and the model has no tokenizer: leave it out", "vote"};
   }
+  const auto count = static_cast<int64_t>(request_.prompts.size()), waiting = engine_.options().max_waiting;
+  if (count > waiting) {  // trying again would be in vain
+    return ApiError{400,
+                    absl::StrCat("prompt holds ", count, " prompts, and this server lets ", waiting,
+                                 " wait (--max-waiting): give the others in further requests"),
+                    "prompt"};
+  }
   for (const Prompt& prompt : request_.prompts) {
     prompts_.emplace_back();
     if (auto error = Encode(prompt, limits, &prompts_.back()); error.has_value()) return error;
@@ -73,19 +80,12 @@ std::optional<ApiError> Completion::Encode(const Prompt& prompt, const Completio
     state->ids = EncodeWithBos(*engine_.tokenizer(), *text);
   }
   const absl::Status known = CheckTokenIds(state->ids, engine_.model().config().vocab_size(), "prompt");
-  if (!known.ok()) return ErrorOf(known);
+  if (!known.ok()) return ApiError{400, std::string(known.message()), "prompt"};
   const auto tokens = static_cast<int64_t>(state->ids.size());
   if (limits.prompt_tokens > 0 && tokens > limits.prompt_tokens) {
     return ApiError{400,
                     absl::StrCat("prompt has ", tokens, " tokens; this server takes ", limits.prompt_tokens,
                                  " at most: shorten it"),
-                    "prompt", "context_length_exceeded"};
-  }
-  const int64_t context = engine_.options().max_context, asked = request_.options.max_new_tokens;
-  if (context > 0 && tokens + asked > context) {
-    return ApiError{400,
-                    absl::StrCat("the context is ", context, " tokens; prompt has ", tokens,
-                                 " and max_tokens asks for ", asked, " more: shorten the one or lower the other"),
                     "prompt", "context_length_exceeded"};
   }
   return std::nullopt;
@@ -104,7 +104,10 @@ std::optional<ApiError> Completion::Submit(absl::Time deadline) {
     const absl::StatusOr<RequestId> id = engine_.Submit(std::move(submitted), ListenInto(queue_, i, begin_, metrics_));
     if (!id.ok()) {
       CancelAll();
-      return ErrorOf(id.status());
+      ApiError error = ErrorOf(id.status());
+      // So many are written, whatever they are chosen by.
+      if (error.param == "n" && request_.options.continuations > request_.n && !request_.vote) error.param = "best_of";
+      return error;
     }
     state.id = *id;
   }

@@ -270,7 +270,7 @@ TEST_F(GenerateTest, RefusesOptions) {
   options.stop = {.tokens = {19}};
   EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("stop-token"));
   options.stop = {.min_new_tokens = 4};
-  EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("min-new-tokens is 4, more than max-new-tokens"));
+  EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("min-new-tokens is 4, more than --max-new-tokens"));
   options.stop = {};
   options.continuations = 0;
   EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("n is 0"));

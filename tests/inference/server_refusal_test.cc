@@ -26,13 +26,15 @@ TEST(ServerRefusals, NameTheField) {
     const char* message;
   } cases[] = {
       {R"("prompt": "the", "max_tokens": 0)", 400, "max_tokens", "from 1"},
-      {R"("prompt": "the", "max_tokens": 100)", 400, "prompt", "the context is 100 tokens; prompt has"},
+      {R"("prompt": "the", "max_tokens": 100)", 400, "max_tokens", "the context is 100 tokens (--max-context), the"},
       {R"("prompt": [1, 100000])", 400, "prompt", "100000"},
       {R"("prompt": "the", "mode": "fast")", 400, "mode", "hier-parallel"},
       {R"("prompt": "the", "model": "gpt")", 404, "model", "this server has tiny"},
       {R"("prompt": "the", "stop_token_ids": [100000])", 400, "stop_token_ids", "100000"},
       {R"("prompt": "the", "logit_bias": {"100000": 1})", 400, "logit_bias", "100000"},
       {R"("prompt": "the", "n": 5)", 400, "n", "5"},
+      {R"("prompt": "the", "best_of": 5)", 400, "best_of", "--max-running is 4"},
+      {R"("prompt": "the", "min_tokens": 9, "max_tokens": 3)", 400, "min_tokens", "more than max_tokens, 3"},
   };
   for (const auto& test : cases) {
     const httplib::Response response = server.Complete(test.fields);
@@ -49,6 +51,29 @@ TEST(ServerRefusals, NameTheField) {
   EXPECT_EQ(server.Client().Get("/v1/completions")->status, 405);
   EXPECT_EQ(server.Client().Get("/v1/nothing")->status, 404);
   EXPECT_EQ(server.Complete(R"("prompt": "the")").status, 200);
+}
+
+// Where no context is set, memory is the limit.
+TEST(ServerRefusals, NameTheFieldThatTakesTooMuchMemory) {
+  TestServer server({.tokenizer = false, .engine = {.state_bytes = 100'000}});
+  const auto refusal = [&](int prompt, int max_tokens, int n) {
+    const httplib::Response response =
+        server.Post(Json{{"prompt", std::vector<int>(prompt, 1)}, {"max_tokens", max_tokens}, {"n", n}}.dump());
+    EXPECT_EQ(response.status, 400) << response.body;
+    EXPECT_THAT(ErrorOf(response).value("message", ""), HasSubstr("--state-memory is 100.0 kB"));
+    return ErrorOf(response);
+  };
+  EXPECT_EQ(refusal(5000, 1, 1)["param"], "prompt");
+  EXPECT_EQ(refusal(5000, 1, 1)["code"], "context_length_exceeded");
+  EXPECT_EQ(refusal(1, 5000, 1)["param"], "max_tokens");
+  EXPECT_EQ(refusal(1, 100, 60)["param"], "n");
+}
+
+TEST(ServerRefusals, APromptThatIsEmpty) {
+  TestServer server({.tokenizer = false, .flat = true});
+  const httplib::Response response = server.Complete(R"("prompt": [[]])");
+  EXPECT_EQ(response.status, 400);
+  EXPECT_EQ(ErrorOf(response)["param"], "prompt") << response.body;
 }
 
 TEST(ServerRefusals, LargeBodiesAreNotRead) {
@@ -121,7 +146,7 @@ TEST(ServerRefusals, Keys) {
 }
 
 TEST(ServerRefusals, TheQueueIsFull) {
-  TestServer server({.engine = {.max_running = 1, .max_waiting = 1}});
+  TestServer server({.engine = {.max_running = 1, .max_waiting = 2}});
   const auto start = [&] {
     auto client = std::make_unique<RawClient>(server->port());
     client->Send(RawPost(absl::StrCat("{", kLong, "}")));
@@ -131,13 +156,19 @@ TEST(ServerRefusals, TheQueueIsFull) {
   ASSERT_TRUE(Soon([&] { return server.engine().stats().running == 1; }));
   const auto waiting = start();
   ASSERT_TRUE(Soon([&] { return server.engine().stats().waiting == 1; }));
+  // Of several prompts none stays behind.
+  EXPECT_EQ(server.Complete(R"("prompt": ["the", "end"])").status, 429);
+  EXPECT_TRUE(Soon([&] { return server.engine().stats().waiting == 1; }));
+  const auto last = start();
+  ASSERT_TRUE(Soon([&] { return server.engine().stats().waiting == 2; }));
   const httplib::Response third = server.Complete(R"("prompt": "the")");
   EXPECT_EQ(third.status, 429);
   EXPECT_EQ(third.get_header_value("Retry-After"), "1");
   EXPECT_EQ(ErrorOf(third)["code"], "queue_full");
-  // Of several prompts none stays behind.
-  EXPECT_EQ(server.Complete(R"("prompt": ["the", "end"])").status, 429);
-  EXPECT_EQ(server.engine().stats().waiting, 1);
+  // More than could ever wait: no use in trying again.
+  const httplib::Response many = server.Complete(R"("prompt": ["the", "end", "of"])");
+  EXPECT_EQ(many.status, 400);
+  EXPECT_EQ(ErrorOf(many)["param"], "prompt");
 }
 
 TEST(ServerRefusals, TooManyConnections) {

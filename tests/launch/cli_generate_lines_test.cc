@@ -97,6 +97,8 @@ TEST_F(GenerateLinesCommand, BadLinesAreNamed) {
   EXPECT_EQ(text.exit_code, 2);
   EXPECT_THAT(text.err, HasSubstr("line 1: the checkpoint carries no tokenizer"));
   EXPECT_THAT(Generate(kLines, "--state-memory 1kB").err, HasSubstr("line 1: the states of 27 tokens"));
+  EXPECT_THAT(Generate(kLines, "--state-memory 1kB").err, HasSubstr("lower --max-new-tokens"));
+  EXPECT_THAT(Generate(kLines, "--n 3 --max-running 2").err, HasSubstr("--max-running is 2"));
   EXPECT_THAT(Generate(kLines, "--state-memory much").err, HasSubstr("--state-memory much: not an amount of memory"));
 }
 
