@@ -21,19 +21,26 @@ absl::Status CheckId(absl::string_view option, int32_t id, int64_t vocabulary) {
                                           vocabulary, " has ids 0 to ", vocabulary - 1));
 }
 
-// Something must be left to choose.
+// Something must be left to choose, wherever bad words stand.
 absl::Status CheckBans(const GenerateOptions& options, int64_t vocabulary) {
+  const SamplingOptions& sampling = options.sampling;
   std::vector<int32_t> banned;
-  for (const LogitBias& bias : options.sampling.logit_bias) {
+  for (const LogitBias& bias : sampling.logit_bias) {
     if (bias.bias < -1e30) banned.push_back(bias.token);
   }
   if (options.stop.min_new_tokens > 0) {
     banned.insert(banned.end(), options.stop.tokens.begin(), options.stop.tokens.end());
   }
-  std::sort(banned.begin(), banned.end());
-  const int64_t count = std::unique(banned.begin(), banned.end()) - banned.begin();
-  if (count < vocabulary) return absl::OkStatus();
-  return OptionError("logit-bias", "--logit-bias and --stop-token ban every token of the vocabulary: leave one");
+  for (const std::vector<int32_t>& word : sampling.bad_words) banned.push_back(word.back());
+  std::vector<bool> left(static_cast<size_t>(vocabulary), sampling.allowed_tokens.empty());
+  for (const int32_t token : sampling.allowed_tokens) left[token] = true;
+  for (const int32_t token : banned) {
+    if (token < vocabulary) left[token] = false;
+  }
+  if (std::find(left.begin(), left.end(), true) != left.end()) return absl::OkStatus();
+  return OptionError(sampling.allowed_tokens.empty() ? "logit-bias" : "allowed-token",
+                     "--allowed-token, --logit-bias, --bad-word and --stop-token (with --min-new-tokens) leave no "
+                     "token to choose: leave one");
 }
 
 }  // namespace
@@ -86,6 +93,9 @@ absl::Status ValidateOptions(const GenerateOptions& options, const ModelConfig& 
   }
   for (const LogitBias& bias : options.sampling.logit_bias) {
     PHOTON_RETURN_IF_ERROR(CheckId("logit-bias", bias.token, config.vocab_size()));
+  }
+  for (const int32_t token : options.sampling.allowed_tokens) {
+    PHOTON_RETURN_IF_ERROR(CheckId("allowed-token", token, config.vocab_size()));
   }
   return CheckBans(options, config.vocab_size());
 }

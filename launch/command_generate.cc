@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "data/utf8.h"
+#include "inference/bad_words.h"
 #include "inference/generate.h"
 #include "inference/loaded_model.h"
 #include "inference/prompt_text.h"
@@ -138,6 +139,7 @@ absl::Status RunGenerate(const GenerateArguments& arguments) {
   PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, arguments.check));
   PHOTON_ASSIGN_OR_RETURN(const auto loaded,
                           LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
+  PHOTON_ASSIGN_OR_RETURN(options.sampling.bad_words, BadWordTokens(loaded->tokenizer().get(), flags.bad_words));
   if (!arguments.input.empty()) return ContinueLines(*loaded, arguments, options, selection);
   PHOTON_RETURN_IF_ERROR(RequireTokenizer(*loaded, arguments));
   if (arguments.has_prompt) prompt = EncodeWithBos(*loaded->tokenizer(), arguments.prompt);

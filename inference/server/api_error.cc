@@ -28,7 +28,9 @@ Json OrNull(const std::string& text) { return text.empty() ? Json() : Json(text)
 
 // What the API calls an option of `photon generate`; empty for those of the server, which requests don't have.
 absl::string_view FieldOf(absl::string_view option) {
-  constexpr std::pair<const char*, const char*> kFields[] = {{"frequency-penalty", "frequency_penalty"},
+  constexpr std::pair<const char*, const char*> kFields[] = {{"allowed-token", "allowed_token_ids"},
+                                                             {"bad-word", "bad_words"},
+                                                             {"frequency-penalty", "frequency_penalty"},
                                                              {"logit-bias", "logit_bias"},
                                                              {"logprobs", "logprobs"},
                                                              {"max-new-tokens", "max_tokens"},

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "inference/bad_words.h"
 #include "inference/prompt_text.h"
 #include "inference/vocabulary.h"
 #include "inference/vote_json.h"
@@ -50,6 +51,9 @@ std::optional<ApiError> Completion::Prepare(const CompletionLimits& limits) {
     eos_ = tokenizer->eos();
     request_.options.stop.tokens.push_back(eos_);
   }
+  auto bad_words = BadWordTokens(tokenizer.get(), request_.bad_words);
+  if (!bad_words.ok()) return ErrorOf(bad_words.status());
+  request_.options.sampling.bad_words = *std::move(bad_words);
   const absl::Status valid = ValidateOptions(request_.options, engine_.model().config());
   if (!valid.ok()) return ErrorOf(valid);
   if (request_.vote.has_value() && tokenizer == nullptr) {

@@ -41,12 +41,12 @@ TEST(CompletionRequest, DefaultsAreOpenAIs) {
 TEST(CompletionRequest, VotesOfAllContinuationsReturnOne) {
   const CompletionRequest request = Parsed(R"({"prompt": "x", "n": 8, "vote": "= ([0-9]+)$"})");
   EXPECT_EQ(request.n, 1);
-EXPECT_EQ(request.options.continuations, 8);
-EXPECT_EQ(request.options.log_probabilities, 0);
-EXPECT_FALSE(request.logprobs);
-std::string answer;
-ASSERT_TRUE(request.vote.has_value() && request.vote->Find("1 + 1 = 2", &answer));
-EXPECT_EQ(answer, "2");
+  EXPECT_EQ(request.options.continuations, 8);
+  EXPECT_EQ(request.options.log_probabilities, 0);
+  EXPECT_FALSE(request.logprobs);
+  std::string answer;
+  ASSERT_TRUE(request.vote.has_value() && request.vote->Find("1 + 1 = 2", &answer));
+  EXPECT_EQ(answer, "2");
 }
 
 TEST(CompletionRequest, NullIsAbsent) {
@@ -188,6 +188,14 @@ TEST(CompletionRequest, ErrorsNameTheFieldAndTheRemedy) {
       {R"("suffix": "end")", "suffix", "not supported"},
       {R"("prompt_logprobs": 1)", "prompt_logprobs", "not supported"},
       {R"("use_beam_search": true)", "use_beam_search", "not supported"},
+      {R"("truncate_prompt_tokens": 5)", "truncate_prompt_tokens", "not supported"},
+      {R"("include_stop_str_in_output": true)", "include_stop_str_in_output", "not supported"},
+      {R"("skip_special_tokens": false)", "skip_special_tokens", "can't be anything but true"},
+      {R"("allowed_token_ids": [])", "allowed_token_ids", "at least one token id"},
+      {R"("allowed_token_ids": 3)", "allowed_token_ids", "give an array"},
+      {R"("allowed_token_ids": [-3])", "allowed_token_ids", "has -3 as element 0"},
+      {R"("bad_words": "x")", "bad_words", "give an array of strings"},
+      {R"("bad_words": ["x", 1])", "bad_words", "give an array of strings"},
       {R"("response_format": {"type": "json_object"})", "response_format", "not supported"},
       {R"("mode": "fast")", "mode", "mode is \"fast\": give hier, hier-parallel or rec"},
       {R"("mode": 1)", "mode", "give a string"},

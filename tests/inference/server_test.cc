@@ -15,6 +15,7 @@
 namespace photon::testing {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using Json = nlohmann::json;
@@ -101,6 +102,40 @@ TEST(Server, StopStringsStayOutOfStreams) {
   EXPECT_EQ(text, whole.substr(0, whole.find(stop)));
   EXPECT_EQ(events.back()["choices"][0]["finish_reason"], "stop");
   EXPECT_EQ(events.back()["choices"][0]["stop_reason"], stop);
+}
+
+TEST(Server, BadWordsAndAllowedTokens) {
+  TestServer server;
+  const Json fields = {{"prompt", "the"}, {"max_tokens", 60}, {"seed", 3}, {"ignore_eos", true}};
+  const auto complete = [&](const Json& more) {
+    Json request = fields;
+    request.update(more);
+    const httplib::Response response = server.Post(request.dump());
+    EXPECT_EQ(response.status, 200) << response.body;
+    return Choices(response)[0];
+  };
+  // A word of two tokens, which together are the text's own way to write it.
+  std::string word;
+  const std::vector<int32_t> tokens = complete({{"return_token_ids", true}})["token_ids"];
+  for (size_t i = 0; i + 1 < tokens.size() && word.empty(); ++i) {
+    const std::string text = server.tokenizer()->Decode({tokens[i], tokens[i + 1]});
+    const bool ascii = std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 127; });
+    std::vector<int32_t> inside = server.tokenizer()->Encode("\n" + text);
+    inside.erase(inside.begin(), inside.end() - std::min<int64_t>(2, inside.size()));
+    if (ascii && inside == std::vector<int32_t>{tokens[i], tokens[i + 1]}) word = text;
+  }
+  ASSERT_FALSE(word.empty());
+  for (const char* mode : {"hier", "hier-parallel", "rec"}) {
+    EXPECT_THAT(complete({{"bad_words", {word}}, {"mode", mode}})["text"].get<std::string>(), Not(HasSubstr(word)));
+    const std::vector<int32_t> allowed = {40, 41};
+    const Json choice = complete({{"allowed_token_ids", allowed}, {"return_token_ids", true}, {"mode", mode}});
+    for (const int32_t token : choice["token_ids"]) EXPECT_THAT(allowed, Contains(token));
+  }
+  const httplib::Response empty = server.Complete(R"("prompt": "the", "bad_words": [" "])");
+  EXPECT_EQ(empty.status, 400);
+  EXPECT_EQ(ErrorOf(empty)["param"], "bad_words") << empty.body;
+  const httplib::Response unknown = server.Complete(R"("prompt": "the", "allowed_token_ids": [100000])");
+  EXPECT_EQ(ErrorOf(unknown)["param"], "allowed_token_ids") << unknown.body;
 }
 
 TEST(Server, PromptsAndContinuationsAreNumbered) {
