@@ -17,6 +17,14 @@ namespace {
 // While nothing comes from the engine, for clients that leave.
 constexpr absl::Duration kLookEvery = absl::Milliseconds(20);
 
+// With log-probabilities where there are any.
+std::vector<Choice> ChoicesOf(absl::Span<const int32_t> tokens, absl::Span<const Choice> choices) {
+  if (!choices.empty()) return {choices.begin(), choices.end()};
+  std::vector<Choice> bare;
+  for (const int32_t token : tokens) bare.push_back({.token = token});
+  return bare;
+}
+
 uint64_t RandomSeed() {
   std::random_device device;
   return uint64_t{device()} << 32 | device();
@@ -99,8 +107,10 @@ std::optional<ApiError> Completion::Submit(absl::Time deadline) {
   for (size_t i = 0; i < prompts_.size(); ++i) {
     PromptState& state = prompts_[i];
     state.results.resize(static_cast<size_t>(request_.options.continuations));
-    if (request_.stream && request_.logprobs) {
-      state.logprobs.assign(state.results.size(), LogprobsWriter(engine_.tokenizer(), state.ids));
+    if (request_.stream && SendsTokens()) {
+      const StreamedTokens fresh{HeldTokens(engine_.tokenizer(), state.ids),
+                                 LogprobsWriter(engine_.tokenizer(), state.ids)};
+      state.streamed.assign(state.results.size(), fresh);
     }
     EngineRequest submitted{state.ids, request_.options, deadline};
     // Equal prompts of a request without a seed get different texts.
@@ -191,6 +201,14 @@ HttpResponse Completion::Whole() {
   return {.body = CompletionJson(head_, choices, UsageJson(usage_))};
 }
 
+void Completion::SetTokens(absl::Span<const Choice> tokens, LogprobsWriter* logprobs, CompletionChoice* choice) const {
+  if (request_.return_token_ids) {
+    choice->tokens.emplace();
+    for (const Choice& token : tokens) choice->tokens->push_back(token.token);
+  }
+  if (request_.logprobs) choice->logprobs = logprobs->Write(tokens);
+}
+
 std::vector<CompletionChoice> Completion::BestChoices(const PromptState& state, size_t prompt) const {
   std::optional<Vote> vote;
   const std::vector<int64_t> best = Select(state.results, request_.n, request_.vote, &vote);
@@ -198,8 +216,14 @@ std::vector<CompletionChoice> Completion::BestChoices(const PromptState& state, 
   for (size_t i = 0; i < best.size(); ++i) {
     const Continuation& result = state.results[best[i]];
     CompletionChoice choice{static_cast<int64_t>(prompt * best.size() + i), EchoOf(prompt) + result.text};
-    if (request_.return_token_ids) choice.tokens = result.tokens;
-    if (request_.logprobs) choice.logprobs = LogprobsWriter(engine_.tokenizer(), state.ids).Write(result.choices);
+    if (SendsTokens()) {
+      std::vector<Choice> tokens = ChoicesOf(result.tokens, result.choices);
+      if (result.finish == Finish::kStopString) {
+        tokens = HeldTokens(engine_.tokenizer(), state.ids).Release(tokens, result.text.size());
+      }
+      LogprobsWriter logprobs(engine_.tokenizer(), state.ids);
+      SetTokens(tokens, &logprobs, &choice);
+    }
     SetFinish(result, request_.options.stop, eos_, &choice);
     if (vote.has_value()) choice.vote = VoteJson(*vote, state.results.size());
     choices.push_back(std::move(choice));
@@ -223,19 +247,22 @@ bool Completion::WritePiece(const CompletionChoice& choice, const BodyWriter& wr
 }
 
 bool Completion::WriteEvent(const RequestEvent& event, const BodyWriter& write) {
+  const bool finishes = event.kind == RequestEvent::Kind::kFinish;
+  if (event.kind != RequestEvent::Kind::kTokens && !finishes) return true;
   CompletionChoice choice;
   choice.index = IndexOf(event);
-  if (event.kind == RequestEvent::Kind::kTokens) {
-    choice.text = event.text;
-    if (request_.return_token_ids) choice.tokens = event.tokens;
-    if (request_.logprobs) {
-      choice.logprobs = prompts_[event.prompt].logprobs[static_cast<size_t>(event.continuation)].Write(event.choices);
-    }
-    return WritePiece(choice, write);
+  choice.text = event.text;
+  if (finishes) SetFinish(event.result, request_.options.stop, eos_, &choice);
+  std::vector<StreamedTokens>& streamed = prompts_[event.prompt].streamed;
+  if (streamed.empty()) return WritePiece(choice, write);
+  StreamedTokens& own = streamed[static_cast<size_t>(event.continuation)];
+  std::vector<Choice> tokens;
+  if (!finishes) {
+    tokens = own.held.Release(ChoicesOf(event.tokens, event.choices), event.text.size());
+  } else if (event.result.finish != Finish::kStopString) {
+    tokens = own.held.Rest();
   }
-  if (event.kind != RequestEvent::Kind::kFinish) return true;
-  if (request_.return_token_ids) choice.tokens.emplace();
-  SetFinish(event.result, request_.options.stop, eos_, &choice);
+  SetTokens(tokens, &own.logprobs, &choice);
   return WritePiece(choice, write);
 }
 

@@ -104,6 +104,52 @@ TEST(Server, StopStringsStayOutOfStreams) {
   EXPECT_EQ(events.back()["choices"][0]["stop_reason"], stop);
 }
 
+// Nor do tokens tell what the text leaves out, or earlier than it does.
+TEST(Server, StopStringsStayOutOfTokens) {
+  TestServer server;
+  const Json fields = {{"prompt", "the"},    {"max_tokens", 60}, {"seed", 3},
+                       {"ignore_eos", true}, {"logprobs", 0},    {"return_token_ids", true}};
+  const auto with = [&](const Json& more) {
+    Json request = fields;
+    request.update(more);
+    return request.dump();
+  };
+  const Json whole = Choices(server.Post(fields.dump()))[0];
+  const std::vector<int32_t> ids = whole["token_ids"];
+  // Text of three tokens in a row.
+  size_t first = 20;
+  const auto text_of = [&](size_t i) { return server.tokenizer()->Decode({ids[i], ids[i + 1], ids[i + 2]}); };
+  while (text_of(first).size() < 3 || absl::StrContains(text_of(first), "\xEF\xBF\xBD")) ASSERT_LT(++first, 55u);
+  const std::string stop = text_of(first);
+  const std::string kept = whole["text"].get<std::string>().substr(0, whole["text"].get<std::string>().find(stop));
+  for (const bool never : {false, true}) {
+    SCOPED_TRACE(never);
+    // One that comes, and one that only begins.
+    const Json more = {{"stop", never ? stop + "!never!" : stop}};
+    const Json choice = Choices(server.Post(with(more)))[0];
+    const std::vector<int32_t> sent = choice["token_ids"];
+    if (!never) EXPECT_EQ(choice["text"], kept);
+    EXPECT_EQ(sent, std::vector<int32_t>(ids.begin(), ids.begin() + static_cast<int64_t>(sent.size())));
+    EXPECT_EQ(server.tokenizer()->Decode(sent), never ? server.tokenizer()->Decode(ids) : kept);
+    EXPECT_EQ(choice["logprobs"]["tokens"].size(), sent.size());
+    Json stream = more;
+    stream["stream"] = true;
+    std::string text;
+    std::vector<int32_t> streamed;
+    Json names = Json::array();
+    for (const Json& event : EventsOf(server.Post(with(stream)).body)) {
+      const Json& piece = event["choices"][0];
+      text += piece["text"].get<std::string>();
+      for (const Json& id : piece["token_ids"]) streamed.push_back(id);
+      for (const Json& name : piece["logprobs"]["tokens"]) names.push_back(name);
+      EXPECT_LE(server.tokenizer()->Decode(streamed).size(), text.size());
+    }
+    EXPECT_EQ(text, choice["text"]);
+    EXPECT_EQ(streamed, sent);
+    EXPECT_EQ(names, choice["logprobs"]["tokens"]);
+  }
+}
+
 TEST(Server, BadWordsAndAllowedTokens) {
   TestServer server;
   const Json fields = {{"prompt", "the"}, {"max_tokens", 60}, {"seed", 3}, {"ignore_eos", true}};
