@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/progress.h"
 #include "core/status.h"
+#include "inference/json_text.h"
 #include "launch/generate_output.h"
 #include "launch/json_lines.h"
 #include "launch/line_errors.h"
@@ -118,7 +119,7 @@ class Generating {
     json["line"] = line.input.number;
     json.update(GenerationJson(line.results, static_cast<int64_t>(line.input.tokens.size()), line.options,
                                options_.selection, loaded_.tokenizer().get()));
-    out_ << photon::Line(json) << "\n";
+    out_ << Dump(json) << "\n";
   }
 
   const LoadedModel& loaded_;

@@ -102,6 +102,18 @@ TEST_F(GenerateLinesCommand, BadLinesAreNamed) {
   EXPECT_THAT(Generate(kLines, "--state-memory much").err, HasSubstr("--state-memory much: not an amount of memory"));
 }
 
+TEST_F(GenerateLinesCommand, OptionsThatWouldBeIgnoredAreRefused) {
+  EXPECT_THAT(Generate(kLines, "--output json").err, HasSubstr("--output excludes --input"));
+  for (const char* option : {"--state-memory 1GiB", "--max-running 2", "--max-context 9", "--prefill-tokens 4",
+                             "--no-prefix-sharing", "--batch-invariant", "--on-error skip"}) {
+    const Outcome outcome =
+        RunPhoton(absl::StrCat("generate --checkpoint ", folder_ / "checkpoint", " --prompt-tokens ",
+                               folder_.Write("prompt.json", "[1]"), " --output tokens ", option));
+    EXPECT_EQ(outcome.exit_code, 2) << option;
+    EXPECT_THAT(outcome.err, HasSubstr("requires --input")) << option;
+  }
+}
+
 // So many lines are read ahead that all can wait at once.
 TEST_F(GenerateLinesCommand, ManyRunAtOnce) {
   std::string lines;
