@@ -1,5 +1,6 @@
 #include "data/utf8.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace photon {
@@ -67,6 +68,11 @@ std::string ReplaceInvalidUtf8(absl::string_view text) {
     text.remove_prefix(Utf8InvalidLength(text));
   }
   return valid;
+}
+
+int64_t CountCharacters(absl::string_view text) {
+  const auto begins_one = [](char byte) { return (static_cast<uint8_t>(byte) & 0xC0) != 0x80; };
+  return std::count_if(text.begin(), text.end(), begins_one);
 }
 
 size_t FirstInvalidUtf8(absl::string_view text) {

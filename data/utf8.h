@@ -32,6 +32,9 @@ int Utf8InvalidLength(absl::string_view text);
 // `text` with U+FFFD for what is not UTF-8.
 std::string ReplaceInvalidUtf8(absl::string_view text);
 
+// Characters of valid `text`: Python's len().
+int64_t CountCharacters(absl::string_view text);
+
 // Offset of the first byte that is not part of a valid character; text.size() where all is valid.
 size_t FirstInvalidUtf8(absl::string_view text);
 

@@ -7,6 +7,7 @@
 #include "core/status.h"
 #include "core/time.h"
 #include "inference/batch_generation.h"
+#include "inference/option_error.h"
 #include "inference/vocabulary.h"
 
 namespace photon {
@@ -47,12 +48,11 @@ absl::Status CheckGeneration(const LanguageModel& model, absl::Span<const int32_
   PHOTON_RETURN_IF_ERROR(CheckTokenIds(prompt, model.config().vocab_size(), "the prompt"));
   PHOTON_RETURN_IF_ERROR(ValidateOptions(options, model.config()));
   if (!options.stop.strings.empty() && tokenizer == nullptr) {
-    return absl::InvalidArgumentError(
-        "stop strings need a tokenizer, and the checkpoint carries none: give stop tokens");
+    return OptionError("stop", "stop strings need a tokenizer, and the checkpoint carries none: give stop tokens");
   }
   if (model.levels() == 0 && prompt.empty()) {
-    return absl::InvalidArgumentError(
-        "the prompt is empty: a flat model (no levels) has no start latent and needs at least one token");
+    return OptionError(
+        "prompt", "the prompt is empty: a flat model (no levels) has no start latent and needs at least one token");
   }
   return absl::OkStatus();
 }

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/status.h"
+#include "inference/option_error.h"
 #include "inference/stop_text.h"
 
 namespace photon {
@@ -12,7 +13,7 @@ namespace {
 
 absl::Status AtLeast(absl::string_view option, int64_t value, int64_t least) {
   if (value >= least) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(option, " is ", value, ": give ", least, " or more"));
+  return OptionError(option, absl::StrCat("--", option, " is ", value, ": give ", least, " or more"));
 }
 
 // So that sums and products of lengths and bytes stay far from the end of 64 bits.
@@ -24,23 +25,30 @@ absl::Status AtMost32Bits(absl::string_view option, int64_t value) {
 
 absl::Status CheckId(absl::string_view option, int32_t id, int64_t vocabulary) {
   if (id >= 0 && id < vocabulary) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(option, ": the model has no token id ", id, ": its vocabulary of ",
-                                                 vocabulary, " has ids 0 to ", vocabulary - 1));
+  return OptionError(option, absl::StrCat("--", option, ": the model has no token id ", id, ": its vocabulary of ",
+                                          vocabulary, " has ids 0 to ", vocabulary - 1));
 }
 
-// Something must be left to choose.
+// Something must be left to choose, wherever bad words stand.
 absl::Status CheckBans(const GenerateOptions& options, int64_t vocabulary) {
+  const SamplingOptions& sampling = options.sampling;
   std::vector<int32_t> banned;
-  for (const LogitBias& bias : options.sampling.logit_bias) {
+  for (const LogitBias& bias : sampling.logit_bias) {
     if (bias.bias < -1e30) banned.push_back(bias.token);
   }
   if (options.stop.min_new_tokens > 0) {
     banned.insert(banned.end(), options.stop.tokens.begin(), options.stop.tokens.end());
   }
-  std::sort(banned.begin(), banned.end());
-  const int64_t count = std::unique(banned.begin(), banned.end()) - banned.begin();
-  if (count < vocabulary) return absl::OkStatus();
-  return absl::InvalidArgumentError("logit-bias and stop-token ban every token of the vocabulary: leave one");
+  for (const std::vector<int32_t>& word : sampling.bad_words) banned.push_back(word.back());
+  std::vector<bool> left(static_cast<size_t>(vocabulary), sampling.allowed_tokens.empty());
+  for (const int32_t token : sampling.allowed_tokens) left[token] = true;
+  for (const int32_t token : banned) {
+    if (token < vocabulary) left[token] = false;
+  }
+  if (std::find(left.begin(), left.end(), true) != left.end()) return absl::OkStatus();
+  return OptionError(sampling.allowed_tokens.empty() ? "logit-bias" : "allowed-token",
+                     "--allowed-token, --logit-bias, --bad-word and --stop-token (with --min-new-tokens) leave no "
+                     "token to choose: leave one");
 }
 
 }  // namespace
@@ -67,9 +75,9 @@ absl::string_view Name(GenerationMode mode) {
 absl::Status CheckMode(const ModelConfig& config, GenerationMode mode) {
   const bool shifts_all = config.shift() == ModelConfig::ALL && config.levels_size() >= 2;
   if (!shifts_all || mode == GenerationMode::kHier) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("mode ", Name(mode),
-                                                 " is defined for models with shift: TOP; this one has shift: ALL. "
-                                                 "Use mode hier"));
+  return OptionError("mode", absl::StrCat("mode ", Name(mode),
+                                          " is defined for models with shift: TOP; this one has shift: ALL. "
+                                          "Use mode hier"));
 }
 
 std::vector<GenerationMode> DistinctModes(const ModelConfig& config) {
@@ -90,9 +98,9 @@ absl::Status ValidateOptions(const GenerateOptions& options) {
   PHOTON_RETURN_IF_ERROR(AtLeast("n", options.continuations, 1));
   PHOTON_RETURN_IF_ERROR(AtLeast("logprobs", options.log_probabilities, -1));
   if (options.stop.min_new_tokens <= options.max_new_tokens) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("min-new-tokens is ", options.stop.min_new_tokens,
-                                                 ", more than max-new-tokens, ", options.max_new_tokens,
-                                                 ": lower the one or raise the other"));
+  return OptionError("min-new-tokens",
+                     absl::StrCat("--min-new-tokens is ", options.stop.min_new_tokens, ", more than --max-new-tokens, ",
+                                  options.max_new_tokens, ": lower the one or raise the other"));
 }
 
 absl::Status ValidateOptions(const GenerateOptions& options, const ModelConfig& config) {
@@ -103,6 +111,9 @@ absl::Status ValidateOptions(const GenerateOptions& options, const ModelConfig& 
   }
   for (const LogitBias& bias : options.sampling.logit_bias) {
     PHOTON_RETURN_IF_ERROR(CheckId("logit-bias", bias.token, config.vocab_size()));
+  }
+  for (const int32_t token : options.sampling.allowed_tokens) {
+    PHOTON_RETURN_IF_ERROR(CheckId("allowed-token", token, config.vocab_size()));
   }
   return CheckBans(options, config.vocab_size());
 }

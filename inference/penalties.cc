@@ -15,6 +15,22 @@ A Penalized(const SamplingOptions& options, A logit, int64_t generated) {
   return static_cast<A>(value);
 }
 
+// Whether a bad word may stand there but for its last token.
+bool MayStand(absl::Span<const int32_t> beginning, absl::Span<const int32_t> generated, int64_t ahead,
+              absl::Span<const int32_t> chunk) {
+  const auto size = static_cast<int64_t>(beginning.size()), in_chunk = static_cast<int64_t>(chunk.size());
+  for (int64_t back = 1; back <= size; ++back) {
+    const int32_t wanted = beginning[size - back];
+    if (back <= in_chunk) {
+      if (chunk[in_chunk - back] != wanted) return false;
+    } else if (back > ahead) {
+      const int64_t at = static_cast<int64_t>(generated.size()) - (back - ahead);
+      if (at < 0 || generated[at] != wanted) return false;
+    }
+  }
+  return true;
+}
+
 template <typename A>
 A* LogitOf(absl::Span<A> logits, int32_t token) {
   return token >= 0 && token < static_cast<int64_t>(logits.size()) ? &logits[token] : nullptr;
@@ -24,6 +40,23 @@ A* LogitOf(absl::Span<A> logits, int32_t token) {
 
 bool HasPenalties(const SamplingOptions& options) {
   return options.repetition_penalty != 1 || options.presence_penalty != 0 || options.frequency_penalty != 0;
+}
+
+bool MovesLogits(const SamplingOptions& options) {
+  return HasPenalties(options) || !options.logit_bias.empty() || !options.allowed_tokens.empty() ||
+         !options.bad_words.empty();
+}
+
+template <typename A>
+void CopyAllowed(const SamplingOptions& options, absl::Span<const A> logits, std::vector<A>* row) {
+  if (options.allowed_tokens.empty()) {
+    row->assign(logits.begin(), logits.end());
+    return;
+  }
+  row->assign(logits.size(), -std::numeric_limits<A>::infinity());
+  for (const int32_t token : options.allowed_tokens) {
+    if (A* logit = LogitOf(absl::MakeSpan(*row), token)) *logit = logits[token];
+  }
 }
 
 template <typename A>
@@ -57,6 +90,17 @@ void HoldBack(absl::Span<const int32_t> tokens, absl::Span<A> logits) {
   }
 }
 
+template <typename A>
+void BanBadWords(const SamplingOptions& options, absl::Span<const int32_t> generated, int64_t ahead,
+                 absl::Span<const int32_t> chunk, absl::Span<A> logits) {
+  for (const std::vector<int32_t>& word : options.bad_words) {
+    const auto beginning = absl::MakeConstSpan(word).first(word.size() - 1);
+    if (MayStand(beginning, generated, ahead, chunk)) HoldBack<A>({&word.back(), 1}, logits);
+  }
+}
+
+template void CopyAllowed(const SamplingOptions&, absl::Span<const float>, std::vector<float>*);
+template void CopyAllowed(const SamplingOptions&, absl::Span<const double>, std::vector<double>*);
 template void ApplyPenalties(const SamplingOptions&, const TokenHistory&, absl::Span<const int32_t>, absl::Span<float>);
 template void ApplyPenalties(const SamplingOptions&, const TokenHistory&, absl::Span<const int32_t>,
                              absl::Span<double>);
@@ -64,5 +108,9 @@ template void ApplyBiases(const SamplingOptions&, absl::Span<float>);
 template void ApplyBiases(const SamplingOptions&, absl::Span<double>);
 template void HoldBack(absl::Span<const int32_t>, absl::Span<float>);
 template void HoldBack(absl::Span<const int32_t>, absl::Span<double>);
+template void BanBadWords(const SamplingOptions&, absl::Span<const int32_t>, int64_t, absl::Span<const int32_t>,
+                          absl::Span<float>);
+template void BanBadWords(const SamplingOptions&, absl::Span<const int32_t>, int64_t, absl::Span<const int32_t>,
+                          absl::Span<double>);
 
 }  // namespace photon

@@ -4,12 +4,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/status.h"
+#include "inference/option_error.h"
 
 namespace photon {
 namespace {
 
 absl::Status Refuse(absl::string_view option, double value, absl::string_view remedy) {
-  return absl::InvalidArgumentError(absl::StrCat(option, " is ", value, ": give ", remedy));
+  return OptionError(option, absl::StrCat("--", option, " is ", value, ": give ", remedy));
 }
 
 absl::Status ValidatePenalties(const SamplingOptions& options) {
@@ -25,9 +26,12 @@ absl::Status ValidatePenalties(const SamplingOptions& options) {
     return Refuse("frequency-penalty", options.frequency_penalty, "a number from -100 to 100, 0 being off");
   }
   for (const LogitBias& bias : options.logit_bias) {
-    if (bias.token < 0) return Refuse("logit-bias: the token", bias.token, "a token id");
+    if (bias.token < 0) {
+      return OptionError("logit-bias", absl::StrCat("--logit-bias: token ", bias.token, ": give a token id"));
+    }
     if (std::isnan(bias.bias) || bias.bias == INFINITY) {
-      return Refuse("logit-bias: the bias", bias.bias, "a finite number, or -inf to ban the token");
+      return OptionError("logit-bias", absl::StrCat("--logit-bias: the bias of token ", bias.token, " is ", bias.bias,
+                                                    ": give a finite number, or -inf to ban the token"));
     }
   }
   return absl::OkStatus();

@@ -25,6 +25,10 @@ struct SamplingOptions {
   double presence_penalty = 0;
   double frequency_penalty = 0;
   std::vector<LogitBias> logit_bias = {};
+  std::vector<int32_t> allowed_tokens = {};  // no others are chosen; empty: all
+  // Sequences that are not generated: where all but the last token of one stand, the last is not chosen. BadWordTokens
+  // (inference/bad_words.h) makes them of words.
+  std::vector<std::vector<int32_t>> bad_words = {};
   uint64_t seed = 0;
 };
 

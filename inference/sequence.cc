@@ -27,8 +27,7 @@ bool Sequence::HoldsBack(int64_t index) const {
 }
 
 bool Sequence::IsPlain(int64_t ahead) const {
-  return !HoldsBack(count() + ahead) && options_.sampling.logit_bias.empty() && !HasPenalties(options_.sampling) &&
-         options_.log_probabilities <= 0;
+  return !HoldsBack(count() + ahead) && !MovesLogits(options_.sampling) && options_.log_probabilities <= 0;
 }
 
 template <typename A>
@@ -38,12 +37,13 @@ Choice Sequence::Choose(absl::Span<const A> logits, int64_t ahead, absl::Span<co
   const int64_t index = count() + ahead;
   const bool holds_back = HoldsBack(index);
   absl::Span<const A> changed = logits;
-  if (holds_back || !sampling.logit_bias.empty() || HasPenalties(sampling)) {
-    workspace.logits.assign(logits.begin(), logits.end());
+  if (holds_back || MovesLogits(sampling)) {
+    CopyAllowed(sampling, logits, &workspace.logits);
     const absl::Span<A> row = absl::MakeSpan(workspace.logits);
     ApplyBiases(sampling, row);
     ApplyPenalties(sampling, history_, chunk, row);
     if (holds_back) HoldBack(options_.stop.tokens, row);
+    BanBadWords<A>(sampling, result_.tokens, ahead, chunk, row);
     changed = row;
   }
   const double uniform = Philox(sampling.seed, random_stream_).Uniform(static_cast<uint64_t>(index));

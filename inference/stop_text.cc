@@ -6,15 +6,16 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "data/utf8.h"
+#include "inference/option_error.h"
 
 namespace photon {
 
 absl::Status ValidateStopStrings(const std::vector<std::string>& strings) {
   for (const std::string& string : strings) {
-    if (string.empty()) return absl::InvalidArgumentError("stop is an empty string: give at least one character");
+    if (string.empty()) return OptionError("stop", "--stop is an empty string: give at least one character");
     if (FirstInvalidUtf8(string) != string.size()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("stop: byte ", FirstInvalidUtf8(string), " of the string is no UTF-8; give UTF-8 text"));
+      return OptionError("stop", absl::StrCat("--stop: byte ", FirstInvalidUtf8(string),
+                                              " of the string is no UTF-8; give UTF-8 text"));
     }
   }
   return absl::OkStatus();

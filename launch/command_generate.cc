@@ -6,7 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "data/utf8.h"
+#include "inference/bad_words.h"
 #include "inference/generate.h"
+#include "inference/json_text.h"
 #include "inference/loaded_model.h"
 #include "inference/prompt_text.h"
 #include "inference/vocabulary.h"
@@ -66,7 +68,7 @@ absl::Status PrintJson(const LoadedModel& loaded, absl::Span<const int32_t> prom
                         {"decode_seconds", result.decode_seconds},
                         {"state_bytes", result.bytes.context},
                         {"window_bytes", result.bytes.windows}});
-  std::cout << Line(json) << "\n";
+  std::cout << Dump(json) << "\n";
   return absl::OkStatus();
 }
 
@@ -138,6 +140,7 @@ absl::Status RunGenerate(const GenerateArguments& arguments) {
   PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, arguments.check));
   PHOTON_ASSIGN_OR_RETURN(const auto loaded,
                           LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
+  PHOTON_ASSIGN_OR_RETURN(options.sampling.bad_words, BadWordTokens(loaded->tokenizer().get(), flags.bad_words));
   if (!arguments.input.empty()) return ContinueLines(*loaded, arguments, options, selection);
   PHOTON_RETURN_IF_ERROR(RequireTokenizer(*loaded, arguments));
   if (arguments.has_prompt) prompt = EncodeWithBos(*loaded->tokenizer(), arguments.prompt);
@@ -158,27 +161,29 @@ void AddGenerateCommand(CLI::App& app, Run* chosen) {
   CLI::App& prompts = *command.add_option_group("Prompt");
   prompts.add_option("--prompt", a->prompt, "Text")->each([a](const std::string&) { a->has_prompt = true; });
   prompts.add_option("--prompt-tokens", a->prompt_tokens, "FILE.json: an array of token ids, taken as they are");
-  prompts.add_option(
+  CLI::Option* input = prompts.add_option(
       "--input", a->input,
       "FILE.jsonl, or - for stdin: an object with \"text\" or \"tokens\" a line; continued many at once, "
       "a line of JSON each");
   prompts.require_option(1);
   command.add_option("--on-error", a->on_error, "With --input: skip goes on after a line that can't be continued")
       ->default_val("fail")
-      ->check(CLI::IsMember({"fail", "skip"}));
+      ->check(CLI::IsMember({"fail", "skip"}))
+      ->needs(input);
   command
       .add_option("--mode", a->mode, "hier: exact; hier-parallel: chunks side by side; rec: least memory, approximate")
       ->default_val("hier")
       ->check(CLI::IsMember({"hier", "hier-parallel", "rec"}));
   AddSamplingFlags(command, &a->flags);
   AddSelectionFlags(command, &a->selection);
-  AddEngineFlags(command, &a->engine);
+  for (CLI::Option* option : AddEngineFlags(command, &a->engine)) option->needs(input);
   command
       .add_option("--output", a->output,
                   "text, up to end-of-text; tokens: a JSON array of exactly as many ids as asked for; json: all there "
                   "is to know")
       ->default_val("text")
-      ->check(CLI::IsMember({"text", "tokens", "json"}));
+      ->check(CLI::IsMember({"text", "tokens", "json"}))
+      ->excludes(input);
   AddDtypeOption(command, &a->dtype);
   AddDeviceOption(command, &a->device);
   AddCheckOption(command, &a->check);

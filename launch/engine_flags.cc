@@ -7,26 +7,28 @@
 
 namespace photon {
 
-void AddEngineFlags(CLI::App& command, EngineFlags* flags) {
+std::vector<CLI::Option*> AddEngineFlags(CLI::App& command, EngineFlags* flags) {
   EngineOptions& engine = flags->options;
-  command
-      .add_option("--state-memory", flags->state_memory,
-                  "For the states of all that runs and of kept prefixes, as in 2GiB")
-      ->capture_default_str();
-  command.add_option("--max-running", engine.max_running, "Continuations written at once")
-      ->check(AtLeast(1))
-      ->capture_default_str();
-  command
-      .add_option("--max-context", engine.max_context, "Tokens of a prompt and its continuation; 0: as memory allows")
-      ->check(AtLeast(0))
-      ->capture_default_str();
-  command.add_option("--prefill-tokens", engine.prefill_tokens, "Of prompts, read between two steps of what runs")
-      ->check(AtLeast(1))
-      ->capture_default_str();
-  command.add_flag("--no-prefix-sharing", flags->no_prefix_sharing, "Read every prompt from its beginning");
-  command.add_flag(
-      "--batch-invariant", flags->batch_invariant,
-      "With --dtype bf16: tokens don't depend, by rounding, on what runs beside; slower. f32 always does so");
+  return {
+      command
+          .add_option("--state-memory", flags->state_memory,
+                      "For the states of all that runs and of kept prefixes, as in 2GiB")
+          ->capture_default_str(),
+      command.add_option("--max-running", engine.max_running, "Continuations written at once")
+          ->check(AtLeast(1))
+          ->capture_default_str(),
+      command
+          .add_option("--max-context", engine.max_context,
+                      "Tokens of a prompt and its continuation; 0: as memory allows")
+          ->check(AtLeast(0))
+          ->capture_default_str(),
+      command.add_option("--prefill-tokens", engine.prefill_tokens, "Of prompts, read between two steps of what runs")
+          ->check(AtLeast(1))
+          ->capture_default_str(),
+      command.add_flag("--no-prefix-sharing", flags->no_prefix_sharing, "Read every prompt from its beginning"),
+      command.add_flag(
+          "--batch-invariant", flags->batch_invariant,
+          "With --dtype bf16: tokens don't depend, by rounding, on what runs beside; slower. f32 always does so")};
 }
 
 absl::StatusOr<EngineOptions> Resolve(const EngineFlags& flags) {

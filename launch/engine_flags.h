@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "inference/engine/engine.h"
@@ -17,8 +18,8 @@ struct EngineFlags {
   EngineOptions options;  // what the other flags said
 };
 
-// `flags` outlives the parsing.
-void AddEngineFlags(CLI::App& command, EngineFlags* flags);
+// Returns them. `flags` outlives the parsing.
+std::vector<CLI::Option*> AddEngineFlags(CLI::App& command, EngineFlags* flags);
 // kInvalidArgument naming the option.
 absl::StatusOr<EngineOptions> Resolve(const EngineFlags& flags);
 // In f32 a request's tokens are always those it gets alone; in bf16 where that was asked for.

@@ -4,8 +4,8 @@
 #include "absl/strings/str_format.h"
 #include "core/progress.h"
 #include "core/status.h"
+#include "inference/json_text.h"
 #include "launch/eval_task_file.h"
-#include "launch/generate_output.h"
 
 namespace photon {
 namespace {
@@ -102,7 +102,7 @@ absl::StatusOr<EvalTasksOutput> EvaluateTasks(const LoadedModel& loaded, const E
     const std::vector<eval::Metric> metrics = Metrics(task.file.task->kind, task.documents);
     output.results["results"][task.file.name] = ResultsOf(task, metrics);
     AppendRows(task, metrics, &output.table);
-    for (size_t i = 0; i < task.documents.size(); ++i) absl::StrAppend(&output.samples, Line(SampleOf(task, i)), "\n");
+    for (size_t i = 0; i < task.documents.size(); ++i) absl::StrAppend(&output.samples, Dump(SampleOf(task, i)), "\n");
   }
   return output;
 }

@@ -1,5 +1,6 @@
 #include "launch/generate_lines.h"
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <vector>
@@ -7,12 +8,25 @@
 #include "absl/strings/str_cat.h"
 #include "core/progress.h"
 #include "core/status.h"
+#include "inference/json_text.h"
 #include "launch/generate_output.h"
 #include "launch/json_lines.h"
 #include "launch/line_errors.h"
 
 namespace photon {
 namespace {
+
+// Lines that are read ahead, so that the engine is busy while the first of them is still at work.
+int64_t MostAhead(const EngineOptions& engine) {
+  constexpr int64_t kEachRunning = 4, kMost = 1 << 20;
+  return std::min(engine.max_running, kMost / kEachRunning) * kEachRunning;
+}
+
+// All of them may wait at once.
+EngineOptions WithRoomAhead(EngineOptions engine) {
+  engine.max_waiting = MostAhead(engine);
+  return engine;
+}
 
 // One line on its way.
 struct Line : RequestListener {
@@ -33,7 +47,7 @@ class Generating {
         options_(options),
         lines_(std::move(lines)),
         out_(out),
-        engine_(loaded.decoder(), loaded.tokenizer(), options.engine),
+        engine_(loaded.decoder(), loaded.tokenizer(), WithRoomAhead(options.engine)),
         progress_("generate", /*shown=*/lines_.bytes() > 0) {}
 
   absl::Status Run() {
@@ -47,10 +61,10 @@ class Generating {
   }
 
  private:
-  // As many lines as keep the engine busy while the first of them is still at work.
+  // Waits for input only where nothing else is to be done.
   absl::Status ReadAhead() {
-    const size_t most = 4 * static_cast<size_t>(options_.engine.max_running);
-    while (!ended_ && under_way_.size() < most) {
+    const auto most = static_cast<size_t>(engine_.options().max_waiting);
+    while (!ended_ && under_way_.size() < most && (under_way_.empty() || lines_.Ready())) {
       const auto line = std::make_shared<Line>();
       const absl::StatusOr<bool> read = lines_.Next(&line->input);
       if (read.ok() && !*read) {
@@ -105,7 +119,7 @@ class Generating {
     json["line"] = line.input.number;
     json.update(GenerationJson(line.results, static_cast<int64_t>(line.input.tokens.size()), line.options,
                                options_.selection, loaded_.tokenizer().get()));
-    out_ << photon::Line(json) << "\n";
+    out_ << Dump(json) << "\n";
   }
 
   const LoadedModel& loaded_;

@@ -77,10 +77,6 @@ Json GenerationJson(absl::Span<const Continuation> continuations, int64_t prompt
   return json;
 }
 
-std::string Line(const Json& json) {
-  return json.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
-}
-
 std::string Summary(const GenerateResult& result, int64_t prompt_tokens) {
   const int64_t tokens = NewTokens(result.continuations);
   const bool one = result.continuations.size() == 1;

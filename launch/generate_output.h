@@ -18,9 +18,6 @@ nlohmann::ordered_json GenerationJson(absl::Span<const Continuation> continuatio
                                       const GenerateOptions& options, const Selection& selection,
                                       const Tokenizer* tokenizer);
 
-// One line, without its end; bytes that are no UTF-8 become U+FFFD.
-std::string Line(const nlohmann::ordered_json& json);
-
 // "12 tokens and end-of-text; prompt of 3 in .. s, then .. tokens/s; state .. bytes, windows .." for people.
 std::string Summary(const GenerateResult& result, int64_t prompt_tokens);
 

@@ -1,13 +1,8 @@
 #include "launch/json_lines.h"
 
-#include <cerrno>
-#include <filesystem>
-#include <iostream>
-
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "core/file.h"
 #include "core/json_depth.h"
+#include "core/status.h"
 #include "data/utf8.h"
 #include "inference/prompt_text.h"
 #include "launch/token_json.h"
@@ -25,36 +20,17 @@ absl::Status EncodeLine(const Tokenizer* tokenizer, const std::string& at, JsonL
 }
 
 absl::StatusOr<JsonLines> JsonLines::Open(const std::string& path) {
-  JsonLines lines;
-  lines.name_ = path == "-" ? "stdin" : path;
-  if (path == "-") return lines;
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    return absl::InvalidArgumentError(absl::StrCat("input ", path, ": is a folder; name a file of JSON lines"));
-  }
-  errno = 0;
-  lines.file_ = std::make_unique<std::ifstream>(path, std::ios::binary);
-  if (!*lines.file_) return FileError(errno, "input", path);
-  const uintmax_t size = std::filesystem::file_size(path, error);
-  if (!error) lines.bytes_ = static_cast<int64_t>(size);
-  return lines;
+  PHOTON_ASSIGN_OR_RETURN(LineInput input, LineInput::Open(path));
+  return JsonLines(std::move(input));
 }
 
-std::string JsonLines::At(int64_t number) const { return absl::StrCat(name_, ", line ", number); }
+std::string JsonLines::At(int64_t number) const { return absl::StrCat(input_.name(), ", line ", number); }
 
 absl::StatusOr<bool> JsonLines::NextObject(JsonObject* object) {
-  std::istream& stream = file_ != nullptr ? *file_ : std::cin;
   std::string text;
-  do {
-    if (!std::getline(stream, text)) {
-      if (stream.bad()) return absl::DataLossError(absl::StrCat(At(number_ + 1), ": cannot be read"));
-      return false;
-    }
-    ++number_;
-    bytes_read_ += static_cast<int64_t>(text.size()) + 1;
-  } while (absl::StripAsciiWhitespace(text).empty());
-
-  const std::string at = At(number_);
+  PHOTON_ASSIGN_OR_RETURN(const bool more, input_.Next(&text));
+  if (!more) return false;
+  const std::string at = At(input_.number());
   if (const size_t bad = FirstInvalidUtf8(text); bad != text.size()) {
     return absl::InvalidArgumentError(
         absl::StrCat(at, ": byte ", bad + 1,
@@ -63,7 +39,7 @@ absl::StatusOr<bool> JsonLines::NextObject(JsonObject* object) {
   if (JsonTooDeep(text)) {
     return absl::InvalidArgumentError(absl::StrCat(at, ": nests deeper than ", kMostJsonDepth, " levels"));
   }
-  *object = {number_, nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false)};
+  *object = {input_.number(), nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false)};
   if (object->json.is_discarded()) return absl::InvalidArgumentError(absl::StrCat(at, ": not valid JSON"));
   if (!object->json.is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(at, ": holds ", object->json.type_name(), ", not an object"));

@@ -5,14 +5,14 @@
 #pragma once
 
 #include <cstdint>
-#include <fstream>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "data/tokenizer.h"
+#include "launch/line_input.h"
 
 namespace photon {
 
@@ -42,16 +42,17 @@ class JsonLines {
   // The same, whatever fields it has.
   absl::StatusOr<bool> NextObject(JsonObject* object);
 
+  // Whether there is no need to wait for it.
+  bool Ready() { return input_.Ready(); }
+
   std::string At(int64_t number) const;  // "FILE, line 3", for messages
-  int64_t bytes_read() const { return bytes_read_; }
-  int64_t bytes() const { return bytes_; }  // in all; 0 where that is not known
+  int64_t bytes_read() const { return input_.bytes_read(); }
+  int64_t bytes() const { return input_.bytes(); }  // in all; 0 where that is not known
 
  private:
-  JsonLines() = default;
+  explicit JsonLines(LineInput input) : input_(std::move(input)) {}
 
-  std::string name_;
-  std::unique_ptr<std::ifstream> file_;  // null: stdin
-  int64_t number_ = 0, bytes_read_ = 0, bytes_ = 0;
+  LineInput input_;
 };
 
 }  // namespace photon

@@ -7,7 +7,7 @@
 namespace photon {
 
 bool LineErrors::Pass(const absl::Status& status) {
-  if (!skip_ || absl::IsFailedPrecondition(status)) {
+  if (!skip_ || absl::IsFailedPrecondition(status) || absl::IsResourceExhausted(status)) {
     failure_ = status;
     return false;
   }

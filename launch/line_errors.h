@@ -11,7 +11,8 @@ class LineErrors {
  public:
   explicit LineErrors(bool skip) : skip_(skip) {}
 
-  // True where the work goes on behind that line. A kFailedPrecondition (no tokenizer) is no line's fault and ends it.
+  // True where the work goes on behind that line. A kFailedPrecondition (no tokenizer) and a
+  // kResourceExhausted (no memory, no room) are no line's fault and end it.
   bool Pass(const absl::Status& status);
   const absl::Status& failure() const { return failure_; }  // what ended it
   void TellSkipped() const;                                 // how many lines, on stderr

@@ -48,6 +48,10 @@ void AddPenalties(CLI::App& command, SamplingFlags* flags) {
   command
       .add_option("--logit-bias", flags->logit_bias, "ID=BIAS, added to the token's logit; -inf bans it. Repeatable")
       ->allow_extra_args(false);
+  command.add_option("--allowed-token", sampling.allowed_tokens, "A token id; no others are chosen. Repeatable")
+      ->allow_extra_args(false);
+  command.add_option("--bad-word", flags->bad_words, "Text whose tokens don't come one after the other. Repeatable")
+      ->allow_extra_args(false);
 }
 
 void AddStops(CLI::App& command, SamplingFlags* flags) {
@@ -89,8 +93,7 @@ absl::Status Resolve(SamplingFlags* flags) {
     flags->options.sampling.logit_bias.push_back(bias);
   }
   flags->logit_bias.clear();
-  const absl::Status valid = ValidateOptions(flags->options);
-  return valid.ok() ? valid : absl::InvalidArgumentError(absl::StrCat("--", valid.message()));
+  return ValidateOptions(flags->options);
 }
 
 }  // namespace photon

@@ -14,7 +14,8 @@ struct SamplingFlags {
   bool greedy = false;
   bool ignore_eos = false;
   std::vector<std::string> logit_bias = {};
-  GenerateOptions options = {};  // what the flags said, once Resolve() was called
+  std::vector<std::string> bad_words = {};  // the checkpoint's tokenizer knows their tokens
+  GenerateOptions options = {};             // what the other flags said, once Resolve() was called
 };
 
 // `flags` outlives the parsing.

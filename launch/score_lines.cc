@@ -9,8 +9,8 @@
 #include "core/human.h"
 #include "core/progress.h"
 #include "core/status.h"
+#include "inference/json_text.h"
 #include "inference/vocabulary.h"
-#include "launch/generate_output.h"
 #include "launch/json_lines.h"
 #include "launch/line_errors.h"
 
@@ -107,7 +107,7 @@ class Scoring {
       PHOTON_RETURN_IF_ERROR(ScoreTogether(absl::MakeConstSpan(order).subspan(begin, end - begin)));
       begin = end;
     }
-    for (const Line& line : window_) out_ << photon::Line(ScoreJson(line, options_.summary)) << "\n";
+    for (const Line& line : window_) out_ << Dump(ScoreJson(line, options_.summary)) << "\n";
     out_.flush();
     if (!out_.good()) return absl::FailedPreconditionError("cannot write the scores: the output takes no more");
     return errors_.failure();

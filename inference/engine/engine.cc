@@ -15,6 +15,7 @@
 #include "inference/engine/prompt_reader.h"
 #include "inference/engine/state_size.h"
 #include "inference/generate.h"
+#include "inference/option_error.h"
 
 namespace photon {
 
@@ -112,20 +113,27 @@ absl::Status Engine::Impl::Validate(const EngineRequest& request) const {
   const LanguageModel& model = decoder_.model();
   PHOTON_RETURN_IF_ERROR(CheckGeneration(model, request.prompt, options, tokenizer_.get()));
   if (options.continuations > options_.max_running) {
-    return absl::InvalidArgumentError(absl::StrCat("n is ", options.continuations, ": at most ", options_.max_running,
-                                                   " sequences run at once; ask for fewer"));
+    return OptionError("n", absl::StrCat(options.continuations, " continuations go at once, and --max-running is ",
+                                         options_.max_running, ": ask for fewer, or raise it"));
   }
-  const int64_t context = static_cast<int64_t>(request.prompt.size()) + options.max_new_tokens;
-  if (options_.max_context > 0 && context > options_.max_context) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the prompt of ", request.prompt.size(), " tokens and max-new-tokens, ", options.max_new_tokens,
-        ", are more than the context of ", options_.max_context, " tokens: shorten the one or lower the other"));
+  const auto prompt = static_cast<int64_t>(request.prompt.size());
+  const int64_t most = options_.max_context;
+  if (most > 0 && prompt + options.max_new_tokens > most) {
+    return OptionError(prompt < most ? "max-new-tokens" : "prompt",
+                       absl::StrCat("the context is ", most, " tokens (--max-context), the prompt has ", prompt,
+                                    " and --max-new-tokens asks for ", options.max_new_tokens,
+                                    " more: shorten the one or lower the other"),
+                       absl::StatusCode::kOutOfRange);
   }
-  const int64_t bytes = BytesOf(request) * options.continuations;
-  if (bytes <= options_.state_bytes) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "the states of ", context, " tokens in ", options.continuations, " sequence(s) take ", HumanBytes(bytes),
-      ", and there are ", HumanBytes(options_.state_bytes), " for all: lower max-new-tokens, or shorten the prompt"));
+  const int64_t bytes = BytesOf(request), memory = options_.state_bytes;
+  if (bytes * options.continuations <= memory) return absl::OkStatus();
+  const std::string message = absl::StrCat(
+      "the states of ", prompt + options.max_new_tokens, " tokens in ", options.continuations, " continuation(s) take ",
+      HumanBytes(bytes * options.continuations), ", and --state-memory is ", HumanBytes(memory), ": ");
+  if (bytes <= memory) return OptionError("n", absl::StrCat(message, "ask for fewer, or raise it"));
+  return OptionError(size_.Most(options.mode, prompt, /*new_tokens=*/1) <= memory ? "max-new-tokens" : "prompt",
+                     absl::StrCat(message, "lower --max-new-tokens, shorten the prompt, or raise it"),
+                     absl::StatusCode::kOutOfRange);
 }
 
 absl::StatusOr<RequestId> Engine::Impl::Submit(EngineRequest request, std::shared_ptr<RequestListener> listener) {

@@ -57,9 +57,9 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Queues a request. The listener is kept until its OnEnd. kInvalidArgument: bad ids or options, a prompt and limit
-  // beyond max_context, states that could never fit, more continuations than max_running; kResourceExhausted:
-  // max_waiting requests wait; kUnavailable: shut down.
+  // Queues a request. The listener is kept until its OnEnd. kInvalidArgument: bad ids or options, more continuations
+  // than max_running or than could ever fit; kOutOfRange: a prompt and limit beyond max_context, or whose states could
+  // never fit; kResourceExhausted: max_waiting requests wait; kUnavailable: shut down.
   absl::StatusOr<RequestId> Submit(EngineRequest request, std::shared_ptr<RequestListener> listener);
   // Ends a request before the next step; one that has ended already is let be.
   void Cancel(RequestId id);

@@ -94,12 +94,6 @@ int64_t CountWords(absl::string_view text) {
   return words;
 }
 
-int64_t CountCharacters(absl::string_view text) {
-  int64_t characters = 0;
-  for (const char byte : text) characters += (static_cast<uint8_t>(byte) & 0xC0) != 0x80;
-  return characters;
-}
-
 std::string DetokenizeWikitext(absl::string_view page) {
   std::string text = ReplaceQuotedDigit(ReplaceAll(page, "s '", "s'"));
   for (const auto& [from, to] : {std::pair{" @-@ ", "-"},

@@ -16,7 +16,6 @@ absl::string_view Strip(absl::string_view text);
 
 // len(re.split(r"\s+", text)): one more than there are stretches of white space, also at the ends.
 int64_t CountWords(absl::string_view text);
-int64_t CountCharacters(absl::string_view text);  // len(text)
 
 // tasks/wikitext/preprocess_wikitext.py, wikitext_detokenizer: joins what WikiText's tokens parted.
 std::string DetokenizeWikitext(absl::string_view page);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/status.h"
 #include "data/letter_case.h"
+#include "data/utf8.h"
 #include "inference/eval/clean_up.h"
 
 namespace photon::eval {

@@ -2,7 +2,10 @@
 
 #include <utility>
 
-#include "absl/strings/str_replace.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "inference/option_error.h"
 #include "inference/server/json_fields.h"
 
 namespace photon {
@@ -23,44 +26,49 @@ const char* TypeOf(int status) {
 
 Json OrNull(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
-// Of an option that the message begins with.
-std::string FieldOf(absl::string_view message) {
-  constexpr const char* kFields[] = {"temperature",
-                                     "top_k",
-                                     "top_p",
-                                     "min_p",
-                                     "typical_p",
-                                     "max_tokens",
-                                     "min_tokens",
-                                     "stop",
-                                     "logprobs",
-                                     "n",
-                                     "repetition_penalty",
-                                     "logit_bias",
-                                     "stop_token_ids",
-                                     "mode",
-                                     "prompt",
-                                     "presence_penalty",
-                                     "frequency_penalty"};
-  const absl::string_view first = message.substr(0, message.find_first_of(" :"));
-  for (const char* field : kFields) {
-    if (first == field) return field;
+// What the API calls an option of `photon generate`; empty for those of the server, which requests don't have.
+absl::string_view FieldOf(absl::string_view option) {
+  constexpr std::pair<const char*, const char*> kFields[] = {{"allowed-token", "allowed_token_ids"},
+                                                             {"bad-word", "bad_words"},
+                                                             {"frequency-penalty", "frequency_penalty"},
+                                                             {"logit-bias", "logit_bias"},
+                                                             {"logprobs", "logprobs"},
+                                                             {"max-new-tokens", "max_tokens"},
+                                                             {"min-new-tokens", "min_tokens"},
+                                                             {"min-p", "min_p"},
+                                                             {"mode", "mode"},
+                                                             {"n", "n"},
+                                                             {"presence-penalty", "presence_penalty"},
+                                                             {"prompt", "prompt"},
+                                                             {"repetition-penalty", "repetition_penalty"},
+                                                             {"stop", "stop"},
+                                                             {"stop-token", "stop_token_ids"},
+                                                             {"temperature", "temperature"},
+                                                             {"top-k", "top_k"},
+                                                             {"top-p", "top_p"},
+                                                             {"typical-p", "typical_p"}};
+  for (const auto& [name, field] : kFields) {
+    if (option == name) return field;
   }
   return "";
 }
 
+// "--top-k" becomes "top_k"; "--max-running" stays.
 std::string WithFieldNames(absl::string_view message) {
-  return absl::StrReplaceAll(message, {{"max-new-tokens", "max_tokens"},
-                                       {"min-new-tokens", "min_tokens"},
-                                       {"top-k", "top_k"},
-                                       {"top-p", "top_p"},
-                                       {"min-p", "min_p"},
-                                       {"typical-p", "typical_p"},
-                                       {"repetition-penalty", "repetition_penalty"},
-                                       {"presence-penalty", "presence_penalty"},
-                                       {"frequency-penalty", "frequency_penalty"},
-                                       {"logit-bias", "logit_bias"},
-                                       {"stop-token", "stop_token_ids"}});
+  std::string renamed;
+  for (size_t at = 0; at < message.size();) {
+    size_t end = at + 1;
+    if (absl::StartsWith(message.substr(at), "--")) {
+      end = at + 2;
+      while (end < message.size() && (absl::ascii_islower(message[end]) || message[end] == '-')) ++end;
+      const absl::string_view field = FieldOf(message.substr(at + 2, end - at - 2));
+      absl::StrAppend(&renamed, field.empty() ? message.substr(at, end - at) : field);
+    } else {
+      renamed.push_back(message[at]);
+    }
+    at = end;
+  }
+  return renamed;
 }
 
 }  // namespace
@@ -82,10 +90,12 @@ HttpResponse ErrorResponse(const ApiError& error) {
 }
 
 ApiError ErrorOf(const absl::Status& status) {
-  const std::string message = WithFieldNames(status.message());
+  const std::string message = WithFieldNames(status.message()), field(FieldOf(OptionAtFault(status)));
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
-      return {400, message, FieldOf(message)};
+      return {400, message, field};
+    case absl::StatusCode::kOutOfRange:
+      return {400, message, field, "context_length_exceeded"};
     case absl::StatusCode::kResourceExhausted:
       return {429, message, "", "queue_full"};
     case absl::StatusCode::kDeadlineExceeded:

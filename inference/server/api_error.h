@@ -20,8 +20,8 @@ std::string ErrorJson(const ApiError& error);
 // With the headers that belong to the status: Retry-After, WWW-Authenticate.
 HttpResponse ErrorResponse(const ApiError& error);
 
-// What the engine or the model said. The names of `photon generate`'s options, which options are judged by, become
-// those of the fields.
+// What the engine or the model said. Options of `photon generate`, in the message and as what is at fault, become the
+// fields that they are here.
 ApiError ErrorOf(const absl::Status& status);
 
 }  // namespace photon

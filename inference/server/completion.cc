@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "inference/bad_words.h"
 #include "inference/prompt_text.h"
 #include "inference/vocabulary.h"
 #include "inference/vote_json.h"
@@ -15,6 +16,14 @@ namespace {
 
 // While nothing comes from the engine, for clients that leave.
 constexpr absl::Duration kLookEvery = absl::Milliseconds(20);
+
+// With log-probabilities where there are any.
+std::vector<Choice> ChoicesOf(absl::Span<const int32_t> tokens, absl::Span<const Choice> choices) {
+  if (!choices.empty()) return {choices.begin(), choices.end()};
+  std::vector<Choice> bare;
+  for (const int32_t token : tokens) bare.push_back({.token = token});
+  return bare;
+}
 
 uint64_t RandomSeed() {
   std::random_device device;
@@ -50,10 +59,20 @@ std::optional<ApiError> Completion::Prepare(const CompletionLimits& limits) {
     eos_ = tokenizer->eos();
     request_.options.stop.tokens.push_back(eos_);
   }
+  auto bad_words = BadWordTokens(tokenizer.get(), request_.bad_words);
+  if (!bad_words.ok()) return ErrorOf(bad_words.status());
+  request_.options.sampling.bad_words = *std::move(bad_words);
   const absl::Status valid = ValidateOptions(request_.options, engine_.model().config());
   if (!valid.ok()) return ErrorOf(valid);
   if (request_.vote.has_value() && tokenizer == nullptr) {
     return ApiError{400, "vote looks for answers in texts, and the model has no tokenizer: leave it out", "vote"};
+  }
+  const auto count = static_cast<int64_t>(request_.prompts.size()), waiting = engine_.options().max_waiting;
+  if (count > waiting) {  // trying again would be in vain
+    return ApiError{400,
+                    absl::StrCat("prompt holds ", count, " prompts, and this server lets ", waiting,
+                                 " wait (--max-waiting): give the others in further requests"),
+                    "prompt"};
   }
   for (const Prompt& prompt : request_.prompts) {
     prompts_.emplace_back();
@@ -73,19 +92,12 @@ std::optional<ApiError> Completion::Encode(const Prompt& prompt, const Completio
     state->ids = EncodeWithBos(*engine_.tokenizer(), *text);
   }
   const absl::Status known = CheckTokenIds(state->ids, engine_.model().config().vocab_size(), "prompt");
-  if (!known.ok()) return ErrorOf(known);
+  if (!known.ok()) return ApiError{400, std::string(known.message()), "prompt"};
   const auto tokens = static_cast<int64_t>(state->ids.size());
   if (limits.prompt_tokens > 0 && tokens > limits.prompt_tokens) {
     return ApiError{400,
                     absl::StrCat("prompt has ", tokens, " tokens; this server takes ", limits.prompt_tokens,
                                  " at most: shorten it"),
-                    "prompt", "context_length_exceeded"};
-  }
-  const int64_t context = engine_.options().max_context, asked = request_.options.max_new_tokens;
-  if (context > 0 && tokens + asked > context) {
-    return ApiError{400,
-                    absl::StrCat("the context is ", context, " tokens; prompt has ", tokens,
-                                 " and max_tokens asks for ", asked, " more: shorten the one or lower the other"),
                     "prompt", "context_length_exceeded"};
   }
   return std::nullopt;
@@ -95,8 +107,10 @@ std::optional<ApiError> Completion::Submit(absl::Time deadline) {
   for (size_t i = 0; i < prompts_.size(); ++i) {
     PromptState& state = prompts_[i];
     state.results.resize(static_cast<size_t>(request_.options.continuations));
-    if (request_.stream && request_.logprobs) {
-      state.logprobs.assign(state.results.size(), LogprobsWriter(engine_.tokenizer(), state.ids));
+    if (request_.stream && SendsTokens()) {
+      const StreamedTokens fresh{HeldTokens(engine_.tokenizer(), state.ids),
+                                 LogprobsWriter(engine_.tokenizer(), state.ids)};
+      state.streamed.assign(state.results.size(), fresh);
     }
     EngineRequest submitted{state.ids, request_.options, deadline};
     // Equal prompts of a request without a seed get different texts.
@@ -104,7 +118,10 @@ std::optional<ApiError> Completion::Submit(absl::Time deadline) {
     const absl::StatusOr<RequestId> id = engine_.Submit(std::move(submitted), ListenInto(queue_, i, begin_, metrics_));
     if (!id.ok()) {
       CancelAll();
-      return ErrorOf(id.status());
+      ApiError error = ErrorOf(id.status());
+      // So many are written, whatever they are chosen by.
+      if (error.param == "n" && request_.options.continuations > request_.n && !request_.vote) error.param = "best_of";
+      return error;
     }
     state.id = *id;
   }
@@ -184,6 +201,14 @@ HttpResponse Completion::Whole() {
   return {.body = CompletionJson(head_, choices, UsageJson(usage_))};
 }
 
+void Completion::SetTokens(absl::Span<const Choice> tokens, LogprobsWriter* logprobs, CompletionChoice* choice) const {
+  if (request_.return_token_ids) {
+    choice->tokens.emplace();
+    for (const Choice& token : tokens) choice->tokens->push_back(token.token);
+  }
+  if (request_.logprobs) choice->logprobs = logprobs->Write(tokens);
+}
+
 std::vector<CompletionChoice> Completion::BestChoices(const PromptState& state, size_t prompt) const {
   std::optional<Vote> vote;
   const std::vector<int64_t> best = Select(state.results, request_.n, request_.vote, &vote);
@@ -191,8 +216,14 @@ std::vector<CompletionChoice> Completion::BestChoices(const PromptState& state, 
   for (size_t i = 0; i < best.size(); ++i) {
     const Continuation& result = state.results[best[i]];
     CompletionChoice choice{static_cast<int64_t>(prompt * best.size() + i), EchoOf(prompt) + result.text};
-    if (request_.return_token_ids) choice.tokens = result.tokens;
-    if (request_.logprobs) choice.logprobs = LogprobsWriter(engine_.tokenizer(), state.ids).Write(result.choices);
+    if (SendsTokens()) {
+      std::vector<Choice> tokens = ChoicesOf(result.tokens, result.choices);
+      if (result.finish == Finish::kStopString) {
+        tokens = HeldTokens(engine_.tokenizer(), state.ids).Release(tokens, result.text.size());
+      }
+      LogprobsWriter logprobs(engine_.tokenizer(), state.ids);
+      SetTokens(tokens, &logprobs, &choice);
+    }
     SetFinish(result, request_.options.stop, eos_, &choice);
     if (vote.has_value()) choice.vote = VoteJson(*vote, state.results.size());
     choices.push_back(std::move(choice));
@@ -216,19 +247,22 @@ bool Completion::WritePiece(const CompletionChoice& choice, const BodyWriter& wr
 }
 
 bool Completion::WriteEvent(const RequestEvent& event, const BodyWriter& write) {
+  const bool finishes = event.kind == RequestEvent::Kind::kFinish;
+  if (event.kind != RequestEvent::Kind::kTokens && !finishes) return true;
   CompletionChoice choice;
   choice.index = IndexOf(event);
-  if (event.kind == RequestEvent::Kind::kTokens) {
-    choice.text = event.text;
-    if (request_.return_token_ids) choice.tokens = event.tokens;
-    if (request_.logprobs) {
-      choice.logprobs = prompts_[event.prompt].logprobs[static_cast<size_t>(event.continuation)].Write(event.choices);
-    }
-    return WritePiece(choice, write);
+  choice.text = event.text;
+  if (finishes) SetFinish(event.result, request_.options.stop, eos_, &choice);
+  std::vector<StreamedTokens>& streamed = prompts_[event.prompt].streamed;
+  if (streamed.empty()) return WritePiece(choice, write);
+  StreamedTokens& own = streamed[static_cast<size_t>(event.continuation)];
+  std::vector<Choice> tokens;
+  if (!finishes) {
+    tokens = own.held.Release(ChoicesOf(event.tokens, event.choices), event.text.size());
+  } else if (event.result.finish != Finish::kStopString) {
+    tokens = own.held.Rest();
   }
-  if (event.kind != RequestEvent::Kind::kFinish) return true;
-  if (request_.return_token_ids) choice.tokens.emplace();
-  SetFinish(event.result, request_.options.stop, eos_, &choice);
+  SetTokens(tokens, &own.logprobs, &choice);
   return WritePiece(choice, write);
 }
 

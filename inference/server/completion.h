@@ -11,6 +11,7 @@
 #include "inference/selection.h"
 #include "inference/server/completion_request.h"
 #include "inference/server/completion_response.h"
+#include "inference/server/held_tokens.h"
 #include "inference/server/http.h"
 #include "inference/server/request_events.h"
 
@@ -37,11 +38,16 @@ class Completion {
   static HttpResponse Answer(std::unique_ptr<Completion> completion);
 
  private:
+  // Of a continuation that is streamed with its tokens.
+  struct StreamedTokens {
+    HeldTokens held;
+    LogprobsWriter logprobs;
+  };
   struct PromptState {
     std::vector<int32_t> ids;
     RequestId id = -1;
     std::vector<Continuation> results;
-    std::vector<LogprobsWriter> logprobs;  // of a stream
+    std::vector<StreamedTokens> streamed;
     bool ended = false;
   };
 
@@ -61,6 +67,8 @@ class Completion {
   void Stream(const RequestEvent& first, const BodyWriter& write);
   bool WriteEvent(const RequestEvent& event, const BodyWriter& write);
   bool WritePiece(const CompletionChoice& choice, const BodyWriter& write);
+  bool SendsTokens() const { return request_.logprobs || request_.return_token_ids; }
+  void SetTokens(absl::Span<const Choice> tokens, LogprobsWriter* logprobs, CompletionChoice* choice) const;
   std::vector<CompletionChoice> BestChoices(const PromptState& state, size_t prompt) const;
   std::string EchoOf(size_t prompt) const;
   int64_t IndexOf(const RequestEvent& event) const;

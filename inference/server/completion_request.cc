@@ -16,15 +16,35 @@ constexpr int64_t kMostContinuations = 128;
 constexpr int64_t kMostLogprobs = 20;  // vLLM's
 // Each new character is compared with all stop strings, each token with all stop tokens, on the thread that all wait
 // for.
-constexpr size_t kMostStops = 16, kMostStopTokens = 64, kMostStopBytes = 1024;
-constexpr size_t kMostBiases = 1024;
+constexpr size_t kMostStops = 16, kMostStopTokens = 64, kMostBadWords = 256, kMostStringBytes = 1024;
+constexpr size_t kMostBiases = 1024, kMostAllowed = 1 << 20;
 constexpr size_t kMostVoteBytes = 1024;
 constexpr double kLargestBias = 100;  // OpenAI's
 
 // What would change the result and is not there: better refused than ignored.
-constexpr const char* kUnsupported[] = {"suffix",          "prompt_logprobs",   "prompt_embeds", "use_beam_search",
-                                        "guided_json",     "guided_regex",      "guided_choice", "guided_grammar",
-                                        "response_format", "structured_outputs"};
+constexpr const char* kUnsupported[] = {"suffix",
+                                        "prompt_logprobs",
+                                        "prompt_embeds",
+                                        "use_beam_search",
+                                        "truncate_prompt_tokens",
+                                        "include_stop_str_in_output",
+                                        "return_tokens_as_token_ids",
+                                        "logits_processors",
+                                        "logprob_token_ids",
+                                        "cache_salt",
+                                        "kv_transfer_params",
+                                        "vllm_xargs",
+                                        "guided_json",
+                                        "guided_regex",
+                                        "guided_choice",
+                                        "guided_grammar",
+                                        "guided_decoding_backend",
+                                        "guided_whitespace_pattern",
+                                        "structural_tag",
+                                        "response_format",
+                                        "structured_outputs"};
+// What is always done here, and can't be switched off.
+constexpr const char* kAlwaysOn[] = {"skip_special_tokens", "add_special_tokens", "detokenize"};
 
 bool IsId(const Json& value) { return value.is_number_unsigned() && value.get<uint64_t>() <= INT32_MAX; }
 
@@ -80,33 +100,44 @@ void ReadPrompts(JsonFields* fields, std::vector<Prompt>* prompts) {
   }
 }
 
-void ReadStops(JsonFields* fields, std::vector<std::string>* stops) {
-  const Json* json = fields->Find("stop");
+// A string for each that is asked for, `most` at most.
+void ReadStrings(const char* name, bool or_one, size_t most, JsonFields* fields, std::vector<std::string>* strings) {
+  const Json* json = fields->Find(name);
   if (json == nullptr) return;
+  const char* const wanted = or_one ? "a string or an array of strings" : "an array of strings";
   const auto add = [&](const Json& value) {
-    if (!value.is_string()) return fields->WrongType("stop", "a string or an array of strings", value);
-    stops->push_back(value.get<std::string>());
-    if (stops->back().size() > kMostStopBytes) {
-      fields->Refuse(
-          "stop", absl::StrCat("is a string of ", stops->back().size(), " bytes: give ", kMostStopBytes, " at most"));
+    if (!value.is_string()) return fields->WrongType(name, wanted, value);
+    strings->push_back(value.get<std::string>());
+    if (strings->back().size() > kMostStringBytes) {
+      fields->Refuse(name, absl::StrCat("has a string of ", strings->back().size(), " bytes: give ", kMostStringBytes,
+                                        " at most"));
     }
   };
-  if (!json->is_array()) return add(*json);
-  if (json->size() > kMostStops) {
-    return fields->Refuse("stop", absl::StrCat("holds ", json->size(), " strings: give ", kMostStops, " at most"));
+  if (or_one && !json->is_array()) return add(*json);
+  if (!json->is_array()) return fields->WrongType(name, wanted, *json);
+  if (json->size() > most) {
+    return fields->Refuse(name, absl::StrCat("holds ", json->size(), " strings: give ", most, " at most"));
   }
   for (const Json& value : *json) add(value);
 }
 
-void ReadStopTokens(JsonFields* fields, std::vector<int32_t>* tokens) {
-  const Json* json = fields->Find("stop_token_ids");
+void ReadIdList(const char* name, size_t most, JsonFields* fields, std::vector<int32_t>* tokens) {
+  const Json* json = fields->Find(name);
   if (json == nullptr) return;
-  if (!json->is_array()) return fields->WrongType("stop_token_ids", "an array of token ids", *json);
-  if (json->size() > kMostStopTokens) {
-    return fields->Refuse("stop_token_ids",
-                          absl::StrCat("holds ", json->size(), " ids: give ", kMostStopTokens, " at most"));
+  if (!json->is_array()) return fields->WrongType(name, "an array of token ids", *json);
+  if (json->size() > most) {
+    return fields->Refuse(name, absl::StrCat("holds ", json->size(), " ids: give ", most, " at most"));
   }
-  ReadIds(*json, "stop_token_ids", fields, tokens);
+  ReadIds(*json, name, fields, tokens);
+}
+
+void ReadAllowed(JsonFields* fields, std::vector<int32_t>* tokens) {
+  const Json* json = fields->Find("allowed_token_ids");
+  if (json != nullptr && json->empty()) return fields->WrongType("allowed_token_ids", "at least one token id", *json);
+  ReadIdList("allowed_token_ids", kMostAllowed, fields, tokens);
+  // So that each token costs no more than the vocabulary.
+  std::sort(tokens->begin(), tokens->end());
+  tokens->erase(std::unique(tokens->begin(), tokens->end()), tokens->end());
 }
 
 void ReadBiases(JsonFields* fields, std::vector<LogitBias>* biases) {
@@ -143,6 +174,7 @@ void ReadSampling(JsonFields* fields, SamplingOptions* sampling) {
   fields->Read("top_k", &top_k, -1);  // -1: vLLM's other way to say off
   sampling->top_k = static_cast<int32_t>(std::max<int64_t>(top_k, 0));
   ReadBiases(fields, &sampling->logit_bias);
+  ReadAllowed(fields, &sampling->allowed_tokens);
 }
 
 void ReadHowMany(JsonFields* fields, CompletionRequest* request) {
@@ -204,6 +236,10 @@ void RefuseUnsupported(JsonFields* fields) {
     if (json == nullptr || *json == Json(false) || *json == Json{{"type", "text"}}) continue;
     fields->Refuse(name, "is not supported here: leave it out");
   }
+  for (const char* name : kAlwaysOn) {
+    const Json* json = fields->Find(name);
+    if (json != nullptr && *json != Json(true)) fields->Refuse(name, "can't be anything but true here: leave it out");
+  }
 }
 
 void ReadAll(JsonFields* fields, CompletionRequest* request) {
@@ -212,8 +248,9 @@ void ReadAll(JsonFields* fields, CompletionRequest* request) {
   RefuseUnsupported(fields);
   ReadSampling(fields, &request->options.sampling);
   ReadHowMany(fields, request);
-  ReadStops(fields, &request->options.stop.strings);
-  ReadStopTokens(fields, &request->options.stop.tokens);
+  ReadStrings("stop", /*or_one=*/true, kMostStops, fields, &request->options.stop.strings);
+  ReadStrings("bad_words", /*or_one=*/false, kMostBadWords, fields, &request->bad_words);
+  ReadIdList("stop_token_ids", kMostStopTokens, fields, &request->options.stop.tokens);
   fields->Read("ignore_eos", &request->ignore_eos);
   fields->Read("echo", &request->echo);
   fields->Read("return_token_ids", &request->return_token_ids);

@@ -24,9 +24,10 @@ struct CompletionRequest {
   // one. Log-probabilities where they are asked for, or needed to choose the best.
   GenerateOptions options;
   std::optional<uint64_t> seed;
-  int64_t n = 1;                      // of each prompt's continuations, the best so many are returned
-  std::optional<AnswerPattern> vote;  // ... or one, with the answer that most give
-  bool logprobs = false;              // are returned
+  int64_t n = 1;                       // of each prompt's continuations, the best so many are returned
+  std::optional<AnswerPattern> vote;   // ... or one, with the answer that most give
+  std::vector<std::string> bad_words;  // the model's tokenizer knows their tokens
+  bool logprobs = false;               // are returned
   bool ignore_eos = false;
   bool echo = false;
   bool return_token_ids = false;

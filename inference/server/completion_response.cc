@@ -1,6 +1,5 @@
 #include "inference/server/completion_response.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -9,11 +8,6 @@
 
 namespace photon {
 namespace {
-
-// Python's len(): bytes that begin a character.
-int64_t CountCharacters(absl::string_view text) {
-  return std::count_if(text.begin(), text.end(), [](char byte) { return (byte & 0xC0) != 0x80; });
-}
 
 Json ChoiceJson(const CompletionChoice& choice) {
   Json json;

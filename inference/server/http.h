@@ -21,6 +21,11 @@ struct HttpHead {
   std::string authorization = {};
   std::string transfer_encoding = {};
   std::optional<uint64_t> content_length = {};
+  // Headers that others may read differently, such as a proxy before this server: two lengths, one that is no number,
+  // or one beside a transfer encoding.
+  bool ambiguous_length = false;
+
+  bool has_body() const { return ambiguous_length || !transfer_encoding.empty() || content_length.value_or(0) > 0; }
 };
 
 // Sends a piece of a body at once. False where the client has left.

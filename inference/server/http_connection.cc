@@ -1,8 +1,10 @@
 #include "inference/server/http_connection.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/time/clock.h"
 #include "inference/server/socket_stream.h"
@@ -16,6 +18,13 @@ constexpr absl::Duration kBodyTime = absl::Seconds(60);
 constexpr absl::Duration kLinger = absl::Seconds(2);
 constexpr size_t kHeadBytes = 64 << 10;
 
+// Digits alone: what reads numbers elsewhere may take signs and spaces, or not.
+std::optional<uint64_t> LengthOf(const std::string& text) {
+  uint64_t length = 0;
+  const bool number = std::all_of(text.begin(), text.end(), absl::ascii_isdigit) && absl::SimpleAtoi(text, &length);
+  return number ? std::optional(length) : std::nullopt;
+}
+
 HttpHead HeadOf(const httplib::Request& request) {
   HttpHead head;
   head.method = request.method;
@@ -23,8 +32,10 @@ HttpHead HeadOf(const httplib::Request& request) {
   head.content_type = request.get_header_value("Content-Type");
   head.authorization = request.get_header_value("Authorization");
   head.transfer_encoding = request.get_header_value("Transfer-Encoding");
-  uint64_t length = 0;
-  if (absl::SimpleAtoi(request.get_header_value("Content-Length"), &length)) head.content_length = length;
+  head.content_length = LengthOf(request.get_header_value("Content-Length"));
+  const size_t lengths = request.get_header_value_count("Content-Length");
+  const size_t encodings = request.get_header_value_count("Transfer-Encoding");
+  head.ambiguous_length = lengths + encodings > 1 || (lengths == 1 && !head.content_length.has_value());
   return head;
 }
 
@@ -94,9 +105,9 @@ class Connection : private httplib::Server {
     request.ranges.clear();  // nothing here is worth asking for in parts
     old_protocol_ = request.version == "HTTP/1.0";
     head_ = HeadOf(request);
-    const bool has_body = !head_.transfer_encoding.empty() || head_.content_length.value_or(0) > 0;
     refusal_ = handler_.Refuse(head_, options_.crowded);
-    unread_ = refusal_.has_value() && has_body;
+    // A body that nobody reads must not be taken for the next request.
+    unread_ = head_.has_body() && (refusal_.has_value() || head_.method != "POST");
     if (!unread_ && !options_.last->load()) return;
     close_ = true;
     request.headers.erase("Connection");

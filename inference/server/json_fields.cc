@@ -32,10 +32,6 @@ std::optional<ApiError> ParseObject(absl::string_view body, Json* object) {
                   "", "invalid_json"};
 }
 
-std::string Dump(const Json& json) {
-  return json.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
-}
-
 std::string Described(const Json& value) {
   switch (value.type()) {
     case Json::value_t::null:

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "inference/json_text.h"
 #include "inference/server/api_error.h"
 
 namespace photon {
@@ -14,9 +15,6 @@ using Json = nlohmann::ordered_json;
 
 // A JSON object from a request's body, or what is wrong with the body.
 std::optional<ApiError> ParseObject(absl::string_view body, Json* object);
-
-// One line; what is no UTF-8 becomes U+FFFD.
-std::string Dump(const Json& json);
 
 // "a string", "null": for messages.
 std::string Described(const Json& value);

@@ -73,6 +73,11 @@ ApiError BodyTooLarge(int64_t max_body_bytes) {
 }
 
 std::optional<HttpResponse> RefuseByHead(const HttpHead& head, const ApiKeys& keys, const Admission& admission) {
+  if (head.ambiguous_length) {
+    return ErrorResponse({400,
+                          "the body's length is not clear: send one Content-Length, a number, or one Transfer-Encoding",
+                          "", "bad_request"});
+  }
   const std::optional<Route> route = FindRoute(head.path);
   if (!route.has_value()) {
     return ErrorResponse({404,

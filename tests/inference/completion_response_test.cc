@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "inference/option_error.h"
+
 namespace photon {
 namespace {
 
@@ -71,10 +73,12 @@ TEST(ApiErrors, AreOpenAIs) {
 }
 
 TEST(ApiErrors, OptionsBecomeFields) {
-  const ApiError error = ErrorOf(absl::InvalidArgumentError("max-new-tokens is 0: give 1 or more, or lower top-k"));
-  EXPECT_EQ(error.message, "max_tokens is 0: give 1 or more, or lower top_k");
+  const ApiError error = ErrorOf(
+      OptionError("max-new-tokens", "--max-new-tokens is 0: give 1 or more, or lower --top-k or --max-running"));
+  EXPECT_EQ(error.message, "max_tokens is 0: give 1 or more, or lower top_k or --max-running");
   EXPECT_EQ(error.param, "max_tokens");
-  EXPECT_EQ(ErrorOf(absl::InvalidArgumentError("the state would never fit")).param, "");
+  EXPECT_EQ(ErrorOf(absl::InvalidArgumentError("n is too large")).param, "");  // words tell nothing
+  EXPECT_EQ(ErrorOf(OptionError("prompt", "long", absl::StatusCode::kOutOfRange)).code, "context_length_exceeded");
   EXPECT_EQ(ErrorOf(absl::DataLossError("NaN")).status, 500);
   EXPECT_EQ(ErrorOf(absl::DeadlineExceededError("late")).status, 408);
   EXPECT_EQ(ErrorOf(absl::UnavailableError("ending")).status, 503);

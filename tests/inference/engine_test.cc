@@ -258,12 +258,12 @@ TEST_F(EngineTest, RefusesWhatCouldNeverRun) {
   EXPECT_THAT(refusal(request), HasSubstr("19"));
   request = good;
   request.options.continuations = 3;
-  EXPECT_THAT(refusal(request), HasSubstr("at most 2 sequences"));
+  EXPECT_THAT(refusal(request), HasSubstr("3 continuations go at once, and --max-running is 2"));
   request = good;
   request.options.max_new_tokens = 4998;
-  EXPECT_THAT(refusal(request), HasSubstr("context of 5000 tokens"));
+  EXPECT_THAT(refusal(request), HasSubstr("the context is 5000 tokens"));
   request.options.max_new_tokens = 4000;
-  EXPECT_THAT(refusal(request), HasSubstr("100.0 kB for all"));
+  EXPECT_THAT(refusal(request), HasSubstr("--state-memory is 100.0 kB"));
   const auto taken = SubmitTo(engine, good);
   EXPECT_EQ(engine.Submit(good, taken).status().code(), absl::StatusCode::kResourceExhausted);
   RunToEnd(engine);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "data/letter_case.h"
+#include "data/utf8.h"
 #include "inference/eval/clean_up.h"
 
 namespace photon::eval {

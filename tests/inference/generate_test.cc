@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "configs/model_config.h"
 #include "inference/meta_context_decoder.h"
@@ -270,7 +271,7 @@ TEST_F(GenerateTest, RefusesOptions) {
   options.stop = {.tokens = {19}};
   EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("stop-token"));
   options.stop = {.min_new_tokens = 4};
-  EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("min-new-tokens is 4, more than max-new-tokens"));
+  EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("min-new-tokens is 4, more than --max-new-tokens"));
   options.stop.min_new_tokens = int64_t{1} << 31;
   EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("min-new-tokens is 2147483648: give 2147483647 or less"));
   options.stop = {};
@@ -282,6 +283,36 @@ TEST_F(GenerateTest, RefusesOptions) {
   options.sampling.logit_bias.clear();
   for (int32_t token = 0; token < 19; ++token) options.sampling.logit_bias.push_back({token, -INFINITY});
   EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("leave one"));
+}
+
+// In every mode, also where chunks are chosen side by side.
+TEST_F(GenerateTest, AllowedTokensAndBadWords) {
+  const auto model = MakeModel(context_, {});
+  for (const GenerationMode mode : kModes) {
+    SCOPED_TRACE(Name(mode));
+    GenerateOptions options{.mode = mode, .max_new_tokens = 300};
+    options.sampling.temperature = 1;
+    options.sampling.allowed_tokens = {2, 3, 5};
+    const auto without = Generate(context_, *model, {1, 2}, options);
+    options.sampling.bad_words = {{2, 3}, {5, 5, 2}};
+    const auto with = Generate(context_, *model, {1, 2}, options);
+    ASSERT_TRUE(without.ok() && with.ok());
+    const auto holds = [](const std::vector<int32_t>& tokens, const std::vector<int32_t>& word) {
+      return std::search(tokens.begin(), tokens.end(), word.begin(), word.end()) != tokens.end();
+    };
+    const std::vector<int32_t>&free = without->continuations[0].tokens, &banned = with->continuations[0].tokens;
+    EXPECT_EQ(std::set<int32_t>(free.begin(), free.end()), (std::set<int32_t>{2, 3, 5}));
+    EXPECT_EQ(banned.size(), 300u);
+    for (const std::vector<int32_t>& word : options.sampling.bad_words) {
+      EXPECT_TRUE(holds(free, word));
+      EXPECT_FALSE(holds(banned, word));
+    }
+    options.sampling.allowed_tokens = {2, 3};
+    options.sampling.bad_words = {{2}, {2, 3}};
+    EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("leave one"));
+    options.sampling.allowed_tokens = {19};
+    EXPECT_THAT(Refusal(*model, {1}, options), HasSubstr("--allowed-token: the model has no token id 19"));
+  }
 }
 
 TEST(GenerationModeNames, RoundTrip) {

@@ -74,5 +74,44 @@ TEST(HoldBack, TakesTokensOut) {
   EXPECT_THAT(logits, ElementsAre(1.0f, 2.0f, -INFINITY));
 }
 
+TEST(Allowed, LeavesNoOthers) {
+  std::vector<double> row = {9};
+  CopyAllowed<double>({}, {1, 2, 3}, &row);
+  EXPECT_THAT(row, ElementsAre(1, 2, 3));
+  SamplingOptions options;
+  options.allowed_tokens = {0, 2, 7};
+  CopyAllowed<double>(options, {1, 2, 3}, &row);
+  EXPECT_THAT(row, ElementsAre(1, kNever, 3));
+}
+
+// Tokens banned of four, `ahead` places after `generated`.
+std::vector<int> Banned(const std::vector<std::vector<int32_t>>& words, const std::vector<int32_t>& generated,
+                        int64_t ahead = 0, const std::vector<int32_t>& chunk = {}) {
+  SamplingOptions options;
+  options.bad_words = words;
+  std::vector<double> logits(4);
+  BanBadWords<double>(options, generated, ahead, chunk, absl::MakeSpan(logits));
+  std::vector<int> banned;
+  for (int i = 0; i < 4; ++i) {
+    if (logits[i] == kNever) banned.push_back(i);
+  }
+  return banned;
+}
+
+TEST(BadWords, TheirLastTokenIsBannedWhereTheOthersStand) {
+  EXPECT_THAT(Banned({{1}}, {}), ElementsAre(1));
+  EXPECT_THAT(Banned({{0, 1}, {0, 2, 3}}, {}), ElementsAre());
+  EXPECT_THAT(Banned({{0, 1}, {0, 2, 3}}, {3, 0}), ElementsAre(1));
+  EXPECT_THAT(Banned({{0, 1}, {0, 2, 3}}, {0, 2}), ElementsAre(3));
+  EXPECT_THAT(Banned({{0, 2, 3}}, {2}), ElementsAre());
+  // The chunk goes before; of places that are chosen at the same time nothing is known.
+  EXPECT_THAT(Banned({{0, 2, 3}}, {1, 0}, 1, {2}), ElementsAre(3));
+  EXPECT_THAT(Banned({{0, 2, 3}}, {1, 1}, 1, {2}), ElementsAre());
+  EXPECT_THAT(Banned({{0, 2, 3}}, {1, 1}, 3, {2}), ElementsAre(3));
+  EXPECT_THAT(Banned({{0, 2, 3}}, {1, 1}, 3, {0}), ElementsAre());
+  EXPECT_THAT(Banned({{0, 1, 1, 3}}, {2}, 2, {}), ElementsAre());
+  EXPECT_THAT(Banned({{0, 1, 1, 3}}, {0}, 2, {}), ElementsAre(3));
+}
+
 }  // namespace
 }  // namespace photon

@@ -56,6 +56,9 @@ TEST(Routes, Bodies) {
   EXPECT_EQ(StatusOf(head), 200);
   head.transfer_encoding = "gzip, chunked";
   EXPECT_EQ(StatusOf(head), 400);
+  head = Posted();
+  head.ambiguous_length = true;
+  EXPECT_EQ(StatusOf(head), 400);
 }
 
 TEST(Routes, ShuttingDownAndCrowded) {

@@ -15,6 +15,7 @@
 namespace photon::testing {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using Json = nlohmann::json;
@@ -101,6 +102,86 @@ TEST(Server, StopStringsStayOutOfStreams) {
   EXPECT_EQ(text, whole.substr(0, whole.find(stop)));
   EXPECT_EQ(events.back()["choices"][0]["finish_reason"], "stop");
   EXPECT_EQ(events.back()["choices"][0]["stop_reason"], stop);
+}
+
+// Nor do tokens tell what the text leaves out, or earlier than it does.
+TEST(Server, StopStringsStayOutOfTokens) {
+  TestServer server;
+  const Json fields = {{"prompt", "the"},    {"max_tokens", 60}, {"seed", 3},
+                       {"ignore_eos", true}, {"logprobs", 0},    {"return_token_ids", true}};
+  const auto with = [&](const Json& more) {
+    Json request = fields;
+    request.update(more);
+    return request.dump();
+  };
+  const Json whole = Choices(server.Post(fields.dump()))[0];
+  const std::vector<int32_t> ids = whole["token_ids"];
+  // Text of three tokens in a row.
+  size_t first = 20;
+  const auto text_of = [&](size_t i) { return server.tokenizer()->Decode({ids[i], ids[i + 1], ids[i + 2]}); };
+  while (text_of(first).size() < 3 || absl::StrContains(text_of(first), "\xEF\xBF\xBD")) ASSERT_LT(++first, 55u);
+  const std::string stop = text_of(first);
+  const std::string kept = whole["text"].get<std::string>().substr(0, whole["text"].get<std::string>().find(stop));
+  for (const bool never : {false, true}) {
+    SCOPED_TRACE(never);
+    // One that comes, and one that only begins.
+    const Json more = {{"stop", never ? stop + "!never!" : stop}};
+    const Json choice = Choices(server.Post(with(more)))[0];
+    const std::vector<int32_t> sent = choice["token_ids"];
+    if (!never) EXPECT_EQ(choice["text"], kept);
+    EXPECT_EQ(sent, std::vector<int32_t>(ids.begin(), ids.begin() + static_cast<int64_t>(sent.size())));
+    EXPECT_EQ(server.tokenizer()->Decode(sent), never ? server.tokenizer()->Decode(ids) : kept);
+    EXPECT_EQ(choice["logprobs"]["tokens"].size(), sent.size());
+    Json stream = more;
+    stream["stream"] = true;
+    std::string text;
+    std::vector<int32_t> streamed;
+    Json names = Json::array();
+    for (const Json& event : EventsOf(server.Post(with(stream)).body)) {
+      const Json& piece = event["choices"][0];
+      text += piece["text"].get<std::string>();
+      for (const Json& id : piece["token_ids"]) streamed.push_back(id);
+      for (const Json& name : piece["logprobs"]["tokens"]) names.push_back(name);
+      EXPECT_LE(server.tokenizer()->Decode(streamed).size(), text.size());
+    }
+    EXPECT_EQ(text, choice["text"]);
+    EXPECT_EQ(streamed, sent);
+    EXPECT_EQ(names, choice["logprobs"]["tokens"]);
+  }
+}
+
+TEST(Server, BadWordsAndAllowedTokens) {
+  TestServer server;
+  const Json fields = {{"prompt", "the"}, {"max_tokens", 60}, {"seed", 3}, {"ignore_eos", true}};
+  const auto complete = [&](const Json& more) {
+    Json request = fields;
+    request.update(more);
+    const httplib::Response response = server.Post(request.dump());
+    EXPECT_EQ(response.status, 200) << response.body;
+    return Choices(response)[0];
+  };
+  // A word of two tokens, which together are the text's own way to write it.
+  std::string word;
+  const std::vector<int32_t> tokens = complete({{"return_token_ids", true}})["token_ids"];
+  for (size_t i = 0; i + 1 < tokens.size() && word.empty(); ++i) {
+    const std::string text = server.tokenizer()->Decode({tokens[i], tokens[i + 1]});
+    const bool ascii = std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 127; });
+    std::vector<int32_t> inside = server.tokenizer()->Encode("\n" + text);
+    inside.erase(inside.begin(), inside.end() - std::min<int64_t>(2, inside.size()));
+    if (ascii && inside == std::vector<int32_t>{tokens[i], tokens[i + 1]}) word = text;
+  }
+  ASSERT_FALSE(word.empty());
+  for (const char* mode : {"hier", "hier-parallel", "rec"}) {
+    EXPECT_THAT(complete({{"bad_words", {word}}, {"mode", mode}})["text"].get<std::string>(), Not(HasSubstr(word)));
+    const std::vector<int32_t> allowed = {40, 41};
+    const Json choice = complete({{"allowed_token_ids", allowed}, {"return_token_ids", true}, {"mode", mode}});
+    for (const int32_t token : choice["token_ids"]) EXPECT_THAT(allowed, Contains(token));
+  }
+  const httplib::Response empty = server.Complete(R"("prompt": "the", "bad_words": [" "])");
+  EXPECT_EQ(empty.status, 400);
+  EXPECT_EQ(ErrorOf(empty)["param"], "bad_words") << empty.body;
+  const httplib::Response unknown = server.Complete(R"("prompt": "the", "allowed_token_ids": [100000])");
+  EXPECT_EQ(ErrorOf(unknown)["param"], "allowed_token_ids") << unknown.body;
 }
 
 TEST(Server, PromptsAndContinuationsAreNumbered) {

@@ -35,6 +35,7 @@ inline std::shared_ptr<const Tokenizer> SmallTokenizer() {
 struct TestServerOptions {
   bool tokenizer = true;
   bool broken = false;  // weights that are no numbers
+  bool flat = false;    // no levels
   EngineOptions engine = {};
   ServerOptions server = {};
 };
@@ -43,7 +44,10 @@ class TestServer {
  public:
   explicit TestServer(TestServerOptions options = {}) {
     if (options.tokenizer) tokenizer_ = SmallTokenizer();
-    model_ = MakeModel(context_, {.vocab = tokenizer_ == nullptr ? 19 : static_cast<int>(tokenizer_->vocab_size())});
+    TinyModel tiny;
+    tiny.vocab = tokenizer_ == nullptr ? 19 : static_cast<int>(tokenizer_->vocab_size());
+    if (options.flat) tiny.chunks = {};
+    model_ = MakeModel(context_, tiny);
     if (options.broken) MakeNan(context_, *model_);
     decoder_ = Decoder::Create(context_, *model_);
     engine_ = std::make_unique<Engine>(*decoder_, tokenizer_, options.engine);

@@ -1,6 +1,9 @@
 // photon generate on JSON lines, as a user meets it.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -14,6 +17,7 @@ namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using testing::Outcome;
 using testing::RunPhoton;
 
@@ -93,7 +97,54 @@ TEST_F(GenerateLinesCommand, BadLinesAreNamed) {
   EXPECT_EQ(text.exit_code, 2);
   EXPECT_THAT(text.err, HasSubstr("line 1: the checkpoint carries no tokenizer"));
   EXPECT_THAT(Generate(kLines, "--state-memory 1kB").err, HasSubstr("line 1: the states of 27 tokens"));
+  EXPECT_THAT(Generate(kLines, "--state-memory 1kB").err, HasSubstr("lower --max-new-tokens"));
+  EXPECT_THAT(Generate(kLines, "--n 3 --max-running 2").err, HasSubstr("--max-running is 2"));
   EXPECT_THAT(Generate(kLines, "--state-memory much").err, HasSubstr("--state-memory much: not an amount of memory"));
+}
+
+TEST_F(GenerateLinesCommand, OptionsThatWouldBeIgnoredAreRefused) {
+  EXPECT_THAT(Generate(kLines, "--output json").err, HasSubstr("--output excludes --input"));
+  for (const char* option : {"--state-memory 1GiB", "--max-running 2", "--max-context 9", "--prefill-tokens 4",
+                             "--no-prefix-sharing", "--batch-invariant", "--on-error skip"}) {
+    const Outcome outcome =
+        RunPhoton(absl::StrCat("generate --checkpoint ", folder_ / "checkpoint", " --prompt-tokens ",
+                               folder_.Write("prompt.json", "[1]"), " --output tokens ", option));
+    EXPECT_EQ(outcome.exit_code, 2) << option;
+    EXPECT_THAT(outcome.err, HasSubstr("requires --input")) << option;
+  }
+}
+
+// So many lines are read ahead that all can wait at once.
+TEST_F(GenerateLinesCommand, ManyRunAtOnce) {
+  std::string lines;
+  for (int i = 0; i < 1300; ++i) lines += "{\"tokens\": [1, 2]}\n";
+  const Outcome outcome = Generate(lines, "--max-running 300 --on-error skip");
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.err, Not(HasSubstr("skipped")));
+  EXPECT_EQ(std::count(outcome.out.begin(), outcome.out.end(), '\n'), 1300);
+}
+
+// Whoever writes lines one by one, as answers come, gets each answer before the next line.
+TEST_F(GenerateLinesCommand, AnswersWhileTheInputIsQuiet) {
+  const std::string more = folder_ / "more";
+  ASSERT_EQ(mkfifo(more.c_str(), 0600), 0);
+  // In vain after a minute.
+  FILE* answers = popen(absl::StrCat("(echo '{\"tokens\": [1]}'; timeout 60 cat ", more, ") | ", PHOTON_BINARY,
+                                     " generate --checkpoint ", folder_ / "checkpoint", " --input - --max-new-tokens 3")
+                            .c_str(),
+                        "r");
+  ASSERT_NE(answers, nullptr);
+  char line[4096] = "";
+  ASSERT_NE(fgets(line, sizeof(line), answers), nullptr);
+  EXPECT_EQ(json::parse(line)["line"], 1);
+  const int writer = open(more.c_str(), O_WRONLY | O_NONBLOCK);
+  ASSERT_GE(writer, 0) << "the input had to end first";
+  const std::string second = "\n{\"tokens\": [2]}\n";
+  EXPECT_EQ(write(writer, second.data(), second.size()), static_cast<ssize_t>(second.size()));
+  ASSERT_NE(fgets(line, sizeof(line), answers), nullptr);
+  EXPECT_EQ(json::parse(line)["line"], 3);
+  close(writer);
+  EXPECT_EQ(pclose(answers), 0);
 }
 
 }  // namespace

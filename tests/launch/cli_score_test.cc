@@ -197,6 +197,8 @@ TEST_F(ScoreLinesCommand, GenerateNamesTheBadOption) {
       {"--logit-bias 3=x", "--logit-bias"},
       {"--logit-bias 11=1", "logit-bias: the model has no token id 11: its vocabulary of 11 has ids 0 to 10"},
       {"--stop-token 11", "stop-token: the model has no token id 11"},
+      {"--allowed-token 11", "--allowed-token: the model has no token id 11"},
+      {"--bad-word x", "--bad-word needs a tokenizer"},
       {"--stop ''", "--stop is an empty string"},
       {"--stop x", "stop strings need a tokenizer"},
       {"--min-new-tokens 9 --max-new-tokens 3", "--min-new-tokens is 9"},

@@ -18,6 +18,7 @@ WRONG_TYPES = {
     "stream": [1, "true", []], "logit_bias": [1, [], {"a": 1}, {"1": "x"}], "stop_token_ids": [1, ["a"], [1.5]],
     "ignore_eos": [1, "true"], "user": [1, []], "model": [1, [], "another"], "vote": [1, [], "("], "echo": [1],
     "best_of": ["2", []], "min_p": ["0"], "suffix": ["x"], "guided_json": [{}], "return_token_ids": ["x"],
+    "allowed_token_ids": [1, [], ["a"], [1.5]], "bad_words": ["x", [1], {}], "truncate_prompt_tokens": [3, "x"],
 }
 NEGATIVE = {"max_tokens": -1, "n": -3, "logprobs": -2, "top_k": -7, "temperature": -0.5, "top_p": -0.1, "min_p": -1,
             "best_of": -1, "min_tokens": -4, "stop_token_ids": [-1], "prompt": [-5], "typical_p": -1}

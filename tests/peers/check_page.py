@@ -72,6 +72,28 @@ def wait_for(condition, what):
     raise AssertionError(f"waited in vain for {what}")
 
 
+def complete(url, **fields):
+    request = urllib.request.Request(url + "/v1/completions", json.dumps(fields).encode(),
+                                     {"Content-Type": "application/json", "Authorization": "Bearer secret"})
+    return json.load(urllib.request.urlopen(request))["choices"][0]
+
+
+def check_text_held_back(browser, url):
+    """A text that end-of-text ends on what a stop string may begin with: its last piece comes without a token."""
+    fields = {"prompt": "and god", "max_tokens": 40, "temperature": 0.8, "top_p": 0.95}
+    for seed in range(1000):
+        choice = complete(url, seed=seed, **fields)
+        whole = choice["text"]
+        if choice["finish_reason"] == "stop" and whole[-1:].isascii() and whole:
+            break
+    stop = whole[-1] + "never"
+    assert complete(url, seed=seed, stop=stop, **fields)["text"] == whole
+    browser.run(f"at('seed').value = {seed}; at('stop').value = {json.dumps(stop)}; at('go').click()")
+    wait_for(lambda: not browser.run("at('go').disabled"), "the texts")
+    assert browser.run("document.querySelector('.column .text').textContent") == "and god" + whole
+    browser.run("at('stop').value = ''")
+
+
 def check(browser, url, picture):
     browser.call("Page.navigate", url=url)
     wait_for(lambda: browser.run("!at('key_label').hidden"), "the question for a key")
@@ -92,6 +114,7 @@ def check(browser, url, picture):
         data = browser.call("Page.captureScreenshot", format="png")["data"]
         pathlib.Path(picture).write_bytes(base64.b64decode(data))
 
+    check_text_held_back(browser, url)
     browser.run("at('max_tokens').value = 100000; at('go').click()")
     wait_for(lambda: not browser.run("at('go').disabled"), "the refusal")
     assert "the context is 400 tokens" in browser.run("document.querySelector('.error').textContent")
