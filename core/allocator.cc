@@ -68,6 +68,10 @@ struct Arena::State {
 
   void Grow(size_t bytes) {
     const size_t slab = RoundUp(std::max(bytes, kMinimumSlab), 2ull << 20);
+    // Free slabs are too small now. A few are wanted again in the next step; but where a block grows again and again,
+    // as caches do, they would add up to many times what is in use.
+    const size_t most = std::max(peak_ever, in_use + bytes);
+    if (!source.keeps_slabs && reserved + slab > most + most / 2 + kMinimumSlab) GiveBackFreeSlabs();
     void* data = source.take(slab);
     if (data == nullptr && !source.keeps_slabs && GiveBackFreeSlabs()) data = source.take(slab);
     if (data == nullptr) {
@@ -100,6 +104,7 @@ struct Arena::State {
     block.free = false;
     in_use += bytes;
     peak = std::max(peak, in_use);
+    peak_ever = std::max(peak_ever, in_use);
     return data;
   }
 
@@ -109,7 +114,8 @@ struct Arena::State {
   std::set<std::pair<size_t, char*>> free_blocks;
   std::vector<std::pair<void*, size_t>> slabs;
   size_t in_use = 0;
-  size_t peak = 0;
+  size_t peak = 0;  // since ResetPeak
+  size_t peak_ever = 0;
   size_t reserved = 0;
   int64_t grown = 0;
 };

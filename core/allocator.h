@@ -66,7 +66,7 @@ class Arena : public Allocator {
     std::function<void(void* data, size_t bytes)> give_back;
     // For the message where memory runs out: "cuda:0 has 1.2 GB of 150.1 GB free". May be empty.
     std::function<std::string()> state = {};
-    // Slabs of which nothing is in use stay, where memory runs out: recorded operations may still work on them.
+    // Slabs of which nothing is in use stay where others are wanted: recorded operations may still work on them.
     bool keeps_slabs = false;
   };
 

@@ -20,7 +20,7 @@ absl::Status AtLeast(absl::string_view option, int64_t value, int64_t least) {
 absl::Status AtMost32Bits(absl::string_view option, int64_t value) {
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   if (value <= kMost) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(option, " is ", value, ": give ", kMost, " or less"));
+  return OptionError(option, absl::StrCat("--", option, " is ", value, ": give ", kMost, " or less"));
 }
 
 absl::Status CheckId(absl::string_view option, int32_t id, int64_t vocabulary) {

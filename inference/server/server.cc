@@ -23,10 +23,7 @@ std::string RandomId() {
 // Those in which the model differs.
 Json ModesOf(const ModelConfig& config) {
   Json modes = Json::array();
-  for (const GenerationMode mode : {GenerationMode::kHier, GenerationMode::kHierParallel, GenerationMode::kRec}) {
-    if (mode != GenerationMode::kHier && config.levels_size() < 2) break;
-    if (CheckMode(config, mode).ok()) modes.push_back(std::string(Name(mode)));
-  }
+  for (const GenerationMode mode : DistinctModes(config)) modes.push_back(std::string(Name(mode)));
   return modes;
 }
 

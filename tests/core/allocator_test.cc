@@ -148,6 +148,18 @@ TEST(Arena, IsSteadyAfterTheFirstStep) {
   EXPECT_EQ(source.bytes, arena.reserved());
 }
 
+// As caches do: a larger block, a copy, and the smaller one is free, too small for whatever comes.
+TEST(Arena, BlocksThatGrowDoNotLeaveAllTheirSizesBehind) {
+  Source source;
+  Arena arena(source.slabs());
+  std::vector<std::shared_ptr<Storage>> caches(8);
+  for (size_t size = 1; size <= 60; ++size) {
+    for (std::shared_ptr<Storage>& cache : caches) cache = arena.Allocate(size * kMegabyte);
+    EXPECT_LE(arena.reserved(), arena.peak() * 3 / 2 + 2 * 32 * kMegabyte) << size;
+  }
+  EXPECT_EQ(source.bytes, arena.reserved());
+}
+
 TEST(Arena, StoragesMayOutliveIt) {
   Source source;
   std::shared_ptr<Storage> survivor;
