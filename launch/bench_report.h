@@ -20,14 +20,12 @@ struct PaperRow {
   ProtocolResult result;
 };
 
-std::string DescribeCeilings(const std::string& device, const std::string& dtype, const Ceilings& ceilings);
-std::string PaperHeader();
+std::string PaperHeader(const std::string& device, const std::string& dtype);
 std::string DescribeRow(const PaperRow& row);  // a line a batch
 // Speed and TPM over those of the flat model of the same size, where there is one: at equal batches, and, as the paper
 // compares, each at its own largest.
 std::string CompareKinds(const std::vector<PaperRow>& rows);
-std::string ToJson(const std::vector<PaperRow>& rows, const std::string& device, const std::string& dtype,
-                   const Ceilings& ceilings);
+std::string ToJson(const std::vector<PaperRow>& rows, const std::string& device, const std::string& dtype);
 // `picture` of TPM at the largest batches, the paper's beside ours.
 absl::Status DrawRows(const std::vector<PaperRow>& rows, const WantedPicture& picture);
 

@@ -108,15 +108,13 @@ class PaperBench {
       : arguments_(arguments), device_(device), protocol_(device, ComputeType(arguments.dtype)) {}
 
   absl::Status Run(const std::vector<Subject>& presets) {
-    std::cout << DescribeCeilings(device_.Description(), arguments_.dtype, protocol_.ceilings()) << PaperHeader()
-              << std::flush;
+    std::cout << PaperHeader(device_.Description(), arguments_.dtype) << std::flush;
     if (!arguments_.checkpoint.empty()) return RunCheckpoint();
     for (const Subject& preset : presets) RunRandom(preset);
     return absl::OkStatus();
   }
 
   const std::vector<PaperRow>& rows() const { return rows_; }
-  const Ceilings& ceilings() const { return protocol_.ceilings(); }
 
  private:
   absl::Status RunCheckpoint() {
@@ -179,7 +177,7 @@ absl::Status RunPaper(PaperArguments arguments) {
   PaperBench bench(arguments, *device);
   const auto write = [&] {
     std::cout << CompareKinds(bench.rows());
-    return json.Put(ToJson(bench.rows(), device->Description(), arguments.dtype, bench.ceilings()));
+    return json.Put(ToJson(bench.rows(), device->Description(), arguments.dtype));
   };
   try {
     PHOTON_RETURN_IF_ERROR(bench.Run(presets));

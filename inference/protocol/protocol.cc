@@ -57,9 +57,13 @@ double ProtocolResult::Tpm(const ProtocolRun& run) const {
 Protocol::Protocol(OpenedDevice& device, DType compute)
     : device_(device),
       context_(device.MakeContext(/*profiler=*/nullptr)),
-      ceilings_{.bytes_per_s = MeasureReadBandwidth(context_), .flops_per_s = MeasureMatrixPeak(context_, compute)},
-      counting_(context_.device(), CountingBackend::Over(context_.backend(), ceilings_), context_.allocator(),
-                context_.stream()) {}
+      compute_(compute),
+      counting_(context_.device(), CountingBackend::Over(context_.backend()), context_.allocator(), context_.stream()) {
+}
+
+Ceilings Protocol::MeasureCeilings() const {
+  return {.bytes_per_s = MeasureReadBandwidth(context_), .flops_per_s = MeasureMatrixPeak(context_, compute_)};
+}
 
 int64_t Protocol::LargestBatch(const LanguageModel& model, GenerationMode mode, const ProtocolShape& shape,
                                int64_t most) {
@@ -95,6 +99,7 @@ Counts Protocol::Count(const Decoder& counting, GenerationMode mode, const Proto
 
 ProtocolRun Protocol::RunBatch(const Decoder& decoder, GenerationMode mode, const ProtocolShape& shape, int64_t batch) {
   Continue(decoder, mode, shape.prompt, std::min<int64_t>(shape.tokens, 40), batch);  // kernels chosen, steps recorded
+  const Ceilings before = MeasureCeilings();
   Arena& arena = device_.allocator().main();
   arena.ResetPeak();
   ProtocolRun run = {.batch = batch};
@@ -103,6 +108,9 @@ ProtocolRun Protocol::RunBatch(const Decoder& decoder, GenerationMode mode, cons
   run.seconds = Now() - begin;
   run.tokens_per_s = static_cast<double>(batch * shape.tokens) / run.seconds;
   run.peak_bytes = static_cast<int64_t>(arena.peak() + decoder.steps().bytes());
+  const Ceilings after = MeasureCeilings();
+  run.ceilings = {.bytes_per_s = (before.bytes_per_s + after.bytes_per_s) / 2,
+                  .flops_per_s = (before.flops_per_s + after.flops_per_s) / 2};
   return run;
 }
 
@@ -115,6 +123,7 @@ ProtocolResult Protocol::Run(const LanguageModel& model, GenerationMode mode, co
     // A decoder of its own: the steps that it records are of this batch.
     const std::unique_ptr<Decoder> decoder = Decoder::Create(context_, model, &device_);
     result.runs.push_back(RunBatch(*decoder, mode, shape, batch));
+    CountingBackend::Over(context_.backend(), result.runs.back().ceilings);
     result.runs.back().counts = Count(*counting, mode, shape, batch);
   }
   const ProtocolRun &first = result.runs.front(), &last = result.runs.back();

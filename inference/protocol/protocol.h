@@ -26,7 +26,8 @@ struct ProtocolRun {
   double tokens_per_s = 0;  // new ones
   int64_t peak_bytes = 0;   // weights, states, activations
   int64_t state_bytes = 0;  // the most that states and windows held, all sequences
-  Counts counts;            // what had to be done; counts.seconds is the roofline
+  Ceilings ceilings;        // means of what was measured right before and right after: a shared machine's change
+  Counts counts;            // what had to be done; counts.seconds is the roofline under these ceilings
 };
 
 struct ProtocolResult {
@@ -38,11 +39,10 @@ struct ProtocolResult {
 
 class Protocol {
  public:
-  // `device` outlives it, and is used by nothing else meanwhile. Measures the ceilings of products in `compute`.
+  // `device` outlives it, and is used by nothing else meanwhile. Ceilings are those of products in `compute`.
   Protocol(OpenedDevice& device, DType compute);
 
   const Context& context() const { return context_; }
-  const Ceilings& ceilings() const { return ceilings_; }
 
   // `batches`: two at least, ascending; the model is allocated in `compute` on context().
   ProtocolResult Run(const LanguageModel& model, GenerationMode mode, const ProtocolShape& shape,
@@ -51,12 +51,13 @@ class Protocol {
   int64_t LargestBatch(const LanguageModel& model, GenerationMode mode, const ProtocolShape& shape, int64_t most);
 
  private:
+  Ceilings MeasureCeilings() const;
   ProtocolRun RunBatch(const Decoder& decoder, GenerationMode mode, const ProtocolShape& shape, int64_t batch);
   Counts Count(const Decoder& counting, GenerationMode mode, const ProtocolShape& shape, int64_t batch);
 
   OpenedDevice& device_;
   const Context context_;
-  const Ceilings ceilings_;
+  const DType compute_;
   const Context counting_;
 };
 
