@@ -43,21 +43,22 @@ def over_seeds(runs, key):
     return stretches
 
 
-def show(pair, digits=3):
-    return f"{pair[0]:.{digits}f} ± {pair[1]:.{digits}f}"
+def show(pair, seeds, digits=3):
+    return f"{pair[0]:.{digits}f}" + (f" ± {pair[1]:.{digits}f}" if seeds > 1 else "")
 
 
 def table(models, key):
-    print("| scope, alpha | mode | tokens behind the prefix | loss of `hier` | loss of the mode | same best token | KL |")
-    print("|---|---|---|---|---|---|---|")
+    print("| scope | alpha | seeds | mode | tokens behind the prefix | loss of `hier` | loss of the mode | same best token | KL |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for (scope, alpha), modes in models.items():
         for (mode, prefix), runs in modes.items():
             for stretch in over_seeds(runs, key):
-                loss = [(-stretch[f][0], stretch[f][1]) for f in FIELDS[:2]]
-                agreement = tuple(100 * value for value in stretch["top1_agreement"])
+                seeds = stretch["seeds"]
+                hier, own = (show((-stretch[field][0], stretch[field][1]), seeds) for field in FIELDS[:2])
+                agreement = show([100 * value for value in stretch["top1_agreement"]], seeds, 1)
                 name = f"`{mode}`" + ("" if prefix else ", nothing read")
-                print(f"| `{scope}`, {alpha} | {name} | {stretch['from']:,} to {stretch['to']:,} | {show(loss[0])} "
-                      f"| {show(loss[1])} | {show(agreement, 1)} % | {show(stretch['kl'])} |")
+                print(f"| `{scope}` | {alpha} | {seeds} | {name} | {stretch['from']:,} to {stretch['to']:,} | {hier} | {own} "
+                      f"| {agreement} % | {show(stretch['kl'], seeds)} |")
     print()
 
 
@@ -70,8 +71,9 @@ def curves(modes):
     divergences = []
     for (mode, prefix), runs in sorted(modes.items()):
         name = mode if prefix else f"{mode}, nothing read"
-        losses.append((name, points(runs, "log_likelihood", -1)))
-        divergences.append((name, points(runs, "kl", 1)))
+        first = 0 if prefix else 1  # how a text begins is hard for all, and off the scale
+        losses.append((name, points(runs, "log_likelihood", -1)[first:]))
+        divergences.append((name, points(runs, "kl", 1)[first:]))
     return losses, divergences
 
 
@@ -92,9 +94,11 @@ def draw(models, path):
     ranges = [f"set yrange [{min(v) - 0.1:.2f}:{max(v) + 0.1:.2f}]" for v in values]
     half = len(plots) // 2
     commands = (f"set terminal png size {420 * len(panels)},800\nset output '{path}'\n" + "".join(lines) +
-                "set logscale x 4\nset format x '%.0f'\nset grid\nset key bottom right\nset xlabel 'tokens behind the prefix'\n"
+                "set logscale x 4\nset xrange [3:40000]\nset grid\nset key outside below horizontal\n"
+                "set xtics ('4' 4, '16' 16, '64' 64, '256' 256, '1k' 1024, '4k' 4096, '16k' 16384)\n"
+                "set xlabel 'tokens behind the prefix'\n"
                 f"set multiplot layout 2,{len(panels)}\n{ranges[0]}\n" + "\n".join(plots[:half]) +
-                f"\n{ranges[1]}\nset key top left\n" + "\n".join(plots[half:]) + "\nunset multiplot\n")
+                f"\n{ranges[1]}\n" + "\n".join(plots[half:]) + "\nunset multiplot\n")
     subprocess.run(["gnuplot"], input=commands, text=True, check=True)
 
 

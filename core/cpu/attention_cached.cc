@@ -85,23 +85,48 @@ void Prefetch(absl::Span<const Group<T>> heads, int64_t begin, int64_t end, int6
   }
 }
 
-// AddBlock for few rows, from keys and values as they lie in the cache.
+// AddBlock for few rows of several heads, from keys and values as they lie in the cache: a few positions at a time of
+// all heads, which lie side by side, so that memory is read in its order.
 template <typename T, int kRows>
-void AddBlockToFewRows(const Group<T>& group, const CachedScratch<AccumulateType<T>>& scratch, int64_t first_row,
-                       int64_t key, RunningRows<AccumulateType<T>>& running) {
+void AddBlockToFewRows(absl::Span<const Group<T>> heads, const CachedScratch<AccumulateType<T>>& scratch,
+                       int64_t first_row, int64_t key, Running<AccumulateType<T>>& running) {
   using A = AccumulateType<T>;
-  alignas(64) A scores[kRows * kBlock];
-  const int64_t seen = std::min<int64_t>(group.end(first_row + kRows - 1) - key, kBlock);
-  const bool masked = group.end(first_row) < key + kBlock;
-  const auto from = [&](const HeadRows<const T>& rows) {
-    return HeadRows<const T>{rows.data + key * rows.stride, rows.stride};
+  constexpr int n = kLanes<A>;
+  alignas(64) A all_scores[kBlock * kBlock];  // [heads][kRows][kBlock]
+  const Group<T>& first = heads[0];           // all are alike
+  const int64_t seen = std::min<int64_t>(first.end(first_row + kRows - 1) - key, kBlock);
+  const bool masked = first.end(first_row) < key + kBlock;
+  const auto scores = [&](size_t h) { return all_scores + h * kRows * kBlock; };
+  const auto row = [&](A* rows, size_t h) { return rows + h * kRows * scratch.columns; };
+  const auto from = [key](const HeadRows<const T>& rows, int64_t position) {
+    return HeadRows<const T>{rows.data + (key + position) * rows.stride, rows.stride};
   };
-  const Panel<A> out = {scratch.out, scratch.columns};
-  ScoreKeys<T, kRows>({scratch.q, scratch.columns}, from(group.k), seen, group.head_dim, {scores, kBlock});
-  SoftmaxTile(group, first_row, 0, kRows, key, static_cast<int>((seen + kLanes<A> - 1) / kLanes<A>), masked, scores,
-              running, out, scratch.columns);
+  // While head h is computed, its part of what all heads have two steps later is asked for.
+  const int64_t part = n * first.k.stride / static_cast<int64_t>(heads.size());
+  const auto ask = [&](const HeadRows<const T>& rows, int64_t position, size_t h) {
+    const T* ahead = from(rows, position + 2 * n).data + h * part;
+    for (int64_t at = 0; at < part; at += 64 / sizeof(T)) __builtin_prefetch(ahead + at, 0, 2);
+  };
+  for (int64_t i = 0; i < seen; i += n) {
+    for (size_t h = 0; h < heads.size(); ++h) {
+      ask(first.k, i, h);
+      ScoreKeys<T, kRows>({row(scratch.q, h), scratch.columns}, from(heads[h].k, i), std::min<int64_t>(n, seen - i),
+                          first.head_dim, {scores(h) + i, kBlock});
+    }
+  }
+  for (size_t h = 0; h < heads.size(); ++h) {
+    RunningRows<A> of_head(running, static_cast<int>(h) * kRows);
+    SoftmaxTile(heads[h], first_row, 0, kRows, key, static_cast<int>((seen + n - 1) / n), masked, scores(h), of_head,
+                {row(scratch.out, h), scratch.columns}, scratch.columns);
+  }
   const auto add = masked ? AddValues<T, kRows, true> : AddValues<T, kRows, false>;
-  add({scores, kBlock}, from(group.v), seen, group.head_dim, out);
+  for (int64_t i = 0; i < seen; i += n) {
+    for (size_t h = 0; h < heads.size(); ++h) {
+      ask(first.v, i, h);
+      add({scores(h) + i, kBlock}, from(heads[h].v, i), std::min<int64_t>(n, seen - i), first.head_dim,
+          {row(scratch.out, h), scratch.columns});
+    }
+  }
 }
 
 // Rows [first_row, first_row + rows) of several heads, kBlock together at most. A block of keys is gone through for all
@@ -123,6 +148,11 @@ void AttendRows(absl::Span<const Group<T>> heads, const CachedScratch<Accumulate
   const int64_t keys = heads[0].end(first_row + rows - 1);
   for (int64_t key = 0; key < keys; key += kBlock) {
     const int64_t count = std::min<int64_t>(kBlock, keys - key);
+    if (TakesFewRows<A>(rows, d)) {
+      const auto add = rows == 1 ? AddBlockToFewRows<T, 1> : AddBlockToFewRows<T, 2>;
+      add(heads, scratch, first_row, key, running);
+      continue;
+    }
     for (size_t h = 0; h < heads.size(); ++h) {
       const int row = static_cast<int>(h) * rows;
       const auto all_heads = static_cast<int64_t>(heads.size());
@@ -131,11 +161,6 @@ void AttendRows(absl::Span<const Group<T>> heads, const CachedScratch<Accumulate
       own.q += row * columns;
       own.out += row * columns;
       RunningRows<A> of_head(running, row);
-      if (TakesFewRows<A>(rows, d)) {
-        const auto add = rows == 1 ? AddBlockToFewRows<T, 1> : AddBlockToFewRows<T, 2>;
-        add(heads[h], own, first_row, key, of_head);
-        continue;
-      }
       const auto unpack = [&](HeadRows<const T> from, A* buffer) {
         return Unpack<T>({from.data + key * from.stride, from.stride}, count, d, Panel<A>{buffer, columns});
       };
