@@ -105,7 +105,7 @@ void AddBlockToFewRows(absl::Span<const Group<T>> heads, const CachedScratch<Acc
   const int64_t part = n * first.k.stride / static_cast<int64_t>(heads.size());
   const auto ask = [&](const HeadRows<const T>& rows, int64_t position, size_t h) {
     const T* ahead = from(rows, position + 2 * n).data + h * part;
-    for (int64_t at = 0; at < part; at += 64 / sizeof(T)) __builtin_prefetch(ahead + at, 0, 2);
+    for (int64_t at = 0; at < part; at += 64 / sizeof(T)) __builtin_prefetch(ahead + at, /*write=*/0, /*locality=*/2);
   };
   for (int64_t i = 0; i < seen; i += n) {
     for (size_t h = 0; h < heads.size(); ++h) {
@@ -147,12 +147,12 @@ void AttendRows(absl::Span<const Group<T>> heads, const CachedScratch<Accumulate
   Running<A> running(all);
   const int64_t keys = heads[0].end(first_row + rows - 1);
   for (int64_t key = 0; key < keys; key += kBlock) {
-    const int64_t count = std::min<int64_t>(kBlock, keys - key);
     if (TakesFewRows<A>(rows, d)) {
       const auto add = rows == 1 ? AddBlockToFewRows<T, 1> : AddBlockToFewRows<T, 2>;
       add(heads, scratch, first_row, key, running);
       continue;
     }
+    const int64_t count = std::min<int64_t>(kBlock, keys - key);
     for (size_t h = 0; h < heads.size(); ++h) {
       const int row = static_cast<int>(h) * rows;
       const auto all_heads = static_cast<int64_t>(heads.size());

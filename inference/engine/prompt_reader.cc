@@ -48,10 +48,15 @@ bool PromptReader::CanJoin(const ActiveRequest& request, absl::Span<ActiveReques
 // Whoever has least left, of those that nothing is gained for by waiting.
 ActiveRequest* PromptReader::Shortest() const {
   ActiveRequest* shortest = queue_.front();
-  std::vector<ActiveRequest*> before;
-  for (ActiveRequest* request : queue_) {
-    if (Left(*request) < Left(*shortest) && (request->read.has_value() || CanJoin(*request, before))) {
+  if (queue_.size() == 1) return shortest;
+  int64_t least = Left(*shortest);
+  std::vector<ActiveRequest*> before = {shortest};
+  for (auto next = std::next(queue_.begin()); next != queue_.end(); ++next) {
+    ActiveRequest* const request = *next;
+    const int64_t left = Left(*request);
+    if (left < least && (request->read.has_value() || CanJoin(*request, before))) {
       shortest = request;
+      least = left;
     }
     before.push_back(request);
   }
