@@ -27,7 +27,7 @@ class Bench {
   Bench(double budget, int heads, int kv_heads, int64_t head_dim)
       : budget_(budget), heads_(heads), kv_heads_(kv_heads), head_dim_(head_dim) {}
 
-  void Run(const std::vector<Case>& cases, int max_threads) {
+  void Run(const std::vector<Case>& cases, const std::vector<Case>& caches, int max_threads) {
     for (int threads = 1; threads <= max_threads; threads *= 2) {
       omp_set_num_threads(threads);
       peak_ = MeasureMatrixPeak(context_, DType::kF32);
@@ -37,7 +37,9 @@ class Bench {
       for (const Case& c : cases) {
         for (const DType dtype : {DType::kF32, DType::kBF16}) Train(c, dtype, threads);
       }
-      for (const DType dtype : {DType::kF32, DType::kBF16}) Decode(/*batch=*/16, /*keys=*/512, dtype, threads);
+      for (const DType dtype : {DType::kF32, DType::kBF16}) {
+        for (const Case& c : caches) Decode(c.batch, c.length, dtype, threads);
+      }
     }
     std::printf("\n%s\n", nlohmann::json({{"bench", "attention"}, {"results", results_}}).dump().c_str());
   }
@@ -122,22 +124,28 @@ class Bench {
   void Decode(int64_t batch, int64_t keys, DType dtype, int threads) {
     const ops::AttentionShape shape = {.heads = heads_, .kv_heads = kv_heads_, .head_dim = head_dim_, .first_key = {}};
     const Tensor q = Filled({batch, q_columns()}, dtype), out = context_.Empty(q.shape(), dtype);
+    // So many layers, one after the other, that none is still in the processor's caches when its turn comes again.
+    constexpr int64_t kBytes = int64_t{256} << 20;
+    const int64_t layer_elements = batch * 2 * keys * kv_columns();
+    const int layers = static_cast<int>(kBytes / (layer_elements * static_cast<int64_t>(ByteSize(dtype))) + 1);
     std::vector<Tensor> blocks;
     std::vector<int64_t> bases, capacities(batch, keys);
     for (int64_t i = 0; i < batch; ++i) {
-      blocks.push_back(Filled({2 * keys, kv_columns()}, dtype));
+      blocks.push_back(Filled({layers * 2 * keys, kv_columns()}, dtype));
       bases.push_back(reinterpret_cast<int64_t>(blocks.back().raw()));
     }
     const std::vector<int32_t> lengths(batch, static_cast<int32_t>(keys - 1));
-    const ops::CacheTable table = {.bases = context_.FromHost(bases.data(), {batch}, DType::kI64),
-                                   .capacities = context_.FromHost(capacities.data(), {batch}, DType::kI64),
-                                   .lengths = context_.FromHost(lengths.data(), {batch}, DType::kI32),
-                                   .layer = 0,
-                                   .rows = 1,
-                                   .longest = keys};
-    const double seconds = BestSeconds(budget_, [&] { ops::CachedAttention(context_, q, table, shape, out); });
-    Report("decode " + std::to_string(batch) + " rows, " + std::to_string(keys) + " keys each", dtype, threads, seconds,
-           4.0 * batch * keys * q_columns(), 1.0 * batch * blocks[0].bytes());
+    ops::CacheTable table = {.bases = context_.FromHost(bases.data(), {batch}, DType::kI64),
+                             .capacities = context_.FromHost(capacities.data(), {batch}, DType::kI64),
+                             .lengths = context_.FromHost(lengths.data(), {batch}, DType::kI32),
+                             .layer = 0,
+                             .rows = 1,
+                             .longest = keys};
+    const double seconds = BestSeconds(budget_, [&] {
+      for (table.layer = 0; table.layer < layers; ++table.layer) ops::CachedAttention(context_, q, table, shape, out);
+    });
+    Report("decode " + std::to_string(batch) + " rows, " + std::to_string(keys) + " keys each", dtype, threads,
+           seconds / layers, 4.0 * batch * keys * q_columns(), 1.0 * layer_elements * ByteSize(dtype));
   }
 
   const double budget_;
@@ -154,13 +162,15 @@ class Bench {
 
 int main(int argc, char** argv) {
   int64_t windows = 65536, window = 5, head_dim = 64;
-  std::vector<int64_t> lengths = {256, 1024};
+  std::vector<int64_t> lengths = {256, 1024}, keys = {128, 512, 2048}, sequences = {1, 32};
   int heads = 8, kv_heads = 8, threads = omp_get_max_threads();
   double budget = 0.5;
   CLI::App app("Speed of attention");
   app.add_option("--windows", windows, "number of short windows")->capture_default_str();
   app.add_option("--window", window, "rows of a window")->capture_default_str();
   app.add_option("--lengths", lengths, "lengths of long streams, four at once")->capture_default_str();
+  app.add_option("--keys", keys, "positions of caches, one new row each")->capture_default_str();
+  app.add_option("--sequences", sequences, "caches at once")->capture_default_str();
   app.add_option("--heads", heads, "query heads")->capture_default_str();
   app.add_option("--kv-heads", kv_heads, "key/value heads")->capture_default_str();
   app.add_option("--head-dim", head_dim, "width of a head")->capture_default_str();
@@ -171,6 +181,10 @@ int main(int argc, char** argv) {
   std::vector<photon::Case> cases = {
       {std::to_string(windows) + " windows of " + std::to_string(window), windows, window}};
   for (const int64_t length : lengths) cases.push_back({"4 streams of " + std::to_string(length), 4, length});
-  photon::Bench(budget, heads, kv_heads, head_dim).Run(cases, threads);
+  std::vector<photon::Case> caches;
+  for (const int64_t batch : sequences) {
+    for (const int64_t length : keys) caches.push_back({"", batch, length});
+  }
+  photon::Bench(budget, heads, kv_heads, head_dim).Run(cases, caches, threads);
   return 0;
 }

@@ -49,6 +49,7 @@ struct Backend {
   ops::AttentionForwardFn* attention_forward;
   ops::AttentionBackwardFn* attention_backward;
   ops::AppendToCachesFn* append_to_caches;
+  ops::CopyCacheFn* copy_cache;
   ops::CachedAttentionFn* cached_attention;
   ops::SwiGluForwardFn* swiglu_forward;
   ops::SwiGluBackwardFn* swiglu_backward;

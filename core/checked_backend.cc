@@ -134,6 +134,8 @@ Backend CheckedTable() {
       .attention_forward = Run<"attention_forward q k v shape out! lse!", &B::attention_forward>,
       .attention_backward = Run<"attention_backward dout q k v out lse shape dq! dk! dv!", &B::attention_backward>,
       .append_to_caches = Run<"append_to_caches qkv! caches shape table", &B::append_to_caches>,
+      // Of the blocks, what lies behind the positions may be anything.
+      .copy_cache = Run<"copy_cache from to positions head_dim", &B::copy_cache>,
       .cached_attention = Run<"cached_attention q caches shape out!", &B::cached_attention>,
       .swiglu_forward = Run<"swiglu_forward gate_up y!", &B::swiglu_forward>,
       .swiglu_backward = Run<"swiglu_backward dy gate_up dgate_up!", &B::swiglu_backward>,

@@ -2,20 +2,25 @@
 
 #include <algorithm>
 
-#include "core/ops/elementwise.h"
+#include "core/ops/cached_attention.h"
 
 namespace photon {
 
 int64_t RoomFor(int64_t positions) { return (positions + kCacheSlab - 1) / kCacheSlab * kCacheSlab; }
 
-KvCache::KvCache(const Context& context, int layers, int64_t width, DType dtype, int64_t capacity)
-    : context_(&context), block_(context.Empty({layers, 2, std::max<int64_t>(capacity, 1), width}, dtype)) {}
+KvCache::KvCache(const Context& context, int layers, int kv_heads, int64_t head_dim, DType dtype, int64_t capacity)
+    : KvCache(&context, context.Empty({layers, 2, std::max<int64_t>(capacity, 1), kv_heads * head_dim}, dtype),
+              head_dim) {}
+
+Tensor KvCache::NewBlock(int64_t capacity) const {
+  return context_->Empty({block_.dim(0), 2, std::max<int64_t>(capacity, 1), block_.dim(3)}, block_.dtype());
+}
 
 KvCache KvCache::Copy(int64_t positions) const {
   PHOTON_CHECK(positions >= 0 && positions <= length_) << positions << " of " << length_;
   const int64_t room = positions == length_ ? capacity() : positions;
-  KvCache copy(*context_, static_cast<int>(block_.dim(0)), block_.dim(3), block_.dtype(), room);
-  CopyTo(copy.block_, positions);
+  KvCache copy(context_, NewBlock(room), head_dim_);
+  ops::CopyCache(*context_, block_, copy.block_, positions, head_dim_);
   copy.length_ = positions;
   return copy;
 }
@@ -26,21 +31,12 @@ int64_t KvCache::BytesOf(int64_t positions) const {
 
 void KvCache::Append(int64_t positions) {
   const int64_t end = length_ + positions;
-  if (end > capacity()) Reserve(RoomFor(end));
+  if (end > capacity()) {
+    Tensor larger = NewBlock(RoomFor(end));
+    ops::CopyCache(*context_, block_, larger, length_, head_dim_);
+    block_ = std::move(larger);
+  }
   length_ = end;
-}
-
-void KvCache::Reserve(int64_t positions) {
-  const Tensor larger = context_->Empty({block_.dim(0), 2, positions, block_.dim(3)}, block_.dtype());
-  CopyTo(larger, length_);
-  block_ = larger;
-}
-
-void KvCache::CopyTo(const Tensor& block, int64_t positions) const {
-  const int64_t sides = 2 * block_.dim(0), width = block_.dim(3);
-  const Tensor from = block_.Reshape({sides, capacity() * width});
-  const Tensor to = block.Reshape({sides, block.dim(2) * width});
-  if (positions > 0) ops::Cast(*context_, from.Columns(0, positions * width), to.Columns(0, positions * width));
 }
 
 CacheLists AppendToEach(absl::Span<KvCache* const> caches, int64_t positions) {

@@ -19,8 +19,8 @@ int64_t RoomFor(int64_t positions);  // in whole slabs
 
 class KvCache {
  public:
-  // `width` = kv_heads * head_dim. Has room for `capacity` positions, and grows beyond by slabs.
-  KvCache(const Context& context, int layers, int64_t width, DType dtype, int64_t capacity);
+  // Has room for `capacity` positions, and grows beyond by slabs.
+  KvCache(const Context& context, int layers, int kv_heads, int64_t head_dim, DType dtype, int64_t capacity);
 
   // Copies would share the memory, and two sequences write the same rows: Copy() says that it costs memory.
   KvCache(KvCache&&) = default;
@@ -34,7 +34,7 @@ class KvCache {
   int64_t bytes() const { return BytesOf(length_); }  // of the positions held, K and V, all layers
   int64_t allocated_bytes() const { return BytesOf(capacity()); }
   int64_t BytesOf(int64_t positions) const;
-  const Tensor& block() const { return block_; }  // [layers, 2 (keys, values), capacity, width]
+  const Tensor& block() const { return block_; }  // [layers, 2 (keys, values), capacity, kv_heads * head_dim]
 
   // Makes room for more positions and counts them as held. The caller has them written (ops::AppendToCaches) before
   // they are read, and before this is called again, should it have to grow.
@@ -42,10 +42,12 @@ class KvCache {
   void Clear() { length_ = 0; }  // forgets all positions, keeps the memory
 
  private:
-  void Reserve(int64_t positions);
-  void CopyTo(const Tensor& block, int64_t positions) const;
+  KvCache(const Context* context, Tensor block, int64_t head_dim)
+      : context_(context), head_dim_(head_dim), block_(std::move(block)) {}
+  Tensor NewBlock(int64_t capacity) const;
 
   const Context* context_;
+  int64_t head_dim_;
   int64_t length_ = 0;
   Tensor block_;
 };

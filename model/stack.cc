@@ -163,7 +163,7 @@ Tensor Stack::Extend(const Context& context, const Tensor& x, const ops::CacheTa
 }
 
 KvCache Stack::NewCache(const Context& context, int64_t capacity) const {
-  return KvCache(context, layers(), kv_heads_ * head_dim_, parameters_->options().compute, capacity);
+  return KvCache(context, layers(), kv_heads_, head_dim_, parameters_->options().compute, capacity);
 }
 
 }  // namespace photon

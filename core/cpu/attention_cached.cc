@@ -4,13 +4,13 @@
 // them, a block at a time. Sums are taken in the order of core/cpu/attention_stream.cc: the results are its bits.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "absl/types/span.h"
 #include "core/cpu/attention.h"
 #include "core/cpu/attention_few_rows.h"
 #include "core/cpu/attention_softmax.h"
+#include "core/cpu/cache_blocks.h"
 #include "core/cpu/kernels.h"
 #include "core/cpu/parallel_for.h"
 
@@ -20,8 +20,10 @@ namespace {
 // A sequence's new rows for one key/value head: row i is position offset + i / group of query head i % group.
 template <typename T>
 struct Group {
-  HeadRows<const T> q, k, v;  // q: of the first head; the others' columns follow
+  HeadRows<const T> q;  // of the first head; the others' columns follow
   HeadRows<T> out;
+  CacheBlocks<const T> cache;
+  int64_t column;  // of the cache: the head's first
   int64_t heads;
   int64_t rows;  // positions times heads
   int64_t head_dim;
@@ -32,19 +34,18 @@ struct Group {
   int64_t at(int64_t row, int64_t stride) const { return row / heads * stride + row % heads * head_dim; }
 };
 
-// The thread's memory: a block of queries, of outputs, of keys (as they are, then transposed) and of values.
+// The thread's memory: a block of queries, of outputs, of keys, transposed, and of values.
 template <typename A>
 struct CachedScratch {
-  static int64_t Elements(int64_t head_dim) { return 5 * kBlock * PaddedColumns<A>(head_dim); }
+  static int64_t Elements(int64_t head_dim) { return 4 * kBlock * PaddedColumns<A>(head_dim); }
   CachedScratch(A* memory, int64_t head_dim)
       : columns(PaddedColumns<A>(head_dim)),
         q(memory),
         out(q + kBlock * columns),
         keys(out + kBlock * columns),
-        transposed(keys + kBlock * columns),
-        values(transposed + kBlock * columns) {}
+        values(keys + kBlock * columns) {}
   int64_t columns;
-  A *q, *out, *keys, *transposed, *values;
+  A *q, *out, *keys, *values;
 };
 
 // Rows [first_row, first_row + rows) of the group against keys [key, key + count), transposed, and their values.
@@ -63,7 +64,7 @@ void AddBlock(const Group<T>& group, const CachedScratch<AccumulateType<T>>& scr
     const bool masked = group.end(tile) < key + kBlock;
     const int vectors = static_cast<int>((seen + n - 1) / n);
     const Panel<A> out = {scratch.out + row * scratch.columns, scratch.columns};
-    Multiply<false, A>(count, {scratch.q + row * scratch.columns, scratch.columns, 1}, {scratch.transposed, kBlock},
+    Multiply<false, A>(count, {scratch.q + row * scratch.columns, scratch.columns, 1}, {scratch.keys, kBlock},
                        group.head_dim, {scores, kBlock}, vectors, /*add=*/false);
     SoftmaxTile(group, first_row, row, count, key, vectors, masked, scores, running, out, scratch.columns);
     const auto multiply = masked ? Multiply<true, A> : Multiply<false, A>;
@@ -71,66 +72,46 @@ void AddBlock(const Group<T>& group, const CachedScratch<AccumulateType<T>>& scr
   }
 }
 
-// Asks for keys and values of all heads, every `step`-th position of [begin, end): in one head's columns alone, with
-// the others between them, the hardware does not see what comes next.
+// The head's keys of positions [key, key + count) as [head_dim, kBlock], whole vectors of them.
 template <typename T>
-void Prefetch(absl::Span<const Group<T>> heads, int64_t begin, int64_t end, int64_t step) {
-  const int64_t columns = static_cast<int64_t>(heads.size()) * heads[0].head_dim;
-  constexpr int64_t kLine = 64 / sizeof(T);
-  for (int64_t position = begin; position < end; position += step) {
-    for (const HeadRows<const T>& rows : {heads[0].k, heads[0].v}) {
-      const T* row = rows.data + position * rows.stride;
-      for (int64_t c = 0; c < columns; c += kLine) __builtin_prefetch(row + c, /*write=*/0, /*locality=*/2);
-    }
+void UnpackKeys(const Group<T>& head, int64_t key, int64_t count, AccumulateType<T>* to) {
+  using A = AccumulateType<T>;
+  constexpr int64_t n = kLanes<A>;
+  const T* keys = head.cache.Keys(key, head.column);
+  const int64_t m = head.cache.Positions(key);
+  for (int64_t i = 0; i < count; i += n) {
+    const auto unpack = [&](auto lanes) {
+      ForEachColumn(keys + i * CacheBlocks<T>::kPack, m, head.head_dim, lanes,
+                    [&](int64_t column, Vec<A> x) { Store(to + column * kBlock + i, x); });
+    };
+    i + n <= m ? unpack(AllLanes{}) : unpack(FirstLanes{m - i});
   }
 }
 
-// AddBlock for few rows of several heads, from keys and values as they lie in the cache: a few positions at a time of
-// all heads, which lie side by side, so that memory is read in its order.
+template <typename T>
+HeadRows<const T> Values(const Group<T>& head, int64_t key) {
+  return {head.cache.Values(key, head.column), head.head_dim};
+}
+
+// AddBlock for few rows, from keys and values as they lie in the cache.
 template <typename T, int kRows>
-void AddBlockToFewRows(absl::Span<const Group<T>> heads, const CachedScratch<AccumulateType<T>>& scratch,
-                       int64_t first_row, int64_t key, Running<AccumulateType<T>>& running) {
+void AddBlockToFewRows(const Group<T>& head, const CachedScratch<AccumulateType<T>>& scratch, int64_t first_row,
+                       int64_t key, RunningRows<AccumulateType<T>>& running) {
   using A = AccumulateType<T>;
-  constexpr int n = kLanes<A>;
-  alignas(64) A all_scores[kBlock * kBlock];  // [heads][kRows][kBlock]
-  const Group<T>& first = heads[0];           // all are alike
-  const int64_t seen = std::min<int64_t>(first.end(first_row + kRows - 1) - key, kBlock);
-  const bool masked = first.end(first_row) < key + kBlock;
-  const auto scores = [&](size_t h) { return all_scores + h * kRows * kBlock; };
-  const auto row = [&](A* rows, size_t h) { return rows + h * kRows * scratch.columns; };
-  const auto from = [key](const HeadRows<const T>& rows, int64_t position) {
-    return HeadRows<const T>{rows.data + (key + position) * rows.stride, rows.stride};
-  };
-  // While head h is computed, its part of what all heads have two steps later is asked for.
-  const int64_t part = n * first.k.stride / static_cast<int64_t>(heads.size());
-  const auto ask = [&](const HeadRows<const T>& rows, int64_t position, size_t h) {
-    const T* ahead = from(rows, position + 2 * n).data + h * part;
-    for (int64_t at = 0; at < part; at += 64 / sizeof(T)) __builtin_prefetch(ahead + at, /*write=*/0, /*locality=*/2);
-  };
-  for (int64_t i = 0; i < seen; i += n) {
-    for (size_t h = 0; h < heads.size(); ++h) {
-      ask(first.k, i, h);
-      ScoreKeys<T, kRows>({row(scratch.q, h), scratch.columns}, from(heads[h].k, i), std::min<int64_t>(n, seen - i),
-                          first.head_dim, {scores(h) + i, kBlock});
-    }
-  }
-  for (size_t h = 0; h < heads.size(); ++h) {
-    RunningRows<A> of_head(running, static_cast<int>(h) * kRows);
-    SoftmaxTile(heads[h], first_row, 0, kRows, key, static_cast<int>((seen + n - 1) / n), masked, scores(h), of_head,
-                {row(scratch.out, h), scratch.columns}, scratch.columns);
-  }
+  alignas(64) A scores[kRows * kBlock];
+  const int64_t seen = std::min<int64_t>(head.end(first_row + kRows - 1) - key, kBlock);
+  const bool masked = head.end(first_row) < key + kBlock;
+  const Panel<A> out = {scratch.out, scratch.columns};
+  ScoreKeys<T, kRows>({scratch.q, scratch.columns}, head.cache.Keys(key, head.column), head.cache.Positions(key), seen,
+                      head.head_dim, {scores, kBlock});
+  SoftmaxTile(head, first_row, 0, kRows, key, static_cast<int>((seen + kLanes<A> - 1) / kLanes<A>), masked, scores,
+              running, out, scratch.columns);
   const auto add = masked ? AddValues<T, kRows, true> : AddValues<T, kRows, false>;
-  for (int64_t i = 0; i < seen; i += n) {
-    for (size_t h = 0; h < heads.size(); ++h) {
-      ask(first.v, i, h);
-      add({scores(h) + i, kBlock}, from(heads[h].v, i), std::min<int64_t>(n, seen - i), first.head_dim,
-          {row(scratch.out, h), scratch.columns});
-    }
-  }
+  add({scores, kBlock}, Values(head, key), seen, head.head_dim, out);
 }
 
 // Rows [first_row, first_row + rows) of several heads, kBlock together at most. A block of keys is gone through for all
-// heads before the next one: heads lie side by side in memory, which is read in its order.
+// heads before the next one: they lie side by side in memory.
 template <typename T>
 void AttendRows(absl::Span<const Group<T>> heads, const CachedScratch<AccumulateType<T>>& scratch, int64_t first_row,
                 int rows) {
@@ -147,25 +128,22 @@ void AttendRows(absl::Span<const Group<T>> heads, const CachedScratch<Accumulate
   Running<A> running(all);
   const int64_t keys = heads[0].end(first_row + rows - 1);
   for (int64_t key = 0; key < keys; key += kBlock) {
-    if (TakesFewRows<A>(rows, d)) {
-      const auto add = rows == 1 ? AddBlockToFewRows<T, 1> : AddBlockToFewRows<T, 2>;
-      add(heads, scratch, first_row, key, running);
-      continue;
-    }
-    const int64_t count = std::min<int64_t>(kBlock, keys - key);
     for (size_t h = 0; h < heads.size(); ++h) {
+      const Group<T>& head = heads[h];
       const int row = static_cast<int>(h) * rows;
-      const auto all_heads = static_cast<int64_t>(heads.size());
-      Prefetch(heads, key + count + static_cast<int64_t>(h), std::min(key + 2 * kBlock, keys), all_heads);
       CachedScratch<A> own = scratch;
       own.q += row * columns;
       own.out += row * columns;
       RunningRows<A> of_head(running, row);
-      const auto unpack = [&](HeadRows<const T> from, A* buffer) {
-        return Unpack<T>({from.data + key * from.stride, from.stride}, count, d, Panel<A>{buffer, columns});
-      };
-      TransposeRows<A>(unpack(heads[h].k, scratch.keys), count, columns, {scratch.transposed, kBlock});
-      AddBlock(heads[h], own, unpack(heads[h].v, scratch.values), first_row, rows, key, of_head);
+      if (TakesFewRows<A>(rows, d)) {
+        const auto add = rows == 1 ? AddBlockToFewRows<T, 1> : AddBlockToFewRows<T, 2>;
+        add(head, own, first_row, key, of_head);
+        continue;
+      }
+      const int64_t count = std::min<int64_t>(kBlock, keys - key);
+      UnpackKeys(head, key, count, scratch.keys);
+      const auto values = Unpack<T>(Values(head, key), count, d, Panel<A>{scratch.values, columns});
+      AddBlock(head, own, values, first_row, rows, key, of_head);
     }
   }
   for (int i = 0; i < all; ++i) {
@@ -191,23 +169,19 @@ void Attend(absl::Span<const Group<T>> heads, const CachedScratch<AccumulateType
   }
 }
 
-// Key/value heads that a thread must have to be worth waking: some 10 us. Blocks are unpacked and transposed whatever
-// the number of rows, which costs about as much as two of them.
-int64_t CachedGrain(int64_t rows, int64_t keys, int64_t head_dim) {
-  return (int64_t{1} << 18) / ((rows + 2) * keys * head_dim) + 1;
+// Items of `heads` key/value heads that a thread must have to be worth waking: some 10 us. To read a key and a value
+// takes about as long as two rows' arithmetic.
+int64_t CachedGrain(int64_t heads, int64_t rows, int64_t keys, int64_t head_dim) {
+  return (int64_t{1} << 17) / (heads * (rows + 2) * keys * head_dim) + 1;
 }
 
-// One layer of one sequence's cache.
-struct CacheSides {
-  CacheSides(const ops::CacheTable& table, int64_t sequence, int64_t width, size_t element)
-      : row_bytes(width * element), length(table.lengths.data<int32_t>()[sequence]) {
-    const int64_t capacity = table.capacities.data<int64_t>()[sequence];
-    keys = reinterpret_cast<char*>(table.bases.data<int64_t>()[sequence]) + 2 * table.layer * capacity * row_bytes;
-    values = keys + capacity * row_bytes;
-  }
-  int64_t row_bytes, length;
-  char *keys, *values;
-};
+// One layer of a cache.
+template <typename T>
+CacheBlocks<T> Layer(const ops::CacheTable& table, int64_t sequence, const ops::AttentionShape& shape) {
+  const int64_t capacity = table.capacities.data<int64_t>()[sequence], width = shape.kv_heads * shape.head_dim;
+  T* block = reinterpret_cast<T*>(table.bases.data<int64_t>()[sequence]);
+  return {block + 2 * table.layer * capacity * width, capacity, width, shape.head_dim};
+}
 
 }  // namespace
 
@@ -220,15 +194,27 @@ void AppendToCaches(const Context& context, const Tensor& qkv, const ops::CacheT
         table.lengths.data<int32_t>()[row / table.rows] + static_cast<int32_t>(row % table.rows);
   }
   Rope(context, qkv.Columns(0, keys_at + width), shape.head_dim, positions, rope_table, /*inverse=*/false);
-  const size_t element = ByteSize(qkv.dtype());
-  ParallelFor(qkv.dim(0), RowGrain(2 * width), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const CacheSides cache(table, row / table.rows, width, element);
-      const int64_t at = (cache.length + row % table.rows) * cache.row_bytes;
-      const char* from = static_cast<const char*>(qkv.raw()) + (row * qkv.stride(0) + keys_at) * element;
-      std::memcpy(cache.keys + at, from, cache.row_bytes);
-      std::memcpy(cache.values + at, from + cache.row_bytes, cache.row_bytes);
-    }
+  VisitFloat(qkv.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    ParallelFor(qkv.dim(0), RowGrain(2 * width), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const T* key = qkv.data<T>() + row * qkv.stride(0) + keys_at;
+        Layer<T>(table, row / table.rows, shape).Write(positions.data<int32_t>()[row], key, key + width);
+      }
+    });
+  });
+}
+
+void CopyCache(const Context&, const Tensor& from, const Tensor& to, int64_t positions, int64_t head_dim) {
+  VisitFloat(from.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    const auto layer = [&](const Tensor& block, int64_t i) {
+      const int64_t capacity = block.dim(2), width = block.dim(3);
+      return CacheBlocks<T>{block.data<T>() + 2 * i * capacity * width, capacity, width, head_dim};
+    };
+    ParallelFor(from.dim(0), RowGrain(2 * positions * from.dim(3)), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) layer(from, i).CopyTo(layer(to, i), positions);
+    });
   });
 }
 
@@ -240,32 +226,32 @@ void CachedAttention(const Context& context, const Tensor& q, const ops::CacheTa
   VisitFloat(q.dtype(), [&](auto tag) {
     using T = decltype(tag);
     using A = AccumulateType<T>;
-    const int64_t d = shape.head_dim, width = shape.kv_heads * d;
+    const int64_t d = shape.head_dim;
     const ThreadScratch<A> memory(context, CachedScratch<A>::Elements(d));
     const int64_t most = (shape.heads + shape.kv_heads - 1) / shape.kv_heads;  // query heads of a key/value head
     // As many heads together as have a block of rows, but enough items for all threads.
     const int64_t together = std::clamp<int64_t>(
         std::min(kBlock / (table.rows * most), sequences * shape.kv_heads / omp_get_max_threads()), 1, shape.kv_heads);
     const int64_t parts = (shape.kv_heads + together - 1) / together;
-    const int64_t grain = CachedGrain(table.rows * most * together, most_keys, d);
+    const int64_t grain = CachedGrain(together, table.rows * most, most_keys, d);
     ParallelFor(sequences * parts, grain, [&](int64_t begin, int64_t end) {
       const CachedScratch<A> scratch(memory.ThisThread(), d);
       std::vector<Group<T>> heads;
       for (int64_t item = begin; item < end; ++item) {
         const int64_t sequence = item / parts, part = item % parts;
-        const CacheSides cache(table, sequence, width, sizeof(T));
+        const CacheBlocks<const T> cache = Layer<const T>(table, sequence, shape);
         heads.clear();
         for (int64_t g = part * together; g < std::min<int64_t>((part + 1) * together, shape.kv_heads); ++g) {
           const int first = FirstQueryHead(static_cast<int>(g), shape.heads, shape.kv_heads);
           const int64_t own = FirstQueryHead(static_cast<int>(g) + 1, shape.heads, shape.kv_heads) - first;
           heads.push_back({.q = RowsOf<const T>(q, sequence * table.rows, first * d),
-                           .k = {reinterpret_cast<const T*>(cache.keys) + g * d, width},
-                           .v = {reinterpret_cast<const T*>(cache.values) + g * d, width},
                            .out = RowsOf<T>(out, sequence * table.rows, first * d),
+                           .cache = cache,
+                           .column = g * d,
                            .heads = own,
                            .rows = table.rows * own,
                            .head_dim = d,
-                           .offset = cache.length});
+                           .offset = lengths[sequence]});
         }
         Attend<T>(heads, scratch);
       }

@@ -1,5 +1,5 @@
-// A block of keys and values for few rows, straight from where they lie: unpacking and transposing them in memory
-// first, as for many rows, would take several times as long as the arithmetic.
+// Scores and weighted values of few rows, straight from where a cache has its keys and values: to unpack them first, as
+// for many rows, would take longer than the arithmetic.
 //
 // The chains of multiply-adds are those of Multiply (core/cpu/attention_tile.h): the results are its bits.
 #pragma once
@@ -8,69 +8,50 @@
 
 #include "core/cpu/attention_rows.h"
 #include "core/cpu/attention_tile.h"
+#include "core/cpu/cache_blocks.h"
 
 namespace photon::cpu {
 
 inline constexpr int kFewRows = 2;
-inline constexpr int64_t kFewRowsColumns = 256;
 
 // Whether rows of so many columns can be taken: a last vector that is not full overlaps the one before it.
 template <typename A>
 bool TakesFewRows(int rows, int64_t columns) {
-  return rows <= kFewRows && columns >= kLanes<A> && columns <= kFewRowsColumns;
+  return rows <= kFewRows && columns >= kLanes<A>;
 }
 
-// scores [kRows, whole vectors of `count`] = q [kRows, columns] times `count` keys, transposed.
+// scores [kRows, whole vectors] = q [kRows, columns] times a head's keys of a block: the first `count` of its m.
 template <typename T, int kRows>
-void ScoreKeys(Panel<const AccumulateType<T>> q, HeadRows<const T> keys, int64_t count, int64_t columns,
+void ScoreKeys(Panel<const AccumulateType<T>> q, const T* keys, int64_t m, int64_t count, int64_t columns,
                Panel<AccumulateType<T>> scores) {
   using A = AccumulateType<T>;
-  constexpr int n = kLanes<A>;
-  constexpr int kPerLane = sizeof(A) / sizeof(T);  // bf16: pairs are transposed, then parted, which halves the shuffles
-  // The last columns, as many as a step takes. Those that the step before has, too, count nothing.
-  const int64_t step = columns < kPerLane * n ? n : kPerLane * n;
-  const int64_t whole = columns / step * step, rest = columns - whole, last = rest > n ? step : n;
-  alignas(64) A tail[kRows][kPerLane * n] = {};
-  for (int r = 0; r < kRows; ++r) {
-    std::copy(q.data + r * q.stride + whole, q.data + r * q.stride + columns, tail[r] + last - rest);
-  }
-  for (int64_t key = 0; key < count; key += n) {
-    Vec<A> sum[kRows] = {};
-    const auto add_column = [&](Vec<A> x, const auto& left, int column) {
+  constexpr int64_t n = kLanes<A>, kPack = CacheBlocks<T>::kPack;
+  // Several vectors at once: one chain of sums alone would wait for each of them.
+  const auto score = [&](auto vectors, int64_t first, auto lanes) {
+    constexpr int kVectors = vectors();
+    Vec<A> sum[kVectors][kRows] = {};
+    for (int64_t c = 0; c < columns; c += kPack) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const T* at = keys + c * m + (first + v * n) * kPack;
+        ForEachColumn(at, m, kPack, lanes, [&](int64_t column, Vec<A> x) {
 #pragma GCC unroll 2
-      for (int r = 0; r < kRows; ++r) sum[r] += Broadcast(left(r)[column]) * x;
-    };
-    const auto add = [&](auto pairs, int64_t column, const auto& left) {
-      Vec<A> x[n];
-#pragma GCC unroll 16
-      for (int i = 0; i < n; ++i) {
-        const T* row = keys.data + (key + i) * keys.stride + column;
-        if constexpr (pairs()) {
-          x[i] = key + i < count ? LoadBits(row) : Vec<A>{};
-        } else {
-          x[i] = key + i < count ? Load(row) : Vec<A>{};
-        }
+          for (int r = 0; r < kRows; ++r) sum[v][r] += Broadcast(q.data[r * q.stride + c + column]) * x;
+        });
       }
-      TransposeSquare<A>(x);
-#pragma GCC unroll 16
-      for (int i = 0; i < n; ++i) {
-        if constexpr (pairs()) {
-          add_column(EvenElements(x[i]), left, 2 * i);
-          add_column(OddElements(x[i]), left, 2 * i + 1);
-        } else {
-          add_column(x[i], left, i);
-        }
-      }
-    };
-    const auto add_step = [&](int64_t columns_of_step, int64_t c, const auto& left) {
-      columns_of_step > n ? add(std::bool_constant<kPerLane == 2>(), c, left) : add(std::false_type(), c, left);
-    };
-    for (int64_t c = 0; c < whole; c += step) {
-      add_step(step, c, [&](int r) { return q.data + r * q.stride + c; });
     }
-    if (rest > 0) add_step(last, columns - last, [&](int r) -> const A* { return tail[r]; });
-    for (int r = 0; r < kRows; ++r) Store(scores.data + r * scores.stride + key, sum[r]);
+    for (int v = 0; v < kVectors; ++v) {
+      for (int r = 0; r < kRows; ++r) Store(scores.data + r * scores.stride + first + v * n, sum[v][r]);
+    }
+  };
+  using One = std::integral_constant<int, 1>;
+  constexpr int kTogether = 4;
+  int64_t i = 0;
+  for (; i + (kTogether - 1) * n < count && i + kTogether * n <= m; i += kTogether * n) {
+    score(std::integral_constant<int, kTogether>(), i, AllLanes{});
   }
+  for (; i < count && i + n <= m; i += n) score(One(), i, AllLanes{});
+  if (i < count) score(One(), i, FirstLanes{m - i});
 }
 
 // out [kRows, columns] += weights [kRows, count] values. With kSkipZeros as Tile has it.
@@ -79,7 +60,8 @@ void AddValues(Panel<const AccumulateType<T>> weights, HeadRows<const T> values,
                Panel<AccumulateType<T>> out) {
   using A = AccumulateType<T>;
   constexpr int n = kLanes<A>;
-  const auto add = [&](const auto vectors, const auto& column) {
+  const auto add = [&](auto count_of_vectors, const auto& column) {
+    constexpr int vectors = count_of_vectors();
     Vec<A> sum[kRows][vectors];
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4

@@ -61,14 +61,15 @@ void SoftmaxTile(const Mask& mask, int64_t first_row, int row, int count, int64_
       continue;
     }
     const Vec<A> largest = Broadcast(running.largest[row + r]);
-    Vec<A> total = Load(running.total[row + r]) * shrink[r];
+    Vec<A> total = {};
     for (int x = 0; x < vectors; ++x) {
       Vec<A> weight = Exp(Load(score + x * n) - largest);
       if (masked) weight = Visible<A>(key + x * n, mask.begin(i), mask.end(i)) ? weight : Vec<A>{};
       Store(score + x * n, weight);
       total += weight;
     }
-    Store(running.total[row + r], total);
+    // In one expression: whether a product and a later sum become one rounding is the compiler's choice.
+    Store(running.total[row + r], Load(running.total[row + r]) * shrink[r] + total);
     if (shrink[r] == 1) continue;
     A* o = out.data + r * out.stride;
     for (int64_t c = 0; c < columns; c += n) Store(o + c, Load(o + c) * shrink[r]);

@@ -22,6 +22,7 @@ const Backend& CpuBackend() {
       .attention_forward = cpu::AttentionForward,
       .attention_backward = cpu::AttentionBackward,
       .append_to_caches = cpu::AppendToCaches,
+      .copy_cache = cpu::CopyCache,
       .cached_attention = cpu::CachedAttention,
       .swiglu_forward = cpu::SwiGluForward,
       .swiglu_backward = cpu::SwiGluBackward,

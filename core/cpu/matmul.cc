@@ -165,7 +165,7 @@ void MatMul(const Context& context, const Tensor& a, bool transpose_a, const Ten
     });
     return;
   }
-  if ((m <= kMostFewRows || context.batch_invariant()) && !transpose_a && transpose_b) {
+  if ((m <= MostFewRows(a.dtype()) || context.batch_invariant()) && !transpose_a && transpose_b) {
     MultiplyRows(a, b, bias, beta, c);
     return;
   }

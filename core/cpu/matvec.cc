@@ -44,9 +44,7 @@ typename Chunk<T>::Type LoadChunk(const T* p) {
 // The first n elements, zeros behind them.
 template <typename T>
 typename Chunk<T>::Type LoadChunk(const T* p, int64_t n) {
-  typename Chunk<T>::Type chunk = {};
-  std::memcpy(static_cast<void*>(&chunk), p, n * sizeof(T));
-  return chunk;
+  return LoadFirst<typename Chunk<T>::Type>(p, n);
 }
 
 template <typename T>
@@ -58,6 +56,8 @@ struct RowsAt {
 
 // Outputs whose sums are reduced together, one lane each.
 constexpr int kGroup = kLanes<float>;
+// Rows whose sums are kept at once, and which stay in the first-level cache.
+constexpr int64_t kBlockRows = 16;
 
 // sums[m][n] = the products of row m of a with row n of w, by lane. A tile of 4 by 4 has 16 sums, which hide the
 // latency of the multiply-add.
@@ -145,10 +145,10 @@ struct RowProduct {
 
   // Columns [begin, begin + kGroup) of c, or those there are: their weights stay in the caches from block to block.
   void Run(int64_t begin) const {
-    for (int64_t row = 0; row < rows; row += kMostFewRows) {
+    for (int64_t row = 0; row < rows; row += kBlockRows) {
       const RowProduct block = {.a = {a.Row(row), a.stride},
                                 .w = w,
-                                .rows = std::min<int64_t>(kMostFewRows, rows - row),
+                                .rows = std::min<int64_t>(kBlockRows, rows - row),
                                 .outputs = outputs,
                                 .depth = depth,
                                 .bias = bias,
@@ -161,7 +161,7 @@ struct RowProduct {
 
  private:
   void RunBlock(int64_t begin) const {
-    VecF sums[kMostFewRows][kGroup];
+    VecF sums[kBlockRows][kGroup];
     const int64_t count = std::min<int64_t>(kGroup, outputs - begin);
     int64_t n = 0;
     if (rows > 1) {

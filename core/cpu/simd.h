@@ -4,7 +4,7 @@
 // Kernels are templated on the element type T and compute in A = AccumulateType<T>: Load and Store convert bf16.
 #pragma once
 
-#ifdef __AVX512BF16__
+#ifdef __AVX512VL__  // and BW: no processor has one without the other
 #include <immintrin.h>
 #endif
 
@@ -64,8 +64,8 @@ inline VecF Load(const BFloat16* p) {
   std::memcpy(&v, p, sizeof(v));
   return Widen(v, std::make_integer_sequence<int, 32>{});
 }
-// 32 elements as they lie, pair by pair, for shuffles; and of each pair the first, the second.
-inline VecF LoadBits(const BFloat16* p) {
+// 32 elements as they lie, pair by pair; and of each pair the first, the second.
+inline VecF LoadPairs(const BFloat16* p) {
   VecF v;
   std::memcpy(&v, p, sizeof(v));
   return v;
@@ -91,21 +91,59 @@ inline void Store(BFloat16* p, VecF v) {
   std::memcpy(static_cast<void*>(p), &narrow, sizeof(narrow));
 }
 
+// The first n elements of a vector, fewer than it has, as they lie; zeros behind them. By a mask where there are masks:
+// memcpy of a length that is known late is a call.
+template <typename V, typename T>
+inline V LoadFirst(const T* p, int64_t n) {
+  V v = {};
+#ifdef __AVX512VL__
+  const auto first = (uint64_t{1} << n) - 1;
+  if constexpr (sizeof(V) == 64 && sizeof(T) == 2) {
+    return reinterpret_cast<V>(_mm512_maskz_loadu_epi16(static_cast<__mmask32>(first), p));
+  } else if constexpr (sizeof(V) == 64 && sizeof(T) == 4) {
+    return reinterpret_cast<V>(_mm512_maskz_loadu_epi32(static_cast<__mmask16>(first), p));
+  } else if constexpr (sizeof(V) == 32 && sizeof(T) == 2) {
+    return reinterpret_cast<V>(_mm256_maskz_loadu_epi16(static_cast<__mmask16>(first), p));
+  }
+#endif
+  std::memcpy(&v, p, n * sizeof(T));
+  return v;
+}
+template <typename V, typename T>
+inline void StoreFirst(T* p, int64_t n, V v) {
+#ifdef __AVX512VL__
+  const auto first = (uint64_t{1} << n) - 1;
+  if constexpr (sizeof(V) == 64 && sizeof(T) == 4) {
+    return _mm512_mask_storeu_epi32(p, static_cast<__mmask16>(first), reinterpret_cast<__m512i>(v));
+  } else if constexpr (sizeof(V) == 32 && sizeof(T) == 2) {
+    return _mm256_mask_storeu_epi16(p, static_cast<__mmask16>(first), reinterpret_cast<__m256i>(v));
+  }
+#endif
+  std::memcpy(static_cast<void*>(p), &v, n * sizeof(T));
+}
+
 // The first n < kLanes elements, 0 among them; the rest of the vector is `fill`, the rest of the memory untouched.
 template <typename T>
 inline Vec<AccumulateType<T>> LoadPartial(const T* p, int64_t n, AccumulateType<T> fill = 0) {
   using A = AccumulateType<T>;
-  T block[kLanes<A>] = {};
-  std::memcpy(static_cast<void*>(block), p, n * sizeof(T));
+  Vec<A> v;
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    v = Widen(LoadFirst<VecU16>(p, n), std::make_integer_sequence<int, 32>{});
+  } else {
+    v = LoadFirst<Vec<A>>(p, n);
+  }
+  if (fill == 0) return v;
   A lane[kLanes<A>];
   for (int i = 0; i < kLanes<A>; ++i) lane[i] = static_cast<A>(i);
-  return Load(lane) < static_cast<A>(n) ? Load(block) : Broadcast<A>(fill);
+  return Load(lane) < static_cast<A>(n) ? v : Broadcast<A>(fill);
 }
 template <typename T>
 inline void StorePartial(T* p, int64_t n, Vec<AccumulateType<T>> v) {
-  T block[kLanes<AccumulateType<T>>];
-  Store(block, v);
-  std::memcpy(static_cast<void*>(p), block, n * sizeof(T));
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    StoreFirst(p, n, Narrow(v));
+  } else {
+    StoreFirst(p, n, v);
+  }
 }
 
 // The part of a row that one vector covers: all lanes, or the first n. Lets a kernel write its loop body once.
@@ -128,6 +166,11 @@ inline void Store(T* p, Vec<AccumulateType<T>> v, AllLanes) {
 template <typename T>
 inline void Store(T* p, Vec<AccumulateType<T>> v, FirstLanes lanes) {
   StorePartial(p, lanes.n, v);
+}
+
+inline VecF LoadPairs(const BFloat16* p, AllLanes) { return LoadPairs(p); }
+inline VecF LoadPairs(const BFloat16* p, FirstLanes lanes) {
+  return LoadFirst<VecF>(reinterpret_cast<const float*>(p), lanes.n);
 }
 
 // Calls f(i, AllLanes) for the whole vectors of a row of n elements, then f(i, FirstLanes) for the rest, if any.

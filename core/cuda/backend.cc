@@ -24,6 +24,7 @@ const Backend& CudaBackend() {
       .attention_forward = AttentionForward,
       .attention_backward = AttentionBackward,
       .append_to_caches = AppendToCaches,
+      .copy_cache = CopyCache,
       .cached_attention = CachedAttention,
       .swiglu_forward = SwiGluForward,
       .swiglu_backward = SwiGluBackward,

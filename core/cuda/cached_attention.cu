@@ -352,6 +352,14 @@ void AppendToCaches(const Context& context, const Tensor& qkv, const ops::CacheT
   });
 }
 
+// Rows of [capacity, kv_heads * head_dim], a key side and a value side a layer.
+void CopyCache(const Context& context, const Tensor& from, const Tensor& to, int64_t positions, int64_t /*head_dim*/) {
+  const auto first = [&](const Tensor& block) {
+    return block.Reshape({2 * block.dim(0), block.dim(2) * block.dim(3)}).Columns(0, positions * block.dim(3));
+  };
+  Cast(context, first(from), first(to));
+}
+
 void CachedAttention(const Context& context, const Tensor& q, const ops::CacheTable& table,
                      const ops::AttentionShape& shape, const Tensor& out) {
   VisitFloat(q.dtype(), [&](auto tag) {

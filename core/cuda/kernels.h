@@ -23,6 +23,7 @@ ops::RopeFn Rope;
 ops::AttentionForwardFn AttentionForward;
 ops::AttentionBackwardFn AttentionBackward;
 ops::AppendToCachesFn AppendToCaches;
+ops::CopyCacheFn CopyCache;
 ops::CachedAttentionFn CachedAttention;
 ops::SwiGluForwardFn SwiGluForward;
 ops::SwiGluBackwardFn SwiGluBackward;

@@ -116,6 +116,7 @@ Backend DryTable() {
       .attention_forward = Run<"attention_forward", &B::attention_forward>,
       .attention_backward = Run<"attention_backward", &B::attention_backward>,
       .append_to_caches = Run<"append_to_caches", &B::append_to_caches>,
+      .copy_cache = Run<"copy_cache", &B::copy_cache>,
       .cached_attention = Run<"cached_attention", &B::cached_attention>,
       .swiglu_forward = Run<"swiglu_forward", &B::swiglu_forward>,
       .swiglu_backward = Run<"swiglu_backward", &B::swiglu_backward>,

@@ -41,12 +41,24 @@ void AppendToCaches(const Context& context, const Tensor& qkv, const CacheTable&
 
 void CachedAttention(const Context& context, const Tensor& q, const CacheTable& table, const AttentionShape& shape,
                      const Tensor& out) {
-  PHOTON_CHECK(IsTable(table) && IsPossible(shape) && IsFloating(q) &&
+  PHOTON_CHECK(IsTable(table) && IsPossible(shape) && shape.head_dim % 2 == 0 && IsFloating(q) &&
                IsRows(q, table.bases.dim(0) * table.rows, shape.heads * shape.head_dim, q.dtype()) &&
                IsRows(out, q.dim(0), q.dim(1), q.dtype()))
       << "[cached_attention] q " << q.ToString() << ", out " << out.ToString() << "; " << Describe(table) << "; "
       << Describe(shape);
   if (q.dim(0) > 0) context.backend().cached_attention(context, q, table, shape, out);
+}
+
+void CopyCache(const Context& context, const Tensor& from, const Tensor& to, int64_t positions, int64_t head_dim) {
+  const auto is_block = [&](const Tensor& t) {
+    return t.defined() && t.rank() == 4 && t.contiguous() && t.dim(1) == 2 && t.dim(2) >= positions &&
+           t.dim(0) == from.dim(0) && t.dim(3) == from.dim(3) && t.dtype() == from.dtype();
+  };
+  PHOTON_CHECK(is_block(from) && is_block(to) && IsFloating(from) && positions >= 0 && head_dim > 0 &&
+               head_dim % 2 == 0 && from.dim(3) % head_dim == 0)
+      << "[copy_cache] from " << from.ToString() << ", to " << to.ToString() << ", positions " << positions
+      << ", head_dim " << head_dim;
+  if (positions > 0) context.backend().copy_cache(context, from, to, positions, head_dim);
 }
 
 }  // namespace photon::ops

@@ -9,7 +9,8 @@
 namespace photon::ops {
 
 // The caches of n sequences, each given `rows` new positions; row i of sequence s is row s * rows + i of an operand. A
-// cache is one block [layers, 2 (keys, values), capacity, kv_heads * d].
+// cache is one block [layers, 2 (keys, values), capacity, kv_heads * d]. In what order a layer's elements lie in it is
+// the device's own affair: whatever its kernels read fastest.
 struct CacheTable {
   Tensor bases;       // i64 [n]: the blocks' addresses
   Tensor capacities;  // i64 [n]
@@ -31,7 +32,12 @@ using AppendToCachesFn = void(const Context& context, const Tensor& qkv, const C
 // head_dim. A row's result depends on its own sequence alone, bit for bit, and not on how many rows came with it.
 using CachedAttentionFn = void(const Context& context, const Tensor& q, const CacheTable& table,
                                const AttentionShape& shape, const Tensor& out);
+// Copies the first positions of a cache to another, `from` and `to` being blocks that have room for them; heads are of
+// head_dim columns.
+using CopyCacheFn = void(const Context& context, const Tensor& from, const Tensor& to, int64_t positions,
+                         int64_t head_dim);
 AppendToCachesFn AppendToCaches;
 CachedAttentionFn CachedAttention;
+CopyCacheFn CopyCache;
 
 }  // namespace photon::ops

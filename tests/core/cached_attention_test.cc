@@ -14,23 +14,42 @@ namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
-// A cache of two layers, as rows [4 * capacity, width]; all of it is garbage at first. Tests use layer 1.
+// A cache of two layers, all of it garbage at first. Tests use layer 1.
 struct Block {
   Block(const Context& context, int64_t capacity, int64_t width, DType dtype)
-      : capacity(capacity), rows(context.Empty({4 * capacity, width}, dtype)) {
-    FillRows(context, rows, 0, 4 * capacity, kNan);
+      : capacity(capacity), width(width), block(context.Empty({2, 2, capacity, width}, dtype)) {
+    FillRows(context, block.Reshape({4 * capacity, width}), 0, 4 * capacity, kNan);
   }
-  Tensor Keys(int64_t begin, int64_t end) const { return rows.Rows(2 * capacity + begin, 2 * capacity + end); }
-  Tensor Values(int64_t begin, int64_t end) const { return rows.Rows(3 * capacity + begin, 3 * capacity + end); }
-  int64_t capacity;
-  Tensor rows;
+  int64_t capacity, width;
+  Tensor block;
 };
+
+// Where an element of the cache lies in its block: rows on a GPU; on the CPU as core/cpu/cache_blocks.h describes it.
+int64_t At(const Block& b, int layer, int side, int64_t position, int64_t column, int64_t head_dim) {
+  const int64_t start = (2 * layer + side) * b.capacity * b.width;
+  if (!OnCpu()) return start + position * b.width + column;
+  const int64_t begin = position / 64 * 64, j = position - begin, m = std::min<int64_t>(64, b.capacity - begin);
+  const int64_t head = column / head_dim, c = column % head_dim, pack = b.block.dtype() == DType::kBF16 ? 2 : 1;
+  const int64_t within = side == 0 ? (c / pack * m + j) * pack + c % pack : j * head_dim + c;
+  return start + begin * b.width + head * head_dim * m + within;
+}
+
+// Positions [begin, end) of one side, as rows.
+Doubles Read(const Context& context, const Block& b, int layer, int side, int64_t begin, int64_t end,
+             int64_t head_dim) {
+  const Doubles all = ToDoubles(context, b.block.Reshape({4 * b.capacity, b.width}));
+  Doubles rows;
+  for (int64_t position = begin; position < end; ++position) {
+    for (int64_t c = 0; c < b.width; ++c) rows.push_back(all[At(b, layer, side, position, c, head_dim)]);
+  }
+  return rows;
+}
 
 ops::CacheTable TableOf(const Context& context, const std::vector<const Block*>& blocks, std::vector<int32_t> lengths,
                         int64_t rows, int64_t longest) {
   std::vector<int64_t> bases, capacities;
   for (const Block* block : blocks) {
-    bases.push_back(reinterpret_cast<int64_t>(block->rows.raw()));
+    bases.push_back(reinterpret_cast<int64_t>(block->block.raw()));
     capacities.push_back(block->capacity);
   }
   const int64_t n = static_cast<int64_t>(blocks.size());
@@ -40,6 +59,15 @@ ops::CacheTable TableOf(const Context& context, const std::vector<const Block*>&
           .layer = 1,
           .rows = rows,
           .longest = longest};
+}
+
+// Gives an empty cache the keys and values of rows [begin, end), as they are: a rotation by nothing.
+void Fill(const Context& context, const Attention& a, int64_t begin, int64_t end, const Block& block) {
+  const int64_t rows = end - begin, d = a.c.head_dim;
+  Doubles angles(rows * d, 0);
+  for (int64_t i = 0; i < rows * d; ++i) angles[i] = i % d < d / 2;
+  const Tensor table = FromDoubles(context, angles, {rows, d}, a.dtype == DType::kF64 ? DType::kF64 : DType::kF32);
+  ops::AppendToCaches(context, a.qkv.Rows(begin, end), TableOf(context, {&block}, {0}, rows, rows), a.shape, table);
 }
 
 class CachedAttention : public ::testing::TestWithParam<DType> {
@@ -72,8 +100,7 @@ TEST_P(CachedAttention, IsItsDefinitionAndTheSameInStepsAndSlices) {
     if (GetParam() == DType::kF64 && c.length > 70) continue;  // whose blocks of keys are small: the emulator's time
     const Attention a(context_, c, GetParam());
     const Block block(context_, c.length + 3, c.kv_columns(), GetParam());
-    ops::Cast(context_, a.K(a.qkv), block.Keys(0, c.length));
-    ops::Cast(context_, a.V(a.qkv), block.Values(0, c.length));
+    Fill(context_, a, 0, c.length, block);
     constexpr int64_t kSteps = 3;
     // One prompt is read whole: more rows than a launch takes.
     const int64_t cut = c.length - kSteps, first = c.heads == 1 ? 0 : std::max<int64_t>(0, cut - 7);
@@ -118,8 +145,7 @@ TEST_P(CachedAttention, SequencesDoNotMix) {
   std::vector<Block> blocks;
   for (int64_t s = 0; s < 3; ++s) {
     blocks.emplace_back(context_, 45 + s, c.kv_columns(), GetParam());
-    ops::Cast(context_, a.K(a.qkv).Rows(s * 45, (s + 1) * 45), blocks[s].Keys(0, 45));
-    ops::Cast(context_, a.V(a.qkv).Rows(s * 45, (s + 1) * 45), blocks[s].Values(0, 45));
+    Fill(context_, a, s * 45, (s + 1) * 45, blocks[s]);
   }
   const Tensor q = a.Q(a.qkv).Rows(0, 3 * kRows), out = context_.get().Empty({3 * kRows, c.q_columns()}, GetParam());
   ops::CachedAttention(context_, q, TableOf(context_, {&blocks[0], &blocks[1], &blocks[2]}, lengths, kRows, 64),
@@ -154,12 +180,36 @@ TEST_P(CachedAttention, AppendRotatesAndWrites) {
     ExpectNear(ToDoubles(context_, qkv.Columns(0, 4 * d)), ToDoubles(context_, want.Columns(0, 4 * d)), bound, "q");
     for (int64_t s = 0; s < 3; ++s) {
       const int64_t at = lengths[s], row = s * kRows;
-      ExpectNear(ToDoubles(context_, blocks[s].Keys(at, at + kRows)),
+      ExpectNear(Read(context_, blocks[s], 1, 0, at, at + kRows, d),
                  ToDoubles(context_, want.Columns(4 * d, 6 * d).Rows(row, row + kRows)), bound, "k");
-      EXPECT_EQ(ToDoubles(context_, blocks[s].Values(at, at + kRows)), ToDoubles(context_, v.Rows(row, row + kRows)));
+      EXPECT_EQ(Read(context_, blocks[s], 1, 1, at, at + kRows, d), ToDoubles(context_, v.Rows(row, row + kRows)));
       int64_t written = 0;
-      for (const double x : ToDoubles(context_, blocks[s].rows)) written += !std::isnan(x);
+      for (const double x : ToDoubles(context_, blocks[s].block.Reshape({4 * blocks[s].capacity, 2 * d}))) {
+        written += !std::isnan(x);
+      }
       EXPECT_EQ(written, 2 * kRows * 2 * d) << "elements of sequence " << s;
+    }
+  }
+}
+
+// Between blocks whose last ones differ, both ways, and within a block; nothing is written behind the room there is.
+TEST_P(CachedAttention, CopiesKeepEveryPosition) {
+  constexpr int64_t kHeadDim = 6, kWidth = 2 * kHeadDim;
+  struct {
+    int64_t from, to, positions;
+  } const cases[] = {{70, 128, 70}, {128, 70, 70}, {70, 66, 65}, {5, 64, 3}, {64, 64, 64}, {9, 9, 4}, {130, 2, 1}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(::testing::Message() << c.positions << " of " << c.from << " to " << c.to);
+    Block from(context_, c.from, kWidth, GetParam());
+    from.block = RandomTensor(context_, {2, 2, c.from, kWidth}, GetParam(), 3);
+    Block to(context_, c.to, kWidth, GetParam());
+    ops::CopyCache(context_, from.block, to.block, c.positions, kHeadDim);
+    for (int layer = 0; layer < 2; ++layer) {
+      for (int side = 0; side < 2; ++side) {
+        EXPECT_EQ(Read(context_, to, layer, side, 0, c.positions, kHeadDim),
+                  Read(context_, from, layer, side, 0, c.positions, kHeadDim))
+            << "layer " << layer << " side " << side;
+      }
     }
   }
 }
@@ -174,6 +224,8 @@ TEST(CachedAttentionDeathTest, NamesTheOperands) {
               "\\[cached_attention\\] q f32\\[3, 16\\].*rows 2");
   EXPECT_EXIT(ops::AppendToCaches(context, q, table, shape, q), ::testing::ExitedWithCode(1),
               "\\[append_to_caches\\] qkv f32\\[3, 16\\]");
+  EXPECT_EXIT(ops::CopyCache(context, block.block, block.block, 5, 8), ::testing::ExitedWithCode(1),
+              "\\[copy_cache\\] from f32\\[2, 2, 4, 16\\].*positions 5");
 }
 
 }  // namespace
