@@ -59,10 +59,33 @@ constexpr int kGroup = kLanes<float>;
 // Rows whose sums are kept at once, and which stay in the first-level cache.
 constexpr int64_t kBlockRows = 16;
 
-// sums[m][n] = the products of row m of a with row n of w, by lane. A tile of 4 by 4 has 16 sums, which hide the
-// latency of the multiply-add.
+// One step of the reduction of several vectors at once: lane pairs at distance kHalf of x and y are added; x's sums
+// come to the lanes without kHalf, y's to those with it. Additions commute, so every vector's sum has the same tree.
+template <int kHalf, int... lane>
+inline VecF Fold(VecF x, VecF y, std::integer_sequence<int, lane...>) {
+  const VecF kept = __builtin_shufflevector(x, y, (lane & kHalf ? kGroup + lane : lane)...);
+  const VecF moved = __builtin_shufflevector(x, y, (lane & kHalf ? kGroup + lane - kHalf : lane + kHalf)...);
+  return kept + moved;
+}
+template <int kHalf>
+inline VecF Fold(VecF x, VecF y) {
+  return Fold<kHalf>(x, y, std::make_integer_sequence<int, kGroup>{});
+}
+// Four vectors' lanes in sums of four, those of v[i] in lanes 4 i to 4 i + 3.
+inline VecF FoldFour(const VecF* v) { return Fold<4>(Fold<8>(v[0], v[2]), Fold<8>(v[1], v[3])); }
+template <int... lane>
+inline VecF TransposeLanes(VecF v, std::integer_sequence<int, lane...>) {
+  return __builtin_shufflevector(v, v, (lane % 4 * 4 + lane / 4)...);
+}
+// Lane i of the result is the sum of all lanes of the vector i of 16, of which v [4] holds each four folded.
+inline VecF SumEach(const VecF* v) {
+  return TransposeLanes(Fold<1>(Fold<2>(v[0], v[2]), Fold<2>(v[1], v[3])), std::make_integer_sequence<int, kGroup>{});
+}
+
+// The products of kRows rows of a with one row of w, by lane, or with four, folded; row m's at sums[4 m]. A tile of 4
+// by 4 has 16 sums, which hide the latency of the multiply-add.
 template <typename T, int kRows, int kOutputs, int kLines>
-void Tile(RowsAt<T> a, RowsAt<T> w, int64_t depth, const T* ahead, VecF (*sums)[kGroup]) {
+void Tile(RowsAt<T> a, RowsAt<T> w, int64_t depth, const T* ahead, VecF* sums) {
   constexpr int64_t kStep = Chunk<T>::kElements;
   VecF sum[kRows][kOutputs] = {};
   const auto add = [&](int64_t k, auto... rest) {
@@ -83,8 +106,8 @@ void Tile(RowsAt<T> a, RowsAt<T> w, int64_t depth, const T* ahead, VecF (*sums)[
   if (k < depth) add(k, depth - k);
 #pragma GCC unroll 8
   for (int m = 0; m < kRows; ++m) {
-#pragma GCC unroll 8
-    for (int n = 0; n < kOutputs; ++n) sums[m][n] = sum[m][n];
+    static_assert(kOutputs == 1 || kOutputs == 4);
+    sums[4 * m] = kOutputs == 4 ? FoldFour(sum[m]) : sum[m][0];
   }
 }
 
@@ -92,46 +115,23 @@ void Tile(RowsAt<T> a, RowsAt<T> w, int64_t depth, const T* ahead, VecF (*sums)[
 // memory would idle: the rows of w two tiles later are asked for, by each tile a part, in the order in which they lie,
 // which the processor's own look-ahead then joins in.
 template <typename T, int kOutputs, int kLines>
-void Outputs(RowsAt<T> a, int64_t rows, RowsAt<T> w, int64_t depth, VecF (*sums)[kGroup]) {
+void Outputs(RowsAt<T> a, int64_t rows, RowsAt<T> w, int64_t depth, VecF* sums) {
   int64_t m = 0;
   const T* ahead = w.Row(2 * kOutputs);
   const T* const end = w.Row(3 * kOutputs);
   const auto tile = [&](auto count) {
     const RowsAt<T> some = {a.Row(m), a.stride};
     if (ahead < end) {
-      Tile<T, count(), kOutputs, kLines>(some, w, depth, ahead, sums + m);
+      Tile<T, count(), kOutputs, kLines>(some, w, depth, ahead, sums + 4 * m);
       ahead += kLines * depth;
     } else {
-      Tile<T, count(), kOutputs, 0>(some, w, depth, nullptr, sums + m);
+      Tile<T, count(), kOutputs, 0>(some, w, depth, nullptr, sums + 4 * m);
     }
     m += count();
   };
   while (rows - m >= 4) tile(std::integral_constant<int, 4>());
   if ((rows - m) & 2) tile(std::integral_constant<int, 2>());
   if ((rows - m) & 1) tile(std::integral_constant<int, 1>());
-}
-
-// One step of the reduction of several vectors at once: lane pairs at distance kHalf of x and y are added; x's sums
-// come to the lanes without kHalf, y's to those with it. Additions commute, so every vector's sum has the same tree.
-template <int kHalf, int... lane>
-inline VecF Fold(VecF x, VecF y, std::integer_sequence<int, lane...>) {
-  const VecF kept = __builtin_shufflevector(x, y, (lane & kHalf ? kGroup + lane : lane)...);
-  const VecF moved = __builtin_shufflevector(x, y, (lane & kHalf ? kGroup + lane - kHalf : lane + kHalf)...);
-  return kept + moved;
-}
-
-// Lane i of the result is the sum of the lanes of v[i]. Overwrites v.
-template <int kHalf = kGroup / 2>
-inline VecF SumEach(VecF* v) {
-  if constexpr (kHalf == 0) {
-    return v[0];
-  } else {
-#pragma GCC unroll 8
-    for (int i = 0; i < kHalf; ++i) {
-      v[i] = Fold<kHalf>(v[i], v[i + kHalf], std::make_integer_sequence<int, kGroup>{});
-    }
-    return SumEach<kHalf / 2>(v);
-  }
 }
 
 template <typename T, typename Out>
@@ -161,28 +161,32 @@ struct RowProduct {
 
  private:
   void RunBlock(int64_t begin) const {
-    VecF sums[kBlockRows][kGroup];
+    VecF sums[kBlockRows][4];  // [..][i]: of outputs 4 i to 4 i + 3
     const int64_t count = std::min<int64_t>(kGroup, outputs - begin);
-    int64_t n = 0;
-    if (rows > 1) {
-      for (; n + 4 <= count; n += 4) FourOutputs({w.Row(begin + n), w.stride}, Columns(sums, n));
+    for (int64_t i = 0; i < 4; ++i) {
+      const int64_t first = begin + 4 * i, left = std::clamp<int64_t>(count - 4 * i, 0, 4);
+      if (rows > 1 && left == 4) {
+        FourOutputs({w.Row(first), w.stride}, &sums[0][i]);
+        continue;
+      }
+      // A single row reads w in the order in which it lies, and nothing must be asked for.
+      VecF each[kBlockRows][4];
+      for (int64_t n = 0; n < left; ++n) Outputs<T, 1, 0>(a, rows, {w.Row(first + n), w.stride}, depth, &each[0][n]);
+      for (int64_t m = 0; m < rows; ++m) {
+        std::fill(each[m] + left, each[m] + 4, VecF{});
+        sums[m][i] = FoldFour(each[m]);
+      }
     }
-    // A single row reads w in the order in which it lies, and nothing must be asked for.
-    for (; n < count; ++n) Outputs<T, 1, 0>(a, rows, {w.Row(begin + n), w.stride}, depth, Columns(sums, n));
     for (int64_t m = 0; m < rows; ++m) {
-      std::fill(sums[m] + count, sums[m] + kGroup, VecF{});
       const VecF sum = SumEach(sums[m]);
       Out* row = c + m * c_stride + begin;
       count == kGroup ? Finish(sum, begin, row, AllLanes{}) : Finish(sum, begin, row, FirstLanes{count});
     }
   }
-  void FourOutputs(RowsAt<T> four, VecF (*sums)[kGroup]) const {
+  void FourOutputs(RowsAt<T> four, VecF* sums) const {
     if (rows > 12) return Outputs<T, 4, 1>(a, rows, four, depth, sums);
     if (rows > 4) return Outputs<T, 4, 2>(a, rows, four, depth, sums);
     Outputs<T, 4, 4>(a, rows, four, depth, sums);
-  }
-  static VecF (*Columns(VecF (*sums)[kGroup], int64_t n))[kGroup] {
-    return reinterpret_cast<VecF(*)[kGroup]>(&sums[0][n]);
   }
   template <typename Lanes>
   void Finish(VecF sum, int64_t begin, Out* row, Lanes lanes) const {

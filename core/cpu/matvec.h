@@ -10,7 +10,7 @@
 namespace photon::cpu {
 
 // Above so many rows oneDNN is faster (build/bench/matmul prints both).
-inline int64_t MostFewRows(DType dtype) { return dtype == DType::kBF16 ? 96 : 16; }
+inline int64_t MostFewRows(DType dtype) { return dtype == DType::kBF16 ? 128 : 16; }
 
 // C = A W^T + bias + beta C, arguments as in core/ops/matmul.h: a [M, K], w [N, K], K >= 1, M >= 1; f32 or bf16.
 void MultiplyRows(const Tensor& a, const Tensor& w, const Tensor& bias, float beta, const Tensor& c);
