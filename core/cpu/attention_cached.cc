@@ -106,7 +106,8 @@ void AddBlockToFewRows(const Group<T>& head, const CachedScratch<AccumulateType<
                       head.head_dim, {scores, kBlock});
   SoftmaxTile(head, first_row, 0, kRows, key, static_cast<int>((seen + kLanes<A> - 1) / kLanes<A>), masked, scores,
               running, out, scratch.columns);
-  const auto add = masked ? AddValues<T, kRows, true> : AddValues<T, kRows, false>;
+  // A single row sees all that is added; of two, one may not see what the other does.
+  const auto add = kRows > 1 && masked ? AddValues<T, kRows, true> : AddValues<T, kRows, false>;
   add({scores, kBlock}, Values(head, key), seen, head.head_dim, out);
 }
 
