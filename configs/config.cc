@@ -4,15 +4,10 @@
 #include <google/protobuf/text_format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
 
-#include "absl/strings/str_cat.h"
 #include "configs/layout.h"
 #include "configs/model_config.h"
+#include "configs/parse.h"
 
 namespace photon {
 namespace {
@@ -66,19 +61,17 @@ void WriteDefaults(Message* message) {
 
 }  // namespace
 
+absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text, const std::string& name) {
+  RunConfig config;
+  if (absl::Status status = ParseText(text, name, &config); !status.ok()) return status;
+  return config;
+}
+
 absl::StatusOr<RunConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides) {
-  std::ifstream file(path);
-  if (!file) return absl::NotFoundError(absl::StrCat("config ", path, ": ", std::strerror(errno)));
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    return absl::InvalidArgumentError(absl::StrCat("config ", path, ": is a folder; name a .textproto file"));
-  }
-  std::stringstream text;
-  text << file.rdbuf();
-  absl::StatusOr<RunConfig> config = ParseRunConfig(text.str(), path);
-  if (!config.ok()) return config;
+  RunConfig config;
+  if (absl::Status status = ParseFile(path, "config", &config); !status.ok()) return status;
   for (const std::string& assignment : overrides) {
-    if (absl::Status status = ApplyOverride(assignment, &*config); !status.ok()) return status;
+    if (absl::Status status = ApplyOverride(assignment, &config); !status.ok()) return status;
   }
   return config;
 }
@@ -88,6 +81,7 @@ RunConfig Resolved(const RunConfig& config, int world_size) {
   WriteDefaults(&resolved);
   resolved.mutable_model()->set_kv_heads(KvHeads(resolved.model()));
   DataConfig& data = *resolved.mutable_data();
+  if (!config.data().has_chat_template()) data.clear_chat_template();  // one of defaults alone would be a wrong one
   if (!data.has_align()) data.set_align(static_cast<int32_t>(ChunkProduct(resolved.model())));
   ParallelConfig& parallel = *resolved.mutable_parallel();
   const absl::StatusOr<LayoutSizes> sizes = SizesOfLayout(parallel, world_size);

@@ -23,12 +23,12 @@ absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text, const std::str
 
 // Sets one field from "path=value". Entries of repeated fields are numbered from 0 ("model.levels.0.chunk=2"), and must
 // be there, but for parallel.levels, where those before them get the defaults; enum values go by name; strings need no
-// quotes. An empty value clears the field, repeated ones too ("model.levels=").
+// quotes; a list of strings becomes that one. An empty value clears the field, repeated ones too ("model.levels=").
 absl::Status ApplyOverride(absl::string_view assignment, RunConfig* config);
 
 // A copy with every default written out, also those that follow from other fields or the number of ranks: kv_heads,
-// align, micro_batch_sequences, dp. Optional fields without a default (data.valid, data.tokenizer, model.layers) stay
-// unset, and so does what follows from the ranks where the axes do not multiply to them. Idempotent.
+// align, micro_batch_sequences, dp. Optional fields without a default (data.valid, data.tokenizer, data.chat_template,
+// model.layers) stay unset, and so does what follows from the ranks where the axes do not multiply to them. Idempotent.
 RunConfig Resolved(const RunConfig& config, int world_size);
 
 // kInvalidArgument, naming the field and the remedy, for everything that can't be trained on `world_size` ranks. Unset

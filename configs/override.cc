@@ -28,7 +28,7 @@ absl::Status SetField(const FieldDescriptor* field, const std::string& value, Me
   reflection.ClearField(message, field);
   if (value.empty()) return absl::OkStatus();
   if (field->cpp_type() == FieldDescriptor::CPPTYPE_STRING && value[0] != '"' && value[0] != '\'') {
-    reflection.SetString(message, field, value);
+    field->is_repeated() ? reflection.AddString(message, field, value) : reflection.SetString(message, field, value);
     return absl::OkStatus();
   }
   if (field->enum_type() != nullptr && field->enum_type()->FindValueByName(value) == nullptr) {

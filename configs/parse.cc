@@ -1,14 +1,20 @@
-// Protobuf's text parser, with errors that say where and what was meant.
+#include "configs/parse.h"
+
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "configs/config.h"
 #include "configs/nearest.h"
 #include "configs/reflect.h"
 
@@ -62,7 +68,8 @@ int LineOf(const std::string& word, const std::string& text, int reported) {
   return reported;
 }
 
-absl::Status Explain(const FirstError& error, const std::string& text, const std::string& name) {
+absl::Status Explain(const FirstError& error, const Descriptor* outermost, const std::string& text,
+                     const std::string& name) {
   const std::vector<std::string> quoted = Quoted(error.message());
   const auto at = [&](int line) { return absl::StrCat(name, ":", line + 1, ": "); };
   if (absl::StartsWith(error.message(), "Message type") && quoted.size() == 2) {
@@ -74,7 +81,7 @@ absl::Status Explain(const FirstError& error, const std::string& text, const std
   }
   if (absl::StartsWith(error.message(), "Unknown enumeration value") && quoted.size() == 2) {
     std::vector<std::string> values;
-    CollectEnumValues(RunConfig::descriptor(), quoted[1], &values);
+    CollectEnumValues(outermost, quoted[1], &values);
     return absl::InvalidArgumentError(absl::StrCat(at(LineOf(quoted[0], text, error.line())), quoted[1],
                                                    " has no value \"", quoted[0], "\"", DidYouMean(quoted[0], values)));
   }
@@ -83,13 +90,24 @@ absl::Status Explain(const FirstError& error, const std::string& text, const std
 
 }  // namespace
 
-absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text, const std::string& name) {
-  RunConfig config;
+absl::Status ParseText(const std::string& text, const std::string& name, google::protobuf::Message* message) {
   FirstError error;
   google::protobuf::TextFormat::Parser parser;
   parser.RecordErrorsTo(&error);
-  if (!parser.ParseFromString(text, &config)) return Explain(error, text, name);
-  return config;
+  if (parser.ParseFromString(text, message)) return absl::OkStatus();
+  return Explain(error, message->GetDescriptor(), text, name);
+}
+
+absl::Status ParseFile(const std::string& path, const std::string& what, google::protobuf::Message* message) {
+  std::ifstream file(path);
+  if (!file) return absl::NotFoundError(absl::StrCat(what, " ", path, ": ", std::strerror(errno)));
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return absl::InvalidArgumentError(absl::StrCat(what, " ", path, ": is a folder; name a .textproto file"));
+  }
+  std::stringstream text;
+  text << file.rdbuf();
+  return ParseText(text.str(), path, message);
 }
 
 }  // namespace photon

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "configs/chat_template.h"
 #include "configs/checks.h"
 #include "configs/config.h"
 #include "configs/data_weights.h"
@@ -45,6 +46,11 @@ absl::Status ValidateData(const DataConfig& data, const ModelConfig& model) {
                   absl::StrCat("use ", unit, ", or a divisor of the length"));
   }
   return absl::OkStatus();
+}
+
+absl::Status ValidateChat(const DataConfig& data) {
+  return data.has_chat_template() ? ValidateChatTemplate(data.chat_template(), "data.chat_template.")
+                                  : absl::OkStatus();
 }
 
 absl::Status ValidateBatch(const TrainingConfig& training) {
@@ -136,11 +142,11 @@ absl::Status ValidateRun(const RunConfig& config, int world_size) {
   if (config.run_dir().empty())
     return absl::InvalidArgumentError("run_dir is empty: name the folder that the run writes to");
   if (absl::Status s = ValidateModel(config.model()); !s.ok()) return s;
-  if (absl::Status s =
-          FirstFailure({ValidateData(config.data(), config.model()), ValidateTraining(config.training()),
-                        ValidateEarlyStop(config.training(), config.data()), ValidateParallel(config.parallel()),
-                        AtLeast("checkpoint.every", config.checkpoint().every(), 0),
-                        AtLeast("checkpoint.keep_last", config.checkpoint().keep_last(), 0)});
+  if (absl::Status s = FirstFailure(
+          {ValidateData(config.data(), config.model()), ValidateChat(config.data()),
+           ValidateTraining(config.training()), ValidateEarlyStop(config.training(), config.data()),
+           ValidateParallel(config.parallel()), AtLeast("checkpoint.every", config.checkpoint().every(), 0),
+           AtLeast("checkpoint.keep_last", config.checkpoint().keep_last(), 0)});
       !s.ok()) {
     return s;
   }

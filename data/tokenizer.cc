@@ -49,6 +49,10 @@ std::string Tokenizer::Decode(absl::Span<const int32_t> ids) const {
   return text + stream.Finish();
 }
 
+absl::string_view Tokenizer::Bytes(int32_t id) const {
+  return id < 0 || id >= vocab_size() ? absl::string_view() : absl::string_view(pieces_[id].text);
+}
+
 std::string TextStream::Push(int32_t id) {
   if (id < 0 || id >= tokenizer_->vocab_size()) return "";
   const Tokenizer::Piece& piece = tokenizer_->pieces_[id];

@@ -42,6 +42,9 @@ class Tokenizer {
   // give U+FFFD: SentencePiece for each, BPE for each maximal beginning of a character, as the libraries do.
   std::string Decode(absl::Span<const int32_t> ids) const;
 
+  // What the piece adds to a text that has begun: maybe only parts of a character. Empty where Decode gives nothing.
+  absl::string_view Bytes(int32_t id) const;
+
   // One more than the largest id.
   int64_t vocab_size() const { return static_cast<int64_t>(pieces_.size()); }
   // Where the tokenizer has only one of the two, it serves as both; -1 where it has neither.

@@ -2,9 +2,11 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "configs/chat_template.h"
 #include "core/human.h"
 #include "core/status.h"
 #include "inference/engine/engine.h"
@@ -19,7 +21,7 @@ namespace photon {
 namespace {
 
 struct ServeArguments {
-  std::string checkpoint, dtype, device, key_file;
+  std::string checkpoint, dtype, device, key_file, chat_file;
   double request_timeout = 0;
   ServerOptions server;
   EngineFlags engine;
@@ -32,17 +34,38 @@ std::string NameOf(const std::string& checkpoint) {
   return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
 }
 
+// The file's template, or else the checkpoint's, if it has one.
+absl::Status ChooseChat(const LoadedModel& loaded, ServeArguments* arguments) {
+  if (arguments->server.chat.has_value()) {
+    if (loaded.tokenizer() != nullptr) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        "--chat-template: the model has no tokenizer, so it can't read messages; leave it out");
+  }
+  const DataConfig& data = loaded.manifest().config().data();
+  if (!data.has_chat_template()) return absl::OkStatus();
+  if (const absl::Status valid = ValidateChatTemplate(data.chat_template(), "data.chat_template."); !valid.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("checkpoint ", arguments->checkpoint, ": ", valid.message(),
+                                                   ", or give another with --chat-template"));
+  }
+  arguments->server.chat = data.chat_template();
+  return absl::OkStatus();
+}
+
 absl::Status RunServe(ServeArguments arguments) {
   StopWatch stops;
   if (arguments.server.model_name.empty()) arguments.server.model_name = NameOf(arguments.checkpoint);
   if (!arguments.key_file.empty()) {
     PHOTON_ASSIGN_OR_RETURN(arguments.server.keys, ApiKeys::FromFile(arguments.key_file));
   }
+  if (!arguments.chat_file.empty()) {
+    PHOTON_ASSIGN_OR_RETURN(arguments.server.chat, LoadChatTemplate(arguments.chat_file));
+  }
   if (arguments.request_timeout > 0) arguments.server.limits.time = absl::Seconds(arguments.request_timeout);
   PHOTON_ASSIGN_OR_RETURN(const EngineOptions options, Resolve(arguments.engine));
   PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, /*check=*/false));
   PHOTON_ASSIGN_OR_RETURN(const auto loaded,
                           LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
+  PHOTON_RETURN_IF_ERROR(ChooseChat(*loaded, &arguments));
   SetBatchInvariant(arguments.engine, arguments.dtype, *loaded);
   Engine engine(loaded->decoder(), loaded->tokenizer(), options);
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(engine, arguments.server));
@@ -63,6 +86,8 @@ void AddHttpOptions(CLI::App& command, ServeArguments* a) {
   command.add_option("--api-keys", a->key_file, "FILE with the keys that requests must carry, one a line");
   command.add_option("--model-name", a->server.model_name,
                      "What requests call the model; unless given, the folder's name");
+  command.add_option("--chat-template", a->chat_file,
+                     "FILE with the texts around a conversation's messages, in place of the checkpoint's");
   command.add_option("--max-connections", http.max_connections, "At once, each with a thread")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();

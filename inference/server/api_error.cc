@@ -27,41 +27,41 @@ const char* TypeOf(int status) {
 Json OrNull(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
 // What the API calls an option of `photon generate`; empty for those of the server, which requests don't have.
-absl::string_view FieldOf(absl::string_view option) {
-  constexpr std::pair<const char*, const char*> kFields[] = {{"allowed-token", "allowed_token_ids"},
-                                                             {"bad-word", "bad_words"},
-                                                             {"frequency-penalty", "frequency_penalty"},
-                                                             {"logit-bias", "logit_bias"},
-                                                             {"logprobs", "logprobs"},
-                                                             {"max-new-tokens", "max_tokens"},
-                                                             {"min-new-tokens", "min_tokens"},
-                                                             {"min-p", "min_p"},
-                                                             {"mode", "mode"},
-                                                             {"n", "n"},
-                                                             {"presence-penalty", "presence_penalty"},
-                                                             {"prompt", "prompt"},
-                                                             {"repetition-penalty", "repetition_penalty"},
-                                                             {"stop", "stop"},
-                                                             {"stop-token", "stop_token_ids"},
-                                                             {"temperature", "temperature"},
-                                                             {"top-k", "top_k"},
-                                                             {"top-p", "top_p"},
-                                                             {"typical-p", "typical_p"}};
-  for (const auto& [name, field] : kFields) {
+absl::string_view FieldOf(absl::string_view option, const FieldNames& names) {
+  const std::pair<const char*, const char*> fields[] = {{"allowed-token", "allowed_token_ids"},
+                                                        {"bad-word", "bad_words"},
+                                                        {"frequency-penalty", "frequency_penalty"},
+                                                        {"logit-bias", "logit_bias"},
+                                                        {"logprobs", names.logprobs},
+                                                        {"max-new-tokens", names.max_tokens},
+                                                        {"min-new-tokens", "min_tokens"},
+                                                        {"min-p", "min_p"},
+                                                        {"mode", "mode"},
+                                                        {"n", "n"},
+                                                        {"presence-penalty", "presence_penalty"},
+                                                        {"prompt", names.prompt},
+                                                        {"repetition-penalty", "repetition_penalty"},
+                                                        {"stop", "stop"},
+                                                        {"stop-token", "stop_token_ids"},
+                                                        {"temperature", "temperature"},
+                                                        {"top-k", "top_k"},
+                                                        {"top-p", "top_p"},
+                                                        {"typical-p", "typical_p"}};
+  for (const auto& [name, field] : fields) {
     if (option == name) return field;
   }
   return "";
 }
 
 // "--top-k" becomes "top_k"; "--max-running" stays.
-std::string WithFieldNames(absl::string_view message) {
+std::string WithFieldNames(absl::string_view message, const FieldNames& names) {
   std::string renamed;
   for (size_t at = 0; at < message.size();) {
     size_t end = at + 1;
     if (absl::StartsWith(message.substr(at), "--")) {
       end = at + 2;
       while (end < message.size() && (absl::ascii_islower(message[end]) || message[end] == '-')) ++end;
-      const absl::string_view field = FieldOf(message.substr(at + 2, end - at - 2));
+      const absl::string_view field = FieldOf(message.substr(at + 2, end - at - 2), names);
       absl::StrAppend(&renamed, field.empty() ? message.substr(at, end - at) : field);
     } else {
       renamed.push_back(message[at]);
@@ -89,8 +89,9 @@ HttpResponse ErrorResponse(const ApiError& error) {
   return response;
 }
 
-ApiError ErrorOf(const absl::Status& status) {
-  const std::string message = WithFieldNames(status.message()), field(FieldOf(OptionAtFault(status)));
+ApiError ErrorOf(const absl::Status& status, const FieldNames& names) {
+  const std::string message = WithFieldNames(status.message(), names);
+  const std::string field(FieldOf(OptionAtFault(status), names));
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
       return {400, message, field};

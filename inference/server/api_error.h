@@ -20,8 +20,15 @@ std::string ErrorJson(const ApiError& error);
 // With the headers that belong to the status: Retry-After, WWW-Authenticate.
 HttpResponse ErrorResponse(const ApiError& error);
 
+// What the paths call differently.
+struct FieldNames {
+  const char* prompt = "prompt";
+  const char* max_tokens = "max_tokens";
+  const char* logprobs = "logprobs";
+};
+
 // What the engine or the model said. Options of `photon generate`, in the message and as what is at fault, become the
 // fields that they are here.
-ApiError ErrorOf(const absl::Status& status);
+ApiError ErrorOf(const absl::Status& status, const FieldNames& names = {});
 
 }  // namespace photon

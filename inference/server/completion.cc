@@ -60,10 +60,10 @@ std::optional<ApiError> Completion::Prepare(const CompletionLimits& limits) {
     request_.options.stop.tokens.push_back(eos_);
   }
   auto bad_words = BadWordTokens(tokenizer.get(), request_.bad_words);
-  if (!bad_words.ok()) return ErrorOf(bad_words.status());
+  if (!bad_words.ok()) return ErrorOf(bad_words.status(), request_.names);
   request_.options.sampling.bad_words = *std::move(bad_words);
   const absl::Status valid = ValidateOptions(request_.options, engine_.model().config());
-  if (!valid.ok()) return ErrorOf(valid);
+  if (!valid.ok()) return ErrorOf(valid, request_.names);
   if (request_.vote.has_value() && tokenizer == nullptr) {
     return ApiError{400, "vote looks for answers in texts, and the model has no tokenizer: leave it out", "vote"};
   }
@@ -91,14 +91,15 @@ std::optional<ApiError> Completion::Encode(const Prompt& prompt, const Completio
   } else {
     state->ids = EncodeWithBos(*engine_.tokenizer(), *text);
   }
-  const absl::Status known = CheckTokenIds(state->ids, engine_.model().config().vocab_size(), "prompt");
-  if (!known.ok()) return ApiError{400, std::string(known.message()), "prompt"};
+  const char* const field = request_.names.prompt;
+  const absl::Status known = CheckTokenIds(state->ids, engine_.model().config().vocab_size(), field);
+  if (!known.ok()) return ApiError{400, std::string(known.message()), field};
   const auto tokens = static_cast<int64_t>(state->ids.size());
   if (limits.prompt_tokens > 0 && tokens > limits.prompt_tokens) {
     return ApiError{400,
-                    absl::StrCat("prompt has ", tokens, " tokens; this server takes ", limits.prompt_tokens,
+                    absl::StrCat(field, " has ", tokens, " tokens; this server takes ", limits.prompt_tokens,
                                  " at most: shorten it"),
-                    "prompt", "context_length_exceeded"};
+                    field, "context_length_exceeded"};
   }
   return std::nullopt;
 }
@@ -112,13 +113,11 @@ std::optional<ApiError> Completion::Submit(absl::Time deadline) {
                                  LogprobsWriter(engine_.tokenizer(), state.ids)};
       state.streamed.assign(state.results.size(), fresh);
     }
-    EngineRequest submitted{state.ids, request_.options, deadline};
-    // Equal prompts of a request without a seed get different texts.
-    submitted.options.sampling.seed = request_.seed.has_value() ? *request_.seed : RandomSeed();
-    const absl::StatusOr<RequestId> id = engine_.Submit(std::move(submitted), ListenInto(queue_, i, begin_, metrics_));
+    const absl::StatusOr<RequestId> id =
+        engine_.Submit({state.ids, OptionsFor(state), deadline}, ListenInto(queue_, i, begin_, metrics_));
     if (!id.ok()) {
       CancelAll();
-      ApiError error = ErrorOf(id.status());
+      ApiError error = ErrorOf(id.status(), request_.names);
       // So many are written, whatever they are chosen by.
       if (error.param == "n" && request_.options.continuations > request_.n && !request_.vote) error.param = "best_of";
       return error;
@@ -126,6 +125,18 @@ std::optional<ApiError> Completion::Submit(absl::Time deadline) {
     state.id = *id;
   }
   return std::nullopt;
+}
+
+GenerateOptions Completion::OptionsFor(const PromptState& state) const {
+  GenerateOptions options = request_.options;
+  // Equal prompts of a request without a seed get different texts.
+  options.sampling.seed = request_.seed.has_value() ? *request_.seed : RandomSeed();
+  const int64_t context = engine_.options().max_context;
+  if (request_.fit_context && context > 0) {
+    const int64_t left = context - static_cast<int64_t>(state.ids.size());
+    options.max_new_tokens = std::clamp<int64_t>(left, 1, options.max_new_tokens);
+  }
+  return options;
 }
 
 void Completion::CancelAll() {
@@ -163,7 +174,7 @@ bool Completion::Next(RequestEvent* event) {
     case RequestEvent::Kind::kEnd:
       state.ended = true;
       if (event->status.ok()) break;
-      Fail(ErrorOf(event->status));
+      Fail(ErrorOf(event->status, request_.names));
       return false;
   }
   return true;
@@ -206,7 +217,7 @@ void Completion::SetTokens(absl::Span<const Choice> tokens, LogprobsWriter* logp
     choice->tokens.emplace();
     for (const Choice& token : tokens) choice->tokens->push_back(token.token);
   }
-  if (request_.logprobs) choice->logprobs = logprobs->Write(tokens);
+  if (request_.logprobs) choice->logprobs = IsChat() ? logprobs->WriteContent(tokens) : logprobs->Write(tokens);
 }
 
 std::vector<CompletionChoice> Completion::BestChoices(const PromptState& state, size_t prompt) const {
@@ -243,44 +254,54 @@ int64_t Completion::IndexOf(const RequestEvent& event) const {
 
 bool Completion::WritePiece(const CompletionChoice& choice, const BodyWriter& write) {
   const Json usage = request_.usage_always ? UsageJson(usage_) : Json();
-  return write(ServerSentEvent(CompletionJson(head_, {&choice, 1}, usage)));
+  return write(ServerSentEvent(PieceJson(head_, {&choice, 1}, usage)));
 }
 
 bool Completion::WriteEvent(const RequestEvent& event, const BodyWriter& write) {
   const bool finishes = event.kind == RequestEvent::Kind::kFinish;
   if (event.kind != RequestEvent::Kind::kTokens && !finishes) return true;
-  CompletionChoice choice;
-  choice.index = IndexOf(event);
-  choice.text = event.text;
-  if (finishes) SetFinish(event.result, request_.options.stop, eos_, &choice);
-  std::vector<StreamedTokens>& streamed = prompts_[event.prompt].streamed;
-  if (streamed.empty()) return WritePiece(choice, write);
-  StreamedTokens& own = streamed[static_cast<size_t>(event.continuation)];
+  CompletionChoice choice{IndexOf(event), event.text};
   std::vector<Choice> tokens;
-  if (!finishes) {
-    tokens = own.held.Release(ChoicesOf(event.tokens, event.choices), event.text.size());
-  } else if (event.result.finish != Finish::kStopString) {
-    tokens = own.held.Rest();
+  if (std::vector<StreamedTokens>& streamed = prompts_[event.prompt].streamed; !streamed.empty()) {
+    StreamedTokens& own = streamed[static_cast<size_t>(event.continuation)];
+    if (!finishes) {
+      tokens = own.held.Release(ChoicesOf(event.tokens, event.choices), event.text.size());
+    } else if (event.result.finish != Finish::kStopString) {
+      tokens = own.held.Rest();
+    }
+    SetTokens(tokens, &own.logprobs, &choice);
   }
-  SetTokens(tokens, &own.logprobs, &choice);
+  if (finishes && IsChat()) {
+    // The end of a chat's choice has no text: what was held back goes before.
+    const bool more = !choice.text.empty() || !tokens.empty();
+    if (more && !WritePiece(choice, write)) return false;
+    choice = {choice.index};
+  }
+  if (finishes) SetFinish(event.result, request_.options.stop, eos_, &choice);
   return WritePiece(choice, write);
 }
 
-void Completion::Stream(const RequestEvent& first, const BodyWriter& write) {
-  bool there = true;
-  for (size_t i = 0; request_.echo && there && i < prompts_.size() * static_cast<size_t>(request_.n); ++i) {
+// What stands before all tokens: the prompt where it is echoed, the role of a chat.
+bool Completion::WriteFirst(const BodyWriter& write) {
+  if (!request_.echo && !IsChat()) return true;
+  for (size_t i = 0; i < prompts_.size() * static_cast<size_t>(request_.n); ++i) {
     CompletionChoice choice{static_cast<int64_t>(i), EchoOf(i / static_cast<size_t>(request_.n))};
+    choice.first = true;
     if (request_.return_token_ids) choice.tokens.emplace();
-    there = WritePiece(choice, write);
+    if (!WritePiece(choice, write)) return false;
   }
-  there = there && WriteEvent(first, write);
+  return true;
+}
+
+void Completion::Stream(const RequestEvent& first, const BodyWriter& write) {
+  bool there = WriteFirst(write) && WriteEvent(first, write);
   for (RequestEvent event; there && Next(&event);) there = WriteEvent(event, write);
   if (!there) return CancelAll();
   if (error_.has_value()) {
     write(ServerSentEvent(ErrorJson(*error_)));
   } else {
     metrics_->Answered(absl::Now() - begin_);
-    if (request_.usage_at_end) write(ServerSentEvent(CompletionJson(head_, {}, UsageJson(usage_))));
+    if (request_.usage_at_end) write(ServerSentEvent(PieceJson(head_, {}, UsageJson(usage_))));
   }
   write(kLastEvent);
 }

@@ -56,6 +56,7 @@ class Completion {
   std::optional<ApiError> Prepare(const CompletionLimits& limits);
   std::optional<ApiError> Encode(const Prompt& prompt, const CompletionLimits& limits, PromptState* state) const;
   std::optional<ApiError> Submit(absl::Time deadline);
+  GenerateOptions OptionsFor(const PromptState& state) const;
 
   // The next event, with what it changes here. False where all prompts have ended, or one has failed (`error_`): the
   // others are out of the engine then.
@@ -65,8 +66,10 @@ class Completion {
 
   HttpResponse Whole();
   void Stream(const RequestEvent& first, const BodyWriter& write);
+  bool WriteFirst(const BodyWriter& write);
   bool WriteEvent(const RequestEvent& event, const BodyWriter& write);
   bool WritePiece(const CompletionChoice& choice, const BodyWriter& write);
+  bool IsChat() const { return !head_.reply_role.empty(); }
   bool SendsTokens() const { return request_.logprobs || request_.return_token_ids; }
   void SetTokens(absl::Span<const Choice> tokens, LogprobsWriter* logprobs, CompletionChoice* choice) const;
   std::vector<CompletionChoice> BestChoices(const PromptState& state, size_t prompt) const;

@@ -1,5 +1,5 @@
 // The body of POST /v1/completions, read and checked as far as that needs no model: OpenAI's fields as vLLM takes them,
-// and ours (docs/serving.md). A pure function from bytes; safe on any.
+// and ours (docs/serving.md). A pure function from bytes; safe on any. Chats become the same (chat_request.h).
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,14 @@ using Prompt = std::variant<std::string, std::vector<int32_t>>;  // text, or ids
 
 struct CompletionRequest {
   std::string model;            // empty: whichever is served
+  std::string reply_role;       // of a chat: whose message is asked for; empty: no chat
+  FieldNames names;             // for errors
   std::vector<Prompt> prompts;  // at least one
   // `continuations` is best_of, or with `vote` what the request calls n; the seed is the request's only where it has
   // one. Log-probabilities where they are asked for, or needed to choose the best.
   GenerateOptions options;
   std::optional<uint64_t> seed;
+  bool fit_context = false;            // max_new_tokens is lowered to what the context leaves
   int64_t n = 1;                       // of each prompt's continuations, the best so many are returned
   std::optional<AnswerPattern> vote;   // ... or one, with the answer that most give
   std::vector<std::string> bad_words;  // the model's tokenizer knows their tokens

@@ -9,16 +9,48 @@
 namespace photon {
 namespace {
 
-Json ChoiceJson(const CompletionChoice& choice) {
+struct TextField {
+  const char* name;
+  Json value;
+};
+
+TextField WholeText(const CompletionHead& head, const CompletionChoice& choice) {
+  if (head.reply_role.empty()) return {"text", choice.text};
+  return {"message", {{"role", head.reply_role}, {"content", choice.text}}};
+}
+
+TextField PieceOfText(const CompletionHead& head, const CompletionChoice& choice) {
+  if (head.reply_role.empty()) return {"text", choice.text};
+  Json delta = Json::object();
+  if (choice.first) delta["role"] = head.reply_role;
+  if (choice.finish_reason.is_null()) delta["content"] = choice.text;
+  return {"delta", std::move(delta)};
+}
+
+Json ChoiceJson(const CompletionChoice& choice, TextField text) {
   Json json;
   json["index"] = choice.index;
-  json["text"] = choice.text;
+  json[text.name] = std::move(text.value);
   json["logprobs"] = choice.logprobs;
   json["finish_reason"] = choice.finish_reason;
   json["stop_reason"] = choice.stop_reason;
   if (choice.tokens.has_value()) json["token_ids"] = *choice.tokens;
   if (!choice.vote.is_null()) json["vote"] = choice.vote;
   return json;
+}
+
+std::string ResponseJson(const CompletionHead& head, const char* chat_object,
+                         absl::Span<const CompletionChoice> choices,
+                         TextField (*text)(const CompletionHead&, const CompletionChoice&), const Json& usage) {
+  Json json;
+  json["id"] = head.id;
+  json["object"] = head.reply_role.empty() ? "text_completion" : chat_object;
+  json["created"] = head.created;
+  json["model"] = head.model;
+  json["choices"] = Json::array();
+  for (const CompletionChoice& choice : choices) json["choices"].push_back(ChoiceJson(choice, text(head, choice)));
+  json["usage"] = usage;
+  return Dump(json);
 }
 
 }  // namespace
@@ -37,15 +69,11 @@ Json UsageJson(const Usage& usage) {
 }
 
 std::string CompletionJson(const CompletionHead& head, absl::Span<const CompletionChoice> choices, const Json& usage) {
-  Json json;
-  json["id"] = head.id;
-  json["object"] = "text_completion";
-  json["created"] = head.created;
-  json["model"] = head.model;
-  json["choices"] = Json::array();
-  for (const CompletionChoice& choice : choices) json["choices"].push_back(ChoiceJson(choice));
-  json["usage"] = usage;
-  return Dump(json);
+  return ResponseJson(head, "chat.completion", choices, WholeText, usage);
+}
+
+std::string PieceJson(const CompletionHead& head, absl::Span<const CompletionChoice> choices, const Json& usage) {
+  return ResponseJson(head, "chat.completion.chunk", choices, PieceOfText, usage);
 }
 
 std::string ServerSentEvent(absl::string_view json) { return absl::StrCat("data: ", json, "\n\n"); }
@@ -65,6 +93,26 @@ std::string LogprobsWriter::NameOf(int32_t token) const {
     if (!text.empty() && !absl::StrContains(text, kUtf8Replacement)) return text;
   }
   return absl::StrCat("token_id:", token);
+}
+
+Json LogprobsWriter::ContentOf(int32_t token, double log_probability) const {
+  Json bytes;  // null where the token adds none
+  for (const char byte : tokenizer_ == nullptr ? absl::string_view() : tokenizer_->Bytes(token)) {
+    bytes.push_back(static_cast<uint8_t>(byte));
+  }
+  return {{"token", NameOf(token)}, {"logprob", log_probability}, {"bytes", std::move(bytes)}};
+}
+
+Json LogprobsWriter::WriteContent(absl::Span<const Choice> choices) {
+  Json content = Json::array();
+  for (const Choice& choice : choices) {
+    Json top = Json::array();
+    for (const RankedToken& other : choice.most_likely) top.push_back(ContentOf(other.token, other.log_probability));
+    content.push_back(ContentOf(choice.token, choice.log_probability));
+    content.back()["top_logprobs"] = std::move(top);
+    if (tokenizer_ != nullptr) text_.Push(choice.token);
+  }
+  return {{"content", std::move(content)}};
 }
 
 Json LogprobsWriter::Write(absl::Span<const Choice> choices) {

@@ -1,4 +1,5 @@
-// What /v1/completions answers, whole or in parts: OpenAI's objects, with vLLM's stop_reason and token_ids. Pure.
+// What /v1/completions and /v1/chat/completions answer, whole or in parts: OpenAI's objects, with vLLM's stop_reason
+// and token_ids. Pure.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +22,7 @@ struct CompletionHead {
   std::string id;
   int64_t created = 0;  // seconds since 1970
   std::string model;
+  std::string reply_role = "";  // whose message a chat's answer is; empty: no chat
 };
 
 struct Usage {
@@ -37,14 +39,17 @@ struct CompletionChoice {
   Json logprobs = {};                               // LogprobsWriter's, or null
   Json finish_reason = {}, stop_reason = {};        // null until the end
   Json vote = {};                                   // VoteJson's, where one was held
+  bool first = false;                               // of a stream's pieces of this choice
 };
 
 // `eos`: the token that ends texts by itself, -1 for none: it is no stop_reason.
 void SetFinish(const Continuation& result, const StopOptions& stop, int32_t eos, CompletionChoice* choice);
 
 Json UsageJson(const Usage& usage);
-// `usage`: null in most parts of a stream.
 std::string CompletionJson(const CompletionHead& head, absl::Span<const CompletionChoice> choices, const Json& usage);
+// The same for a piece of a stream. `usage` is null in most. Of a chat's choices the first piece tells the role, and
+// the one with the finish_reason has no text.
+std::string PieceJson(const CompletionHead& head, absl::Span<const CompletionChoice> choices, const Json& usage);
 
 std::string ServerSentEvent(absl::string_view json);
 inline constexpr char kLastEvent[] = "data: [DONE]\n\n";
@@ -56,8 +61,11 @@ class LogprobsWriter {
   LogprobsWriter(std::shared_ptr<const Tokenizer> tokenizer, absl::Span<const int32_t> prompt);
 
   Json Write(absl::Span<const Choice> choices);
+  // As chats have it.
+  Json WriteContent(absl::Span<const Choice> choices);
 
  private:
+  Json ContentOf(int32_t token, double log_probability) const;
   std::string NameOf(int32_t token) const;
 
   std::shared_ptr<const Tokenizer> tokenizer_;

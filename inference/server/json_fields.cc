@@ -22,13 +22,13 @@ std::optional<ApiError> ParseObject(absl::string_view body, Json* object) {
     return ApiError{400,
                     absl::StrCat("the body is not valid JSON: ",
                                  ended ? "it ends too early" : absl::StrCat("something is wrong at byte ", error.byte),
-                                 "; send one object, as in {\"prompt\": \"..\", \"max_tokens\": 16}"),
+                                 "; send one object, as in {\"max_tokens\": 16}"),
                     "", "invalid_json"};
   } catch (const Json::out_of_range&) {
     return ApiError{400, "the body holds a number beyond 1e308, the largest there is here", "", "invalid_json"};
   }
   if (object->is_object()) return std::nullopt;
-  return ApiError{400, absl::StrCat("the body is ", Described(*object), ", not an object, as in {\"prompt\": \"..\"}"),
+  return ApiError{400, absl::StrCat("the body is ", Described(*object), ", not an object, as in {\"max_tokens\": 16}"),
                   "", "invalid_json"};
 }
 

@@ -7,6 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "core/status.h"
+#include "inference/chat_text.h"
+#include "inference/server/chat_request.h"
 #include "inference/server/json_fields.h"
 #include "inference/server/metrics.h"
 #include "inference/server/page.h"
@@ -15,9 +18,9 @@
 namespace photon {
 namespace {
 
-std::string RandomId() {
+std::string RandomId(const char* prefix) {
   std::random_device device;
-  return absl::StrFormat("cmpl-%08x%08x%08x%08x", device(), device(), device(), device());
+  return absl::StrFormat("%s-%08x%08x%08x%08x", prefix, device(), device(), device(), device());
 }
 
 // Those in which the model differs.
@@ -33,6 +36,10 @@ class EngineServer : public Server, public HttpHandler {
       : engine_(engine), options_(options), started_(absl::ToUnixSeconds(absl::Now())) {}
 
   absl::Status Listen() {
+    if (options_.chat.has_value() && engine_.tokenizer() != nullptr) {
+      PHOTON_ASSIGN_OR_RETURN(StopOptions ends, ReplyEnds(*options_.chat, *engine_.tokenizer()));
+      chat_ = ChatFormat{*options_.chat, std::move(ends)};
+    }
     absl::StatusOr<std::unique_ptr<HttpServer>> http = HttpServer::Listen(options_.http, *this);
     if (!http.ok()) return http.status();
     http_ = *std::move(http);
@@ -83,12 +90,10 @@ class EngineServer : public Server, public HttpHandler {
         if (head.path.substr(sizeof("/v1/models/") - 1) == options_.model_name) return {.body = Dump(Model())};
         return ErrorResponse(NoSuchModel(head.path.substr(sizeof("/v1/models/") - 1)));
       case Route::kCompletions:
-        return Complete(body, gone);
+        return Complete(ParseCompletionRequest(body), gone);
       case Route::kChat:
-        return ErrorResponse({400,
-                              "the model has no chat template: it continues texts. Write the conversation as a text "
-                              "and send that to /v1/completions as prompt",
-                              "messages", "no_chat_template"});
+        if (!chat_.has_value()) return ErrorResponse(NoChatTemplate());
+        return Complete(ParseChatRequest(body, *chat_), gone);
     }
     return Error(500, "");
   }
@@ -114,7 +119,8 @@ class EngineServer : public Server, public HttpHandler {
             {"owned_by", "photon"},
             {"max_model_len", context > 0 ? Json(context) : Json()},
             {"modes", ModesOf(engine_.model().config())},
-            {"has_tokenizer", engine_.tokenizer() != nullptr}};
+            {"has_tokenizer", engine_.tokenizer() != nullptr},
+            {"has_chat_template", chat_.has_value()}};
   }
 
   ApiError NoSuchModel(const std::string& name) const {
@@ -122,13 +128,23 @@ class EngineServer : public Server, public HttpHandler {
             "model", "model_not_found"};
   }
 
-  HttpResponse Complete(const std::string& body, const ClientGone& gone) {
-    std::variant<CompletionRequest, ApiError> parsed = ParseCompletionRequest(body);
+  ApiError NoChatTemplate() const {
+    return {
+        400,
+        engine_.tokenizer() == nullptr
+            ? "the model has no tokenizer, so it can't read messages: send token ids to /v1/completions as prompt"
+            : "the model has no chat template. Start the server with --chat-template FILE, or train with "
+              "data.chat_template set; or write the conversation as a text and send that to /v1/completions as prompt",
+        "messages", "no_chat_template"};
+  }
+
+  HttpResponse Complete(std::variant<CompletionRequest, ApiError> parsed, const ClientGone& gone) {
     if (const auto* error = std::get_if<ApiError>(&parsed)) return ErrorResponse(*error);
     CompletionRequest& request = std::get<CompletionRequest>(parsed);
     if (!request.model.empty() && request.model != options_.model_name)
       return ErrorResponse(NoSuchModel(request.model));
-    CompletionHead completion{RandomId(), absl::ToUnixSeconds(absl::Now()), options_.model_name};
+    CompletionHead completion{RandomId(request.reply_role.empty() ? "cmpl" : "chatcmpl"),
+                              absl::ToUnixSeconds(absl::Now()), options_.model_name, request.reply_role};
     Completion::Result started =
         Completion::Start(engine_, std::move(request), options_.limits, std::move(completion), gone, &metrics_);
     if (const auto* error = std::get_if<ApiError>(&started)) return ErrorResponse(*error);
@@ -138,6 +154,7 @@ class EngineServer : public Server, public HttpHandler {
   Engine& engine_;
   const ServerOptions options_;
   const int64_t started_;
+  std::optional<ChatFormat> chat_;
   Metrics metrics_;
   std::atomic<bool> draining_ = false, ended_ = false;
   std::unique_ptr<HttpServer> http_;  // the last: its threads use all of the above

@@ -6,9 +6,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "configs/data.pb.h"
 #include "inference/engine/engine.h"
 #include "inference/server/api_keys.h"
 #include "inference/server/completion.h"
@@ -21,11 +23,13 @@ struct ServerOptions {
   CompletionLimits limits;
   std::string model_name;
   ApiKeys keys;
+  std::optional<ChatTemplate> chat = {};  // valid; unset: /v1/chat/completions refuses everything
 };
 
 class Server {
  public:
-  // Listens from now on. The engine outlives the server. Errors: HttpServer::Listen's.
+  // Listens from now on. The engine outlives the server. Errors: HttpServer::Listen's, ReplyEnds'
+  // (inference/chat_text.h).
   static absl::StatusOr<std::unique_ptr<Server>> Start(Engine& engine, const ServerOptions& options);
   virtual ~Server() = default;
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "core/random.h"
 #include "data/sentencepiece/api.h"
 #include "data/train_tokenizer.h"
@@ -150,6 +151,17 @@ TEST(Tokenizer, StreamContinuesAPromptWithItsSpaces) {
     for (size_t i = 0; i < ids.size(); ++i) (i < cut ? prompt : rest) += stream.Push(ids[i]);
     EXPECT_EQ(prompt + rest, text) << cut;
   }
+}
+
+TEST(Tokenizer, BytesOfPiecesMakeTheText) {
+  for (const std::string text : {"the whale, 1851", "caf\u00e9 \U0001F433\n"}) {
+    std::string bytes;
+    for (const int32_t id : Small().Encode(text)) absl::StrAppend(&bytes, Small().Bytes(id));
+    EXPECT_EQ(bytes, " " + text);  // where a text begins, the first space is no part of it
+  }
+  EXPECT_EQ(Small().Bytes(Small().eos()), "");
+  EXPECT_EQ(Small().Bytes(-1), "");
+  EXPECT_EQ(Small().Bytes(100000), "");
 }
 
 TEST(Tokenizer, EncodesInPartsAsInOne) {

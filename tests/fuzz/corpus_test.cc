@@ -16,19 +16,13 @@ struct Target {
   const char* name;  // of its folder
   void (*run)(absl::string_view bytes);
 };
-constexpr Target kTargets[] = {{"completion_request", FuzzCompletionRequest},
-                               {"config_override", FuzzConfigOverride},
-                               {"corpus_lines", FuzzCorpusLines},
-                               {"gguf_vocabulary", FuzzGgufVocabulary},
-                               {"http_connection", FuzzHttpConnection},
-                               {"json_lines", FuzzJsonLines},
-                               {"manifest", FuzzManifest},
-                               {"model_json", FuzzModelJson},
-                               {"run_config", FuzzRunConfig},
-                               {"safetensors", FuzzSafetensors},
-                               {"sentencepiece", FuzzSentencePiece},
-                               {"token_file", FuzzTokenFile},
-                               {"token_file_info", FuzzTokenFileInfo},
+constexpr Target kTargets[] = {{"chat_request", FuzzChatRequest},       {"completion_request", FuzzCompletionRequest},
+                               {"config_override", FuzzConfigOverride}, {"corpus_lines", FuzzCorpusLines},
+                               {"gguf_vocabulary", FuzzGgufVocabulary}, {"http_connection", FuzzHttpConnection},
+                               {"json_lines", FuzzJsonLines},           {"manifest", FuzzManifest},
+                               {"model_json", FuzzModelJson},           {"run_config", FuzzRunConfig},
+                               {"safetensors", FuzzSafetensors},        {"sentencepiece", FuzzSentencePiece},
+                               {"token_file", FuzzTokenFile},           {"token_file_info", FuzzTokenFileInfo},
                                {"tokenizer_json", FuzzTokenizerJson}};
 
 class FuzzCorpus : public ::testing::TestWithParam<Target> {};

@@ -6,6 +6,7 @@
 
 namespace photon::fuzz {
 
+void FuzzChatRequest(absl::string_view bytes);
 void FuzzCompletionRequest(absl::string_view bytes);
 void FuzzConfigOverride(absl::string_view bytes);
 void FuzzCorpusLines(absl::string_view bytes);

@@ -31,11 +31,32 @@ TEST(CompletionResponse, Whole) {
 
 TEST(CompletionResponse, APieceOfAStream) {
   const CompletionChoice choice{1, " \"da\n"};
-  EXPECT_EQ(ServerSentEvent(CompletionJson(kHead, {&choice, 1}, Json())),
+  EXPECT_EQ(ServerSentEvent(PieceJson(kHead, {&choice, 1}, Json())),
             "data: "
             R"({"id":"cmpl-1","object":"text_completion","created":1700000000,"model":"m","choices":[{"index":1,)"
             R"("text":" \"da\n","logprobs":null,"finish_reason":null,"stop_reason":null}],"usage":null})"
             "\n\n");
+}
+
+TEST(CompletionResponse, Chats) {
+  CompletionHead head = kHead;
+  head.reply_role = "assistant";
+  const auto choices = [](const std::string& json) { return Json::parse(json)["choices"].dump(); };
+  CompletionChoice choice{0, "day"};
+  const std::string whole = CompletionJson(head, {&choice, 1}, Json());
+  EXPECT_EQ(Json::parse(whole)["object"], "chat.completion");
+  EXPECT_EQ(choices(whole), R"([{"index":0,"message":{"role":"assistant","content":"day"},"logprobs":null,)"
+                            R"("finish_reason":null,"stop_reason":null}])");
+  const std::string piece = PieceJson(head, {&choice, 1}, Json());
+  EXPECT_EQ(Json::parse(piece)["object"], "chat.completion.chunk");
+  EXPECT_EQ(Json::parse(piece)["choices"][0]["delta"].dump(), R"({"content":"day"})");
+  choice = {.index = 0, .first = true};
+  EXPECT_EQ(Json::parse(PieceJson(head, {&choice, 1}, Json()))["choices"][0]["delta"].dump(),
+            R"({"role":"assistant","content":""})");
+  choice = {};
+  SetFinish(Ended(Finish::kLength), {}, -1, &choice);
+  EXPECT_EQ(choices(PieceJson(head, {&choice, 1}, Json())),
+            R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":"length","stop_reason":null}])");
 }
 
 TEST(CompletionResponse, ReasonsToStop) {
@@ -61,6 +82,14 @@ TEST(CompletionResponse, LogprobsWithoutATokenizer) {
             R"("top_logprobs":[{"token_id:5":-0.5,"token_id:3":-1.0},{"token_id:4":-2.0}]})");
 }
 
+TEST(CompletionResponse, LogprobsOfAChat) {
+  LogprobsWriter writer(nullptr, {});
+  const std::vector<Choice> choices = {{3, -1, {{5, -0.5}}}};
+  EXPECT_EQ(Dump(writer.WriteContent(choices)),
+            R"({"content":[{"token":"token_id:3","logprob":-1.0,"bytes":null,)"
+            R"("top_logprobs":[{"token":"token_id:5","logprob":-0.5,"bytes":null}]}]})");
+}
+
 TEST(ApiErrors, AreOpenAIs) {
   EXPECT_EQ(ErrorJson({400, "n is 0", "n"}),
             R"({"error":{"message":"n is 0","type":"invalid_request_error","param":"n","code":null}})");
@@ -77,6 +106,10 @@ TEST(ApiErrors, OptionsBecomeFields) {
       OptionError("max-new-tokens", "--max-new-tokens is 0: give 1 or more, or lower --top-k or --max-running"));
   EXPECT_EQ(error.message, "max_tokens is 0: give 1 or more, or lower top_k or --max-running");
   EXPECT_EQ(error.param, "max_tokens");
+  const ApiError chat = ErrorOf(OptionError("prompt", "long: lower --max-new-tokens"),
+                                {.prompt = "messages", .max_tokens = "max_completion_tokens"});
+  EXPECT_EQ(chat.message, "long: lower max_completion_tokens");
+  EXPECT_EQ(chat.param, "messages");
   EXPECT_EQ(ErrorOf(absl::InvalidArgumentError("n is too large")).param, "");  // words tell nothing
   EXPECT_EQ(ErrorOf(OptionError("prompt", "long", absl::StatusCode::kOutOfRange)).code, "context_length_exceeded");
   EXPECT_EQ(ErrorOf(absl::DataLossError("NaN")).status, 500);

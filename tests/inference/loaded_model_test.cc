@@ -57,6 +57,18 @@ TEST_F(LoadedModelTest, ScoresAsTheModelThatWasSaved) {
   }
 }
 
+TEST_F(LoadedModelTest, KeepsItsChatTemplate) {
+  CheckpointContents contents = ContentsOf(*MakeModel(context_, {}));
+  ChatTemplate& chat = *contents.config.mutable_data()->mutable_chat_template();
+  chat.add_role()->set_name("assistant");
+  chat.mutable_role(0)->set_after("<|im_end|>\n\"\xC3\xA9");
+  chat.add_stop("\n\n");
+  Write(contents);
+  const auto loaded = LoadedModel::Load(dir_, DType::kF32, *device_);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ((*loaded)->manifest().config().data().chat_template().SerializeAsString(), chat.SerializeAsString());
+}
+
 TEST_F(LoadedModelTest, Bf16IsTheSameModelRounded) {
   const auto model = MakeModel(context_, {.chunks = {2, 2}, .width = 32});
   Write(ContentsOf(*model));

@@ -80,8 +80,9 @@ class TestServer {
   httplib::Response Complete(const std::string& fields, const httplib::Headers& headers = {}) const {
     return Post(absl::StrCat("{", fields, "}"), headers);
   }
-  httplib::Response Post(const std::string& body, const httplib::Headers& headers = {}) const {
-    const httplib::Result result = Client().Post("/v1/completions", headers, body, "application/json");
+  httplib::Response Post(const std::string& body, const httplib::Headers& headers = {},
+                         const std::string& path = "/v1/completions") const {
+    const httplib::Result result = Client().Post(path, headers, body, "application/json");
     if (!result)
       ADD_FAILURE() << "no response: " << httplib::to_string(result.error()) << " to " << body.substr(0, 200);
     return result ? *result : httplib::Response();

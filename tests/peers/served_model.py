@@ -10,17 +10,22 @@ import tempfile
 
 
 def make_model(photon, config, folder):
-    """As a user would, with a tokenizer. Returns the run folder."""
+    """As a user would, with a tokenizer and a chat template. Returns the run folder."""
     text = folder / "text"
     text.write_text("".join(f"and god said let there be light {i} and there was light\n" for i in range(400)))
 
     def run(*arguments):
         subprocess.run([photon, *map(str, arguments)], check=True, capture_output=True)
 
+    # `--set` knows no lists of groups, such as a template's roles.
+    chat = (pathlib.Path(config).parent / "chat" / "chatml.textproto").read_text()
+    with_chat = folder / "config.textproto"
+    with_chat.write_text(pathlib.Path(config).read_text().replace("data {", f"data {{ chat_template {{ {chat} }}", 1))
+
     run("prepare", "--input", text, "--train-tokenizer", 320, "--out", folder / "tokens")
     settings = [f"data.train={folder / 'tokens'}", "model.vocab_size=320", "training.steps=4", "data.valid_fraction=0",
                 f"run_dir={folder / 'run'}"]
-    run("train", "--config", config, *(word for setting in settings for word in ("--set", setting)))
+    run("train", "--config", with_chat, *(word for setting in settings for word in ("--set", setting)))
     return folder / "run"
 
 
