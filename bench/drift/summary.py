@@ -94,7 +94,7 @@ def draw(models, path):
     ranges = [f"set yrange [{min(v) - 0.1:.2f}:{max(v) + 0.1:.2f}]" for v in values]
     half = len(plots) // 2
     commands = (f"set terminal png size {420 * len(panels)},800\nset output '{path}'\n" + "".join(lines) +
-                "set logscale x 4\nset xrange [3:40000]\nset grid\nset key outside below horizontal\n"
+                "set logscale x 4\nset xrange [3:40000]\nset grid\nset key outside below horizontal maxcols 2\n"
                 "set xtics ('4' 4, '16' 16, '64' 64, '256' 256, '1k' 1024, '4k' 4096, '16k' 16384)\n"
                 "set xlabel 'tokens behind the prefix'\n"
                 f"set multiplot layout 2,{len(panels)}\n{ranges[0]}\n" + "\n".join(plots[:half]) +

@@ -35,12 +35,15 @@ train() {
     --set "training.seed=$3" --set "data.train=$data/train" --set "data.valid=$data/valid")
   if [[ ! -e $name/short/finished ]]; then
     "$photon" train "${options[@]}" --set "run_dir=$name/short" --set "data.seed=$3"
+    # A run that a signal ended has saved and is no failure, but there is nothing to go on from yet: 255 ends xargs.
+    if [[ ! -e $name/short/finished ]]; then exit 255; fi
   fi
   if [[ ! -e $name/finished ]]; then
     "$photon" train "${options[@]}" --init-from "$name/short" --set "run_dir=$name" --set "data.seed=$((100 + $3))" \
       --set data.sequence_length=33792 --set training.steps=110 --set training.batch_sequences=1 \
       --set training.optimizer.peak_lr=3e-4 --set training.optimizer.warmup_steps=10 --set training.valid_every=0 \
       --set training.valid_sequences=8 --set checkpoint.every=50
+    if [[ ! -e $name/finished ]]; then exit 255; fi
   fi
 }
 export -f train
