@@ -1,6 +1,10 @@
 #include "inference/chat_text.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "data/utf8.h"
 
@@ -35,11 +39,18 @@ absl::StatusOr<StopOptions> ReplyEnds(const ChatTemplate& chat, const Tokenizer&
       return absl::InvalidArgumentError(absl::StrCat("the chat template ends replies by a text whose byte ", bad + 1,
                                                      " is no UTF-8; give UTF-8 text"));
     }
+    // A token that gives no text ends the reply by itself where the end begins with it; text can't match it elsewhere.
     const std::vector<int32_t> ids = tokenizer.Encode(end);
-    if (ids.size() == 1 && tokenizer.Bytes(ids[0]).empty()) {
-      stop.tokens.push_back(ids[0]);
-    } else {
+    const auto special = std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return tokenizer.Bytes(id).empty(); });
+    if (special == ids.end()) {
       stop.strings.push_back(end);
+    } else if (special != ids.begin()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the chat template ends replies by \"", absl::CHexEscape(end),
+                       "\", in which a special token follows other text, so that no text could hold it; let it begin "
+                       "with the token"));
+    } else if (ids[0] != tokenizer.eos()) {  // which ends texts anyway, unless a request says that it shall not
+      stop.tokens.push_back(ids[0]);
     }
   }
   return stop;

@@ -20,8 +20,9 @@ struct ChatMessage {
 // their contents stand there as they are: whoever writes the template's texts into one writes messages.
 std::string ChatText(const ChatTemplate& chat, absl::Span<const ChatMessage> messages);
 
-// What ends a reply: strings; and tokens for those that the tokenizer writes as one that gives no text ("<|im_end|>"
-// where it is special), as no text would ever hold them. kInvalidArgument for strings that are no UTF-8.
+// What ends a reply: strings; and tokens for those that begin with one that gives no text ("<|im_end|>" where it is
+// special), as no text would ever hold them. End-of-text is not among them: it ends all texts. kInvalidArgument for
+// strings that are no UTF-8, and those in which such a token follows text.
 absl::StatusOr<StopOptions> ReplyEnds(const ChatTemplate& chat, const Tokenizer& tokenizer);
 
 }  // namespace photon

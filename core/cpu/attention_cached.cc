@@ -48,7 +48,7 @@ struct CachedScratch {
   A *q, *out, *keys, *values;
 };
 
-// Rows [first_row, first_row + rows) of the group against keys [key, key + count), transposed, and their values.
+// Rows [first_row, first_row + rows) of the group against a block of keys from `key` on, transposed, and their values.
 template <typename T>
 void AddBlock(const Group<T>& group, const CachedScratch<AccumulateType<T>>& scratch,
               Panel<const AccumulateType<T>> values, int64_t first_row, int rows, int64_t key,
@@ -106,7 +106,7 @@ void AddBlockToFewRows(const Group<T>& head, const CachedScratch<AccumulateType<
                       head.head_dim, {scores, kBlock});
   SoftmaxTile(head, first_row, 0, kRows, key, static_cast<int>((seen + kLanes<A> - 1) / kLanes<A>), masked, scores,
               running, out, scratch.columns);
-  // A single row sees all that is added; of two, one may not see what the other does.
+  // A single row sees all that is added, if with weights that may be 0; of two, one may not see what the other does.
   const auto add = kRows > 1 && masked ? AddValues<T, kRows, true> : AddValues<T, kRows, false>;
   add({scores, kBlock}, Values(head, key), seen, head.head_dim, out);
 }
@@ -213,8 +213,13 @@ void CopyCache(const Context&, const Tensor& from, const Tensor& to, int64_t pos
       const int64_t capacity = block.dim(2), width = block.dim(3);
       return CacheBlocks<T>{block.data<T>() + 2 * i * capacity * width, capacity, width, head_dim};
     };
-    ParallelFor(from.dim(0), RowGrain(2 * positions * from.dim(3)), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) layer(from, i).CopyTo(layer(to, i), positions);
+    constexpr int64_t kPositions = CacheBlocks<T>::kPositions;
+    const int64_t blocks = (positions + kPositions - 1) / kPositions;
+    ParallelFor(from.dim(0) * blocks, RowGrain(2 * kPositions * from.dim(3)), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t first = i % blocks * kPositions;
+        layer(from, i / blocks).CopyBlockTo(layer(to, i / blocks), first, std::min(positions - first, kPositions));
+      }
     });
   });
 }

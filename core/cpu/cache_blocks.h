@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <type_traits>
 
 #include "core/cpu/attention_stream.h"
@@ -37,21 +38,19 @@ struct CacheBlocks {
     for (int64_t c = 0; c < width; c += head_dim) std::copy_n(value + c, head_dim, Values(begin, c) + j * head_dim);
   }
 
-  // Copies the first positions, which both have room for.
-  void CopyTo(const CacheBlocks<std::remove_const_t<T>>& to, int64_t positions) const {
-    for (int64_t begin = 0; begin < positions; begin += kPositions) {
-      const int64_t m = Positions(begin), to_m = to.Positions(begin), count = std::min(positions - begin, kPositions);
-      // Pieces of a side of a block that lie `count` positions after `count` positions in both.
-      const auto copy = [&](const T* source, auto* target, int64_t step) {
-        if (m == to_m) {
-          std::copy_n(source, m * width, target);
-          return;
-        }
-        for (int64_t c = 0; c < width; c += step) std::copy_n(source + c * m, count * step, target + c * to_m);
-      };
-      copy(Keys(begin, 0), to.Keys(begin, 0), kPack);
-      copy(Values(begin, 0), to.Values(begin, 0), head_dim);
-    }
+  // Copies the block that begins at `begin`: its first `count` positions, or all of it where both have as many.
+  void CopyBlockTo(const CacheBlocks<std::remove_const_t<T>>& to, int64_t begin, int64_t count) const {
+    const int64_t m = Positions(begin), to_m = to.Positions(begin);
+    // A side of the block, whose pieces have `step` columns.
+    const auto copy = [&](const T* source, auto* target, int64_t step) {
+      if (m == to_m) {
+        std::copy_n(source, m * width, target);
+        return;
+      }
+      for (int64_t c = 0; c < width; c += step) std::copy_n(source + c * m, count * step, target + c * to_m);
+    };
+    copy(Keys(begin, 0), to.Keys(begin, 0), kPack);
+    copy(Values(begin, 0), to.Values(begin, 0), head_dim);
   }
 
   T* keys;

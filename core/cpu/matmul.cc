@@ -9,6 +9,7 @@
 #include "core/cpu/kernels.h"
 #include "core/cpu/matvec.h"
 #include "core/cpu/parallel_for.h"
+#include "core/cpu/simd.h"
 
 namespace photon::cpu {
 namespace {
@@ -87,6 +88,11 @@ class PrimitiveCache {
   absl::flat_hash_map<Product, std::shared_ptr<const Primitive>> primitives_;
 };
 
+bool OneDnnHasTiles() {
+  static const bool has = dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx;
+  return has;
+}
+
 void DnnlMatMul(const Context& context, const Product& product, const Tensor& a, const Tensor& b, const Tensor& bias,
                 const Tensor& c) {
   PrimitiveCache& cache = PrimitiveCache::Get();
@@ -148,6 +154,8 @@ void DoubleMatMul(const Context& context, const Tensor& a, bool transpose_a, con
 }
 
 }  // namespace
+
+int64_t MostFewRows(DType dtype) { return dtype == DType::kBF16 && kHasBf16Products && !OneDnnHasTiles() ? 128 : 16; }
 
 void MatMul(const Context& context, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
             const Tensor& bias, float beta, const Tensor& c) {

@@ -9,8 +9,9 @@
 
 namespace photon::cpu {
 
-// Above so many rows oneDNN is faster (build/bench/matmul prints both).
-inline int64_t MostFewRows(DType dtype) { return dtype == DType::kBF16 ? 128 : 16; }
+// Above so many rows oneDNN is faster, or is taken to be: 128 in bf16 where this build has the processor's instruction
+// for it and oneDNN no tiles (AMX), as measured on Zen 4 (build/bench/matmul prints both); 16 elsewhere.
+int64_t MostFewRows(DType dtype);
 
 // C = A W^T + bias + beta C, arguments as in core/ops/matmul.h: a [M, K], w [N, K], K >= 1, M >= 1; f32 or bf16.
 void MultiplyRows(const Tensor& a, const Tensor& w, const Tensor& bias, float beta, const Tensor& c);

@@ -17,6 +17,12 @@
 
 namespace photon::cpu {
 
+#ifdef __AVX512BF16__
+inline constexpr bool kHasBf16Products = true;
+#else
+inline constexpr bool kHasBf16Products = false;
+#endif
+
 template <typename A>
 struct VecOf;
 template <>

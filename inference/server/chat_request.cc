@@ -19,7 +19,6 @@ constexpr char kContentForms[] = "a string, or an array of parts, as in {\"type\
 // What would change the reply and is not there.
 constexpr const char* kUnsupported[] = {"tools",
                                         "functions",
-                                        "function_call",
                                         "audio",
                                         "documents",
                                         "chat_template",
@@ -33,7 +32,8 @@ void RefuseUnsupported(JsonFields* fields) {
   RefuseFields(kOfCompletions, "is a field of /v1/completions: leave it out, or ask there", fields);
   RefuseFields(kUnsupported, "is not supported here: leave it out", fields);
   RequireTrue({"add_generation_prompt"}, fields);
-  const std::pair<const char*, Json> only[] = {{"tool_choice", "none"}, {"modalities", Json::array({"text"})}};
+  const std::pair<const char*, Json> only[] = {
+      {"tool_choice", "none"}, {"function_call", "none"}, {"modalities", Json::array({"text"})}};
   for (const auto& [name, value] : only) {
     const Json* json = fields->Find(name);
     if (json == nullptr || *json == value) continue;

@@ -134,7 +134,9 @@ GenerateOptions Completion::OptionsFor(const PromptState& state) const {
   const int64_t context = engine_.options().max_context;
   if (request_.fit_context && context > 0) {
     const int64_t left = context - static_cast<int64_t>(state.ids.size());
-    options.max_new_tokens = std::clamp<int64_t>(left, 1, options.max_new_tokens);
+    // What doesn't fit is left too large: it is refused by the context, and not by a limit that nobody gave.
+    options.max_new_tokens =
+        std::clamp(left, std::max<int64_t>(1, options.stop.min_new_tokens), options.max_new_tokens);
   }
   return options;
 }
@@ -276,6 +278,7 @@ bool Completion::WriteEvent(const RequestEvent& event, const BodyWriter& write) 
     const bool more = !choice.text.empty() || !tokens.empty();
     if (more && !WritePiece(choice, write)) return false;
     choice = {choice.index};
+    if (request_.return_token_ids) choice.tokens.emplace();
   }
   if (finishes) SetFinish(event.result, request_.options.stop, eos_, &choice);
   return WritePiece(choice, write);

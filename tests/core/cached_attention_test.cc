@@ -1,6 +1,7 @@
 #include "core/ops/cached_attention.h"
 
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <limits>
 
@@ -158,6 +159,25 @@ TEST_P(CachedAttention, SequencesDoNotMix) {
   }
 }
 
+// Many heads go together, and are shared out among threads: no bit depends on how.
+TEST_P(CachedAttention, ThreadsDoNotMatter) {
+  if (!OnCpu()) GTEST_SKIP() << "threads of the CPU";
+  const AttentionCase c = {1, 129, 8, 8, 52};
+  const Attention a(context_, c, GetParam());
+  const Block block(context_, c.length, c.kv_columns(), GetParam());
+  Fill(context_, a, 0, c.length, block);
+  const int threads = omp_get_max_threads();
+  for (const int64_t rows : {1, 2, 3}) {
+    omp_set_num_threads(1);
+    const std::string want = BytesOf(Slice(a, block, c.length - rows, c.length, c.length));
+    for (const int others : {2, 3, 16}) {
+      omp_set_num_threads(others);
+      EXPECT_EQ(BytesOf(Slice(a, block, c.length - rows, c.length, c.length)) == want, true) << others << " threads";
+    }
+  }
+  omp_set_num_threads(threads);
+}
+
 // Keys rotated by their own positions, values as they are, in their places and nowhere else; queries rotated.
 TEST_P(CachedAttention, AppendRotatesAndWrites) {
   constexpr int64_t kRows = 2;
@@ -197,13 +217,21 @@ TEST_P(CachedAttention, CopiesKeepEveryPosition) {
   constexpr int64_t kHeadDim = 6, kWidth = 2 * kHeadDim;
   struct {
     int64_t from, to, positions;
-  } const cases[] = {{70, 128, 70}, {128, 70, 70}, {70, 66, 65}, {5, 64, 3}, {64, 64, 64}, {9, 9, 4}, {130, 2, 1}};
+  } const cases[] = {{70, 128, 70}, {128, 70, 70}, {70, 66, 65}, {5, 64, 3},   {64, 64, 64},
+                     {9, 9, 4},     {130, 2, 1},   {1, 64, 1},   {64, 65, 64}, {65, 192, 65}};
   for (const auto& c : cases) {
     SCOPED_TRACE(::testing::Message() << c.positions << " of " << c.from << " to " << c.to);
     Block from(context_, c.from, kWidth, GetParam());
     from.block = RandomTensor(context_, {2, 2, c.from, kWidth}, GetParam(), 3);
+    // Between guards, which nothing may touch.
+    const Tensor guarded = context_.get().Empty({3 * 4 * c.to, kWidth}, GetParam());
+    FillRows(context_, guarded, 0, 3 * 4 * c.to, kNan);
     Block to(context_, c.to, kWidth, GetParam());
+    to.block = guarded.Rows(4 * c.to, 8 * c.to).Reshape({2, 2, c.to, kWidth});
     ops::CopyCache(context_, from.block, to.block, c.positions, kHeadDim);
+    for (const Tensor& guard : {guarded.Rows(0, 4 * c.to), guarded.Rows(8 * c.to, 12 * c.to)}) {
+      for (const double x : ToDoubles(context_, guard)) ASSERT_TRUE(std::isnan(x));
+    }
     for (int layer = 0; layer < 2; ++layer) {
       for (int side = 0; side < 2; ++side) {
         EXPECT_EQ(Read(context_, to, layer, side, 0, c.positions, kHeadDim),

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "core/cpu/matvec.h"
 #include "core/ops/elementwise.h"
 #include "tests/support/tensors.h"
 
@@ -164,7 +165,7 @@ TEST_P(MatMulTypes, FewRowsDoNotDependOnTheirNumber) {
   const TestContext context;
   const Types types = GetParam();
   if (types.in == DType::kF64) GTEST_SKIP() << "not promised";
-  const int64_t most = OnCpu() && types.in == DType::kBF16 ? 128 : 16, k = 200;
+  const int64_t most = OnCpu() ? cpu::MostFewRows(types.in) : 16, k = 200;
   const int64_t n = OnCpu() ? 403 : 35;
   const Tensor a = RandomTensor(context, {most, k}, types.in, 1);
   const Tensor w = RandomTensor(context, {n, k}, types.in, 2);

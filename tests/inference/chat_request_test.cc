@@ -139,7 +139,7 @@ TEST(ChatRequest, ErrorsNameTheField) {
       {R"("top_logprobs": 2)", "top_logprobs", "needs \"logprobs\": true"},
       {R"("tools": [{}])", "tools", "not supported"},
       {R"("functions": [{}])", "functions", "not supported"},
-      {R"("function_call": "auto")", "function_call", "not supported"},
+      {R"("function_call": "auto")", "function_call", "anything but \"none\""},
       {R"("tool_choice": "auto")", "tool_choice", "anything but \"none\""},
       {R"("response_format": {"type": "json_object"})", "response_format", "not supported"},
       {R"("modalities": ["text", "audio"])", "modalities", "anything but [\"text\"]"},

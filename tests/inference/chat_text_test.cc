@@ -56,7 +56,23 @@ TEST(ReplyEnds, AtATokenThatGivesNoText) {
   chat.mutable_role(2)->set_after("<|endoftext|>\n");
   const StopOptions ends = *ReplyEnds(chat, *tokenizer);
   EXPECT_THAT(ends.strings, IsEmpty());
-  EXPECT_THAT(ends.tokens, ElementsAre(tokenizer->eos()));
+  EXPECT_THAT(ends.tokens, IsEmpty()) << "end-of-text ends texts by itself";
+}
+
+// Text behind such a token is never waited for; before it, nothing could be found.
+TEST(ReplyEnds, AtTheFirstOfSuchTokens) {
+  nlohmann::json json = FindStyle("gpt2").tokenizer;
+  const int32_t id = static_cast<int32_t>(json["model"]["vocab"].size() + json["added_tokens"].size());
+  json["added_tokens"].push_back({{"id", id}, {"content", "<|im_end|>"}, {"special", true}, {"normalized", false}});
+  const auto tokenizer = *Tokenizer::FromBytes(json.dump(), "gpt2");
+  ChatTemplate chat = Shipped("chatml");
+  EXPECT_THAT(ReplyEnds(chat, *tokenizer)->tokens, ElementsAre(id));
+  chat.add_stop("<|im_end|><|endoftext|>\n");
+  EXPECT_THAT(ReplyEnds(chat, *tokenizer)->tokens, ElementsAre(id, id));
+  EXPECT_THAT(ReplyEnds(chat, *tokenizer)->strings, IsEmpty());
+  chat.add_stop("\n<|im_end|>");
+  EXPECT_THAT(std::string(ReplyEnds(chat, *tokenizer).status().message()),
+              HasSubstr("\"\\n<|im_end|>\", in which a special token follows other text"));
 }
 
 }  // namespace

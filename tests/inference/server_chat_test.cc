@@ -136,6 +136,7 @@ TEST(ServerChat, TheEndOfAReplyIsKeptOut) {
   for (const Json& event : events) {
     const Json& piece = event["choices"][0];
     text += piece["delta"].value("content", "");
+    EXPECT_TRUE(piece.contains("token_ids")) << piece;
     if (piece["logprobs"].is_null()) continue;
     for (const Json& token : piece["logprobs"]["content"]) tokens.push_back(token);
     for (const Json& id : piece["token_ids"]) ids.push_back(id);
@@ -187,6 +188,7 @@ TEST(ServerChat, RepliesFillTheContextUnlessTold) {
   EXPECT_EQ(refusal({{"max_completion_tokens", null}, {"max_tokens", 100}}), "max_tokens");
   const Json long_messages = Json::array({{{"role", "user"}, {"content", std::string(500, 'x')}}});
   EXPECT_EQ(refusal({{"messages", long_messages}, {"max_completion_tokens", null}}), "messages");
+  EXPECT_EQ(refusal({{"messages", long_messages}, {"max_completion_tokens", null}, {"min_tokens", 10}}), "messages");
 }
 
 TEST(ServerChat, NeedsATemplateAndATokenizer) {
