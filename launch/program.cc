@@ -133,6 +133,16 @@ CLI::Validator IntegerWithin(int64_t least, int64_t most, const std::string& bou
 
 }  // namespace
 
+// CLI11 itself wraps or clamps numbers that don't fit.
+CLI::Validator Unsigned() {
+  const auto check = [](const std::string& text) {
+    uint64_t value;
+    return absl::SimpleAtoi(text, &value) ? std::string()
+                                          : absl::StrCat(text, " is not an integer from 0 to ", UINT64_MAX);
+  };
+  return CLI::Validator(check, "");
+}
+
 CLI::Validator AtLeast(int64_t least) {
   return IntegerWithin(least, std::numeric_limits<int64_t>::max(), absl::StrCat("of ", least, " or more"),
                        absl::StrCat("AT LEAST ", least));

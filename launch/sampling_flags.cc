@@ -32,6 +32,7 @@ void AddCuts(CLI::App& command, SamplingFlags* flags) {
   number("--typical-p", sampling.typical_p, "Of those, the most typical whose probabilities reach P; 1: all");
   number("--top-p", sampling.top_p, "Of those, the fewest whose probabilities reach P; 1: all");
   command.add_option("--seed", sampling.seed, "Of the draws: the same seed draws the same tokens")
+      ->check(Unsigned())
       ->capture_default_str();
 }
 
@@ -78,7 +79,7 @@ void AddSamplingFlags(CLI::App& command, SamplingFlags* flags) {
   AddPenalties(command, flags);
   AddStops(command, flags);
   command.add_option("--n", flags->options.continuations, "How many continuations; the prompt is read once")
-      ->check(AtLeast(1))
+      ->check(Between(1, kMostContinuations))
       ->capture_default_str();
   command
       .add_option("--logprobs", flags->options.log_probabilities,

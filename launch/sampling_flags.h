@@ -10,6 +10,9 @@
 
 namespace photon {
 
+// Of one prompt: all are held until the last is done.
+inline constexpr int64_t kMostContinuations = 65536;
+
 struct SamplingFlags {
   bool greedy = false;
   bool ignore_eos = false;

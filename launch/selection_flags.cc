@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/status.h"
 #include "launch/commands.h"
+#include "launch/sampling_flags.h"
 
 namespace photon {
 
@@ -12,7 +13,7 @@ void AddSelectionFlags(CLI::App& command, SelectionFlags* flags) {
   command
       .add_option("--best-of", flags->best_of,
                   "Generate so many continuations, and show the --n with the best mean log-probability")
-      ->check(AtLeast(1));
+      ->check(Between(1, kMostContinuations));
   command.add_option("--vote", flags->vote,
                      "Of --n continuations show the best with the answer that most give: the last match of this "
                      "regular expression, of its first group where it has one");
