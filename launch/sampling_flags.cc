@@ -79,7 +79,7 @@ void AddSamplingFlags(CLI::App& command, SamplingFlags* flags) {
   AddPenalties(command, flags);
   AddStops(command, flags);
   command.add_option("--n", flags->options.continuations, "How many continuations; the prompt is read once")
-      ->check(Between(1, kMostContinuations))
+      ->check(Between(1, kMostOfflineContinuations))
       ->capture_default_str();
   command
       .add_option("--logprobs", flags->options.log_probabilities,

@@ -11,7 +11,7 @@
 namespace photon {
 
 // Of one prompt: all are held until the last is done.
-inline constexpr int64_t kMostContinuations = 65536;
+inline constexpr int64_t kMostOfflineContinuations = 65536;
 
 struct SamplingFlags {
   bool greedy = false;
