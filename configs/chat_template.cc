@@ -1,8 +1,12 @@
 #include "configs/chat_template.h"
 
+#include <fstream>
 #include <set>
+#include <sstream>
 #include <vector>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "configs/checks.h"
@@ -76,6 +80,16 @@ absl::Status ValidateStops(const ChatTemplate& chat, const std::string& at) {
   return absl::OkStatus();
 }
 
+// As models elsewhere bring them.
+bool IsOtherFormat(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  const std::string content = text.str();
+  return absl::StrContains(content, "{%") || absl::StrContains(content, "{{") ||
+         absl::StartsWith(absl::StripLeadingAsciiWhitespace(content), "{");
+}
+
 }  // namespace
 
 absl::Status ValidateChatTemplate(const ChatTemplate& chat, const std::string& at) {
@@ -88,7 +102,13 @@ absl::Status ValidateChatTemplate(const ChatTemplate& chat, const std::string& a
 
 absl::StatusOr<ChatTemplate> LoadChatTemplate(const std::string& path) {
   ChatTemplate chat;
-  if (absl::Status status = ParseFile(path, "chat template", &chat); !status.ok()) return status;
+  if (absl::Status status = ParseFile(path, "chat template", &chat); !status.ok()) {
+    if (!IsOtherFormat(path)) return status;
+    return absl::InvalidArgumentError(
+        absl::StrCat(path,
+                     ": looks like Jinja or JSON; chat templates are the texts around messages here, as in "
+                     "configs/chat/chatml.textproto (docs/serving.md, Chat)"));
+  }
   if (absl::Status status = ValidateChatTemplate(chat, absl::StrCat(path, ": ")); !status.ok()) return status;
   return chat;
 }

@@ -35,8 +35,12 @@ void ProgressLine::Update(int64_t done, int64_t total) {
 
 void ProgressLine::Say(absl::string_view message) {
   if (!shown_) return;
-  const std::string line = absl::StrCat(printed_ && terminal_ ? "\r\033[K" : "", message, "\n");
-  std::fputs(line.c_str(), stderr);
+  Clear();
+  std::fputs(absl::StrCat(message, "\n").c_str(), stderr);
+}
+
+void ProgressLine::Clear() {
+  if (printed_ && terminal_) std::fputs("\r\033[K", stderr);
 }
 
 }  // namespace photon

@@ -17,6 +17,7 @@ class ProgressLine {
   ~ProgressLine();  // ends the line
   void Update(int64_t done, int64_t total);
   void Say(absl::string_view message);  // a line of its own
+  void Clear();                         // on a terminal: makes room for what another stream prints
 
  private:
   const std::string what_;

@@ -116,7 +116,7 @@ void BatchGeneration::Take(Running& running, absl::Span<const Choice> choices) {
   std::string text;
   const int64_t taken = running.sequence.Take(choices, &text);
   const std::vector<int32_t>& tokens = running.sequence.result().tokens;
-  if (taken > 0 || !text.empty()) {
+  if (taken > 0 || !text.empty() || running.done()) {
     report_(running, absl::MakeConstSpan(tokens).last(taken), text);
   }
 }

@@ -24,7 +24,7 @@ using Batch = absl::Span<Running* const>;
 
 class BatchGeneration {
  public:
-  // Told of each sequence's new tokens and text (empty: none).
+  // Told of each sequence's new tokens and text (empty: none), and once, maybe with neither, when it is done.
   using Report = std::function<void(const Running&, absl::Span<const int32_t> tokens, absl::string_view text)>;
 
   BatchGeneration(const Context& context, const Report& report) : context_(context), report_(report) {}

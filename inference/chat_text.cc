@@ -1,7 +1,9 @@
 #include "inference/chat_text.h"
 
+#include <re2/re2.h>
+
 #include <algorithm>
-#include <vector>
+#include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -27,6 +29,19 @@ std::string ChatText(const ChatTemplate& chat, absl::Span<const ChatMessage> mes
     absl::StrAppend(&text, role.before(), message.content, role.after());
   }
   return text + RoleOf(chat, chat.reply_role()).before();
+}
+
+std::vector<std::string> MarkersWithoutToken(const ChatTemplate& chat, const Tokenizer& tokenizer) {
+  static const LazyRE2 kMarker = {R"((<\|[^|<>\s]+\|>))"};
+  std::string texts = chat.start();
+  for (const ChatTemplate::Role& role : chat.role()) absl::StrAppend(&texts, role.before(), role.after());
+  for (const std::string& stop : chat.stop()) absl::StrAppend(&texts, stop);
+  std::set<std::string> unknown;
+  std::string marker;
+  for (re2::StringPiece rest(texts); RE2::FindAndConsume(&rest, *kMarker, &marker);) {
+    if (tokenizer.Encode(marker).size() != 1) unknown.insert(marker);
+  }
+  return {unknown.begin(), unknown.end()};
 }
 
 absl::StatusOr<StopOptions> ReplyEnds(const ChatTemplate& chat, const Tokenizer& tokenizer) {

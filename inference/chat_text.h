@@ -20,6 +20,9 @@ struct ChatMessage {
 // their contents stand there as they are: whoever writes the template's texts into one writes messages.
 std::string ChatText(const ChatTemplate& chat, absl::Span<const ChatMessage> messages);
 
+// Texts of the template that look like special tokens, "<|im_start|>", and aren't one token of `tokenizer`; each once.
+std::vector<std::string> MarkersWithoutToken(const ChatTemplate& chat, const Tokenizer& tokenizer);
+
 // What ends a reply: strings; and tokens for those that begin with one that gives no text ("<|im_end|>" where it is
 // special), as no text would ever hold them. End-of-text is not among them: it ends all texts. kInvalidArgument for
 // strings that are no UTF-8, and those in which such a token follows text.

@@ -80,7 +80,7 @@ absl::StatusOr<GenerateResult> Generate(const Decoder& decoder, absl::Span<const
     }
     const BatchGeneration::Report report = [&](const Running& running, absl::Span<const int32_t> tokens,
                                                absl::string_view text) {
-      if (sink) sink(first + (&running - batch.data()), tokens, text);
+      if (sink) sink(first + (&running - batch.data()), tokens, text, running.done());
     };
     BatchGeneration generation(context, report);
     std::vector<Running*> members;

@@ -27,8 +27,9 @@ struct GenerateResult {
 
 // Called as tokens come, one at a time in hier, a meta-context's in the other modes: new tokens of a continuation, and
 // the text that may be shown now. Text can lag behind tokens (a character's other half, what may become a stop string),
-// and come without any at the end.
-using Sink = std::function<void(int64_t continuation, absl::Span<const int32_t> tokens, absl::string_view text)>;
+// and come without any at the end. `done`, once for each: it ends here.
+using Sink =
+    std::function<void(int64_t continuation, absl::Span<const int32_t> tokens, absl::string_view text, bool done)>;
 
 // kInvalidArgument for what Generate refuses.
 absl::Status CheckGeneration(const LanguageModel& model, absl::Span<const int32_t> prompt,

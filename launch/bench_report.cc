@@ -47,11 +47,21 @@ void AppendComparison(const PaperRow& row, const ProtocolRun& run, const PaperRo
 
 }  // namespace
 
-std::string PaperHeader(const std::string& device, const std::string& dtype) {
-  return absl::StrCat(
-      device, ", ", dtype, "; GB/s read and TFLOP/s of products are measured beside each run\n",
+std::string PaperHeader(const std::string& device, const std::string& dtype, const std::vector<ProtocolShape>& shapes) {
+  std::string text = absl::StrCat(device, ", ", dtype, "\n");
+  for (const ProtocolShape& shape : shapes) {
+    absl::StrAppend(&text, "  ", shape.name, ": ", shape.prompt, " tokens in, ", shape.tokens,
+                    " out of each sequence\n");
+  }
+  absl::StrAppend(
+      &text,
+      "  GiB/sequence: what one more sequence takes, all told; state: its caches and windows alone\n"
+      "  GB/s, TFLOP/s: what memory and products reach here, measured beside each run\n"
+      "  roofline: the least time that these allow, in % of the time it took\n"
+      "  TPM: thousands of new tokens a second and GiB/sequence\n\n",
       absl::StrFormat("%-20s%-15s%-4s%7s%12s%14s%14s%8s%9s%11s%12s%12s\n", "model", "mode", "", "batch", "tokens/s",
                       "GiB/sequence", "state GiB", "GB/s", "TFLOP/s", "roofline", "TPM", "paper's TPM"));
+  return text;
 }
 
 std::string DescribeRow(const PaperRow& row) {

@@ -20,7 +20,7 @@ struct PaperRow {
   ProtocolResult result;
 };
 
-std::string PaperHeader(const std::string& device, const std::string& dtype);
+std::string PaperHeader(const std::string& device, const std::string& dtype, const std::vector<ProtocolShape>& shapes);
 std::string DescribeRow(const PaperRow& row);  // a line a batch
 // Speed and TPM over those of the flat model of the same size, where there is one: at equal batches, and, as the paper
 // compares, each at its own largest.

@@ -1,5 +1,6 @@
 // photon bench paper
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <limits>
 #include <memory>
@@ -8,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "configs/config.h"
+#include "configs/nearest.h"
+#include "core/progress.h"
 #include "core/status.h"
 #include "inference/loaded_model.h"
 #include "inference/protocol/protocol.h"
@@ -34,6 +37,14 @@ struct PaperArguments {
   bool small() const { return scale == "small"; }
   int64_t most() const { return most_sequences.value_or(small() ? 32 : 4096); }
   int64_t tokens() const { return longer_side.value_or(small() ? 256 : kPaperTokens); }
+  std::vector<ProtocolShape> protocol_shapes() const {
+    std::vector<ProtocolShape> wanted;
+    for (const std::string& name : shapes) {
+      const int64_t longer = tokens(), shorter = longer / 16;
+      wanted.push_back(name == "PF" ? ProtocolShape{name, longer, shorter} : ProtocolShape{name, shorter, longer});
+    }
+    return wanted;
+  }
 };
 
 // A model to be measured, in these modes.
@@ -84,14 +95,28 @@ absl::StatusOr<std::vector<GenerationMode>> ModesOf(const PaperArguments& argume
   return CheckMode(config, missing);
 }
 
+// The configuration of preset `name`.
+absl::StatusOr<RunConfig> Preset(const std::string& folder, const std::string& name) {
+  const std::filesystem::path path = std::filesystem::path(folder) / (name + ".textproto");
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) return LoadRunConfig(path, {});
+  std::vector<std::string> known;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (entry.path().extension() == ".textproto") known.push_back(entry.path().stem());
+  }
+  std::sort(known.begin(), known.end());
+  return absl::NotFoundError(
+      absl::StrCat("--models ", name, ": there is no ", path.string(),
+                   known.empty() ? "; --configs names the presets' folder" : DidYouMean(name, known)));
+}
+
 // The presets, all read and judged before any is measured. Those with two levels also as encoder_scope: GROUP, by hier:
 // it bounds the caches of lower encoders, of which rec holds none anyway.
 absl::StatusOr<std::vector<Subject>> Presets(const PaperArguments& arguments) {
   PHOTON_ASSIGN_OR_RETURN(const double scale, ScaleOf(arguments.scale));
   std::vector<Subject> presets;
   for (const std::string& name : arguments.models.empty() ? NineModels() : arguments.models) {
-    PHOTON_ASSIGN_OR_RETURN(const RunConfig read,
-                            LoadRunConfig(absl::StrCat(arguments.configs, "/", name, ".textproto"), {}));
+    PHOTON_ASSIGN_OR_RETURN(const RunConfig read, Preset(arguments.configs, name));
     ModelConfig config = Scaled(read.model(), scale);
     PHOTON_ASSIGN_OR_RETURN(const std::vector<GenerationMode> modes, ModesOf(arguments, config));
     presets.push_back({name, config, modes});
@@ -104,13 +129,14 @@ absl::StatusOr<std::vector<Subject>> Presets(const PaperArguments& arguments) {
 
 class PaperBench {
  public:
-  PaperBench(const PaperArguments& arguments, OpenedDevice& device)
-      : arguments_(arguments), device_(device), protocol_(device, ComputeType(arguments.dtype)) {}
+  PaperBench(const PaperArguments& arguments, OpenedDevice& device, WantedFile* json)
+      : arguments_(arguments), device_(device), json_(json), protocol_(device, ComputeType(arguments.dtype)) {}
 
   absl::Status Run(const std::vector<Subject>& presets) {
-    std::cout << PaperHeader(device_.Description(), arguments_.dtype) << std::flush;
+    std::cout << PaperHeader(device_.Description(), arguments_.dtype, shapes_) << std::flush;
     if (!arguments_.checkpoint.empty()) return RunCheckpoint();
-    for (const Subject& preset : presets) RunRandom(preset);
+    for (const Subject& preset : presets) total_ += static_cast<int64_t>(preset.modes.size() * shapes_.size());
+    for (const Subject& preset : presets) PHOTON_RETURN_IF_ERROR(RunRandom(preset));
     return absl::OkStatus();
   }
 
@@ -122,42 +148,49 @@ class PaperBench {
                             LoadedModel::Load(arguments_.checkpoint, ComputeType(arguments_.dtype), device_));
     const ModelConfig& config = loaded->model().config();
     PHOTON_ASSIGN_OR_RETURN(const std::vector<GenerationMode> modes, ModesOf(arguments_, config));
-    RunModel({arguments_.checkpoint, config, modes}, loaded->model());
-    return absl::OkStatus();
+    total_ = static_cast<int64_t>(modes.size() * shapes_.size());
+    return RunModel({arguments_.checkpoint, config, modes}, loaded->model());
   }
 
-  void RunRandom(const Subject& subject) {
+  absl::Status RunRandom(const Subject& subject) {
     const std::unique_ptr<LanguageModel> model = LanguageModel::Create(subject.config);
     ParameterSet::Options parameters;
     parameters.compute = ComputeType(arguments_.dtype);
     parameters.gradients = false;
     model->parameters().Allocate(protocol_.context(), parameters);
     model->parameters().Initialize(protocol_.context(), /*seed=*/1);
-    RunModel(subject, *model);
+    return RunModel(subject, *model);
   }
 
-  void RunModel(const Subject& subject, const LanguageModel& model) {
-    const int64_t longer = arguments_.tokens(), shorter = longer / 16;
+  // What was measured is kept at once: hours of it may lie before whatever ends the program.
+  absl::Status RunModel(const Subject& subject, const LanguageModel& model) {
     for (const GenerationMode mode : subject.modes) {
-      for (const std::string& name : arguments_.shapes) {
-        const ProtocolShape shape =
-            name == "PF" ? ProtocolShape{name, longer, shorter} : ProtocolShape{name, shorter, longer};
+      for (const ProtocolShape& shape : shapes_) {
         std::vector<int64_t> batches = arguments_.batches;
         if (batches.empty()) batches = {1, protocol_.LargestBatch(model, mode, shape, arguments_.most())};
         rows_.push_back({.model = subject.name,
                          .mode = mode,
                          .shape = shape,
                          .parameters = model.parameters().count(),
-                         .full_size = arguments_.scale == "full" && longer == kPaperTokens,
+                         .full_size = arguments_.scale == "full" && arguments_.tokens() == kPaperTokens,
                          .result = protocol_.Run(model, mode, shape, batches)});
+        progress_.Clear();
         std::cout << DescribeRow(rows_.back()) << std::flush;
+        const auto done = static_cast<int64_t>(rows_.size());
+        if (done < total_) progress_.Update(done, total_);
+        PHOTON_RETURN_IF_ERROR(json_->Put(ToJson(rows_, device_.Description(), arguments_.dtype)));
       }
     }
+    return absl::OkStatus();
   }
 
   const PaperArguments& arguments_;
+  const std::vector<ProtocolShape> shapes_ = arguments_.protocol_shapes();
   OpenedDevice& device_;
+  WantedFile* const json_;
   Protocol protocol_;
+  ProgressLine progress_{"bench paper", /*shown=*/true, 0, ProgressLine::Unit::kThings};
+  int64_t total_ = 0;  // rows, once all is measured
   std::vector<PaperRow> rows_;
 };
 
@@ -174,18 +207,9 @@ absl::Status RunPaper(PaperArguments arguments) {
   PHOTON_ASSIGN_OR_RETURN(WantedFile json, WantedFile::Open(arguments.json));
   PHOTON_ASSIGN_OR_RETURN(const WantedPicture picture, WantedPicture::Open(arguments.plot));
   PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, /*check=*/false));
-  PaperBench bench(arguments, *device);
-  const auto write = [&] {
-    std::cout << CompareKinds(bench.rows());
-    return json.Put(ToJson(bench.rows(), device->Description(), arguments.dtype));
-  };
-  try {
-    PHOTON_RETURN_IF_ERROR(bench.Run(presets));
-  } catch (...) {  // memory is out, say: what was measured before is kept
-    if (!bench.rows().empty()) PHOTON_RETURN_IF_ERROR(write());
-    throw;
-  }
-  PHOTON_RETURN_IF_ERROR(write());
+  PaperBench bench(arguments, *device, &json);
+  PHOTON_RETURN_IF_ERROR(bench.Run(presets));
+  std::cout << CompareKinds(bench.rows());
   return DrawRows(bench.rows(), picture);
 }
 

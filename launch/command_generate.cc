@@ -72,23 +72,18 @@ absl::Status PrintJson(const LoadedModel& loaded, absl::Span<const int32_t> prom
   return absl::OkStatus();
 }
 
-// Text on stdout, as it comes where there is one continuation; how fast it was on stderr.
+// Text on stdout, as it comes where all of it is shown; how fast it was on stderr.
 absl::Status PrintText(const LoadedModel& loaded, absl::Span<const int32_t> prompt, const GenerateOptions& options,
                        const Selection& selection) {
-  const bool streams = options.continuations == 1 && !selection.vote.has_value();
-  const Sink sink = [&](int64_t, absl::Span<const int32_t>, absl::string_view text) {
-    if (streams) std::cout << text << std::flush;
-  };
+  const bool all = !selection.vote.has_value() && selection.count == options.continuations;
+  TextsInOrder texts(std::cout, selection.count);
+  Sink sink;
+  if (all) sink = [&](int64_t c, auto, absl::string_view text, bool done) { texts.Add(c, text, done); };
   PHOTON_ASSIGN_OR_RETURN(const GenerateResult result,
                           Generate(loaded.decoder(), prompt, options, loaded.tokenizer(), sink));
   std::optional<Vote> vote;
   const std::vector<int64_t> chosen = Select(result.continuations, selection.count, selection.vote, &vote);
-  for (size_t i = 0; !streams && i < chosen.size(); ++i) {
-    const std::string& text = result.continuations[chosen[i]].text;
-    if (chosen.size() > 1) std::cout << absl::StrCat("[", i + 1, "/", chosen.size(), "]\n");
-    std::cout << text << "\n";
-  }
-  if (streams) std::cout << std::endl;
+  for (size_t i = 0; !all && i < chosen.size(); ++i) texts.Add(i, result.continuations[chosen[i]].text, /*done=*/true);
   if (vote.has_value()) {
     std::cerr << (vote->votes == 0
                       ? std::string("no continuation holds an answer")
@@ -107,9 +102,10 @@ void StopAtEndOfText(const LoadedModel& loaded, const GenerateArguments& argumen
 }
 
 absl::Status ContinueLines(LoadedModel& loaded, const GenerateArguments& arguments, GenerateOptions options,
-                           const Selection& selection) {
+                           const Selection& selection, const OpenedDevice& device) {
   StopAtEndOfText(loaded, arguments, options);
   PHOTON_ASSIGN_OR_RETURN(const EngineOptions engine, Resolve(arguments.engine));
+  PHOTON_RETURN_IF_ERROR(CheckStateMemory(engine, loaded.decoder(), device));
   SetBatchInvariant(arguments.engine, arguments.dtype, loaded);
   return GenerateLines(loaded,
                        {.input = arguments.input,
@@ -141,7 +137,7 @@ absl::Status RunGenerate(const GenerateArguments& arguments) {
   PHOTON_ASSIGN_OR_RETURN(const auto loaded,
                           LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
   PHOTON_ASSIGN_OR_RETURN(options.sampling.bad_words, BadWordTokens(loaded->tokenizer().get(), flags.bad_words));
-  if (!arguments.input.empty()) return ContinueLines(*loaded, arguments, options, selection);
+  if (!arguments.input.empty()) return ContinueLines(*loaded, arguments, options, selection, *device);
   PHOTON_RETURN_IF_ERROR(RequireTokenizer(*loaded, arguments));
   if (arguments.has_prompt) prompt = EncodeWithBos(*loaded->tokenizer(), arguments.prompt);
   const std::string source = arguments.has_prompt ? "the prompt" : absl::StrCat("token file ", arguments.prompt_tokens);

@@ -9,6 +9,7 @@
 #include "configs/chat_template.h"
 #include "core/human.h"
 #include "core/status.h"
+#include "inference/chat_text.h"
 #include "inference/engine/engine.h"
 #include "inference/loaded_model.h"
 #include "inference/server/server.h"
@@ -51,6 +52,16 @@ absl::Status ChooseChat(const LoadedModel& loaded, ServeArguments* arguments) {
   return absl::OkStatus();
 }
 
+// Such a model reads the markers letter by letter: it wasn't trained on this template.
+void WarnOfUnknownMarkers(const ServerOptions& server, const LoadedModel& loaded) {
+  if (!server.chat.has_value() || loaded.tokenizer() == nullptr) return;
+  for (const std::string& marker : MarkersWithoutToken(*server.chat, *loaded.tokenizer())) {
+    std::cerr << absl::StrCat("warning: the chat template has ", marker,
+                              ", and the model's tokenizer no token for it: the model was hardly trained on chats of "
+                              "this form (configs/chat/plain.textproto is for models of text alone)\n");
+  }
+}
+
 absl::Status RunServe(ServeArguments arguments) {
   StopWatch stops;
   if (arguments.server.model_name.empty()) arguments.server.model_name = NameOf(arguments.checkpoint);
@@ -65,7 +76,9 @@ absl::Status RunServe(ServeArguments arguments) {
   PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, /*check=*/false));
   PHOTON_ASSIGN_OR_RETURN(const auto loaded,
                           LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
+  PHOTON_RETURN_IF_ERROR(CheckStateMemory(options, loaded->decoder(), *device));
   PHOTON_RETURN_IF_ERROR(ChooseChat(*loaded, &arguments));
+  WarnOfUnknownMarkers(arguments.server, *loaded);
   SetBatchInvariant(arguments.engine, arguments.dtype, *loaded);
   Engine engine(loaded->decoder(), loaded->tokenizer(), options);
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(engine, arguments.server));

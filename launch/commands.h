@@ -28,7 +28,7 @@ void AddServeCommand(CLI::App& app, Run* chosen);
 void AddStudyCommand(CLI::App& app, Run* chosen);
 // For check(): an integer of at least `least`. CLI11's own NonNegativeNumber prints the range of a double.
 CLI::Validator AtLeast(int64_t least);
-CLI::Validator Unsigned();  // of 64 bits
+CLI::Validator Unsigned();                            // of 64 bits
 CLI::Validator Between(int64_t least, int64_t most);  // both included
 
 void AddCheckpointCommands(CLI::App& app, Run* chosen);

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/human.h"
 #include "core/status.h"
+#include "inference/engine/state_size.h"
 #include "launch/commands.h"
 
 namespace photon {
@@ -38,6 +39,19 @@ absl::StatusOr<EngineOptions> Resolve(const EngineFlags& flags) {
   options.state_bytes = *bytes;
   options.share_prefixes = !flags.no_prefix_sharing;
   return options;
+}
+
+absl::Status CheckStateMemory(const EngineOptions& options, const Decoder& decoder, const OpenedDevice& device) {
+  const int64_t least = StateSize(decoder).Most(GenerationMode::kHier, /*prompt=*/1, /*new_tokens=*/1);
+  const auto most = static_cast<int64_t>(device.memory().total);
+  if (options.state_bytes >= least && options.state_bytes <= most) return absl::OkStatus();
+  const std::string given = absl::StrCat("--state-memory is ", HumanBytes(options.state_bytes), ", ");
+  if (options.state_bytes > most) {
+    return absl::InvalidArgumentError(absl::StrCat(given, "and all of this device's memory is ", HumanBytes(most),
+                                                   ": give what the model and others leave of it"));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(given, "and the shortest request takes ", HumanBytes(least), ": give room for several long ones"));
 }
 
 void SetBatchInvariant(const EngineFlags& flags, const std::string& dtype, LoadedModel& loaded) {

@@ -1,7 +1,6 @@
 #include "launch/eval_task_file.h"
 
 #include <filesystem>
-#include <iostream>
 #include <iterator>
 #include <set>
 
@@ -9,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "configs/nearest.h"
 #include "core/status.h"
+#include "launch/line_errors.h"
 
 namespace photon {
 namespace {
@@ -101,6 +101,7 @@ void AskedTask::Take(absl::Span<const eval::Answer> answers) {
 absl::StatusOr<AskedTask> ReadTask(const TaskFile& file, const EvalTasksOptions& options,
                                    const eval::RequestEncoding& encoding) {
   AskedTask task{file};
+  LineErrors errors(options.skip_errors);
   PHOTON_ASSIGN_OR_RETURN(JsonLines lines, JsonLines::Open(file.path));
   while (options.limit == 0 || static_cast<int64_t>(task.documents.size()) < options.limit) {
     JsonObject object;
@@ -114,10 +115,10 @@ absl::StatusOr<AskedTask> ReadTask(const TaskFile& file, const EvalTasksOptions&
           absl::Status(status.code(), absl::StrCat(lines.At(object.number), ": ", status.message(), " (task ",
                                                    file.task->name, ", whose documents have ", file.task->fields, ")"));
     }
-    if (!options.skip_errors || absl::IsDataLoss(status)) return status;
-    ++task.skipped;
-    std::cerr << absl::StrCat(status.message(), "; skipped\n");
+    if (absl::IsDataLoss(status) || !errors.Pass(status)) return status;
   }
+  errors.TellSkipped();
+  task.skipped = errors.skipped();
   if (task.documents.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(file.path, ": holds no documents of task ", file.task->name));
   }

@@ -77,6 +77,21 @@ Json GenerationJson(absl::Span<const Continuation> continuations, int64_t prompt
   return json;
 }
 
+void TextsInOrder::Add(int64_t index, absl::string_view text, bool done) {
+  absl::StrAppend(&texts_[index].waiting, text);
+  texts_[index].done = done;
+  for (; shown_ < texts_.size(); ++shown_) {
+    Text& shown = texts_[shown_];
+    if (!shown.begun && texts_.size() > 1) out_ << absl::StrCat("[", shown_ + 1, "/", texts_.size(), "]\n");
+    shown.begun = true;
+    out_ << shown.waiting;
+    shown.waiting = {};
+    if (!shown.done) break;
+    out_ << "\n";
+  }
+  out_.flush();
+}
+
 std::string Summary(const GenerateResult& result, int64_t prompt_tokens) {
   const int64_t tokens = NewTokens(result.continuations);
   const bool one = result.continuations.size() == 1;

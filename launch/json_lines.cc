@@ -40,7 +40,8 @@ absl::StatusOr<bool> JsonLines::NextObject(JsonObject* object) {
     return absl::InvalidArgumentError(absl::StrCat(at, ": nests deeper than ", kMostJsonDepth, " levels"));
   }
   *object = {input_.number(), nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false)};
-  if (object->json.is_discarded()) return absl::InvalidArgumentError(absl::StrCat(at, ": not valid JSON"));
+  if (object->json.is_discarded())
+    return absl::InvalidArgumentError(absl::StrCat(at, ": not valid JSON (each line is an object of its own)"));
   if (!object->json.is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(at, ": holds ", object->json.type_name(), ", not an object"));
   }

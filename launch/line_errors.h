@@ -15,7 +15,8 @@ class LineErrors {
   // kResourceExhausted (no memory, no room) are no line's fault and end it.
   bool Pass(const absl::Status& status);
   const absl::Status& failure() const { return failure_; }  // what ended it
-  void TellSkipped() const;                                 // how many lines, on stderr
+  int64_t skipped() const { return skipped_; }              // lines
+  void TellSkipped() const;                                 // how many, on stderr
 
  private:
   const bool skip_;

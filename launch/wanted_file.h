@@ -14,20 +14,24 @@ class WantedFile {
   // Of an empty path: none, and what is put there is dropped.
   static absl::StatusOr<WantedFile> Open(const std::string& path) {
     WantedFile wanted;
+    wanted.path_ = path;
     if (path.empty()) return wanted;
     PHOTON_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Create(path));
     wanted.file_ = std::make_unique<OutputFile>(std::move(file));
     return wanted;
   }
-  // All of the file: it appears, whole, under its name.
+  // All of the file: it appears, whole, under its name. Once more: in place of what was put before.
   absl::Status Put(const std::string& content) {
-    if (file_ == nullptr) return absl::OkStatus();
-    PHOTON_RETURN_IF_ERROR(file_->Write(content));
-    PHOTON_RETURN_IF_ERROR(file_->Sync());
-    return file_->Publish();
+    if (path_.empty()) return absl::OkStatus();
+    if (file_ == nullptr) return WriteFile(path_, content);
+    const std::unique_ptr<OutputFile> file = std::move(file_);
+    PHOTON_RETURN_IF_ERROR(file->Write(content));
+    PHOTON_RETURN_IF_ERROR(file->Sync());
+    return file->Publish();
   }
 
  private:
+  std::string path_;
   std::unique_ptr<OutputFile> file_;
 };
 

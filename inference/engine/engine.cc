@@ -306,6 +306,7 @@ void Engine::Impl::ShrinkWindows() {
 }
 
 void Engine::Impl::Report(const Member& member, absl::Span<const int32_t> tokens, absl::string_view text) {
+  if (tokens.empty() && text.empty()) return;  // it is done: FinishMembers tells
   counts_.generated_tokens += static_cast<int64_t>(tokens.size());
   const std::vector<Choice>& choices = member.sequence.result().choices;
   const size_t told = std::min(tokens.size(), choices.size());

@@ -149,6 +149,12 @@ absl::StatusOr<Document> ParseSciq(const Json& json) {
 absl::StatusOr<Document> ParseChoice(const Json& json) {
   PHOTON_ASSIGN_OR_RETURN(const std::string context, Text(json, "context"));
   PHOTON_ASSIGN_OR_RETURN(const std::vector<std::string> choices, Texts(json, "choices"));
+  if (choices.empty()) return absl::InvalidArgumentError("\"choices\" is empty: there is nothing to choose from");
+  for (size_t i = 0; i < choices.size(); ++i) {
+    if (!choices[i].empty()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"choices[", i, "]\" is empty, and likelihoods are those of texts"));
+  }
   PHOTON_ASSIGN_OR_RETURN(const int64_t answer, Index(json, "answer", choices.size()));
   return Choices(context, choices, answer);
 }

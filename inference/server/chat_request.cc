@@ -124,7 +124,8 @@ void ReadLogprobs(JsonFields* fields, CompletionRequest* request) {
 }  // namespace
 
 std::variant<CompletionRequest, ApiError> ParseChatRequest(absl::string_view body, const ChatFormat& format) {
-  return ParseRequest(body, [&format](JsonFields* fields, CompletionRequest* request) {
+  constexpr absl::string_view kExample = R"({"messages": [{"role": "user", "content": "Hello"}]})";
+  return ParseRequest(body, kExample, [&format](JsonFields* fields, CompletionRequest* request) {
     request->names = {.prompt = "messages", .logprobs = "top_logprobs"};
     request->reply_role = format.chat.reply_role();
     RefuseUnsupported(fields);

@@ -149,10 +149,10 @@ void ReadMode(JsonFields* fields, GenerationMode* mode) {
 
 }  // namespace
 
-std::variant<CompletionRequest, ApiError> ParseRequest(absl::string_view body,
+std::variant<CompletionRequest, ApiError> ParseRequest(absl::string_view body, absl::string_view example,
                                                        absl::FunctionRef<void(JsonFields*, CompletionRequest*)> read) {
   Json object;
-  if (auto error = ParseObject(body, &object); error.has_value()) return *std::move(error);
+  if (auto error = ParseObject(body, example, &object); error.has_value()) return *std::move(error);
   JsonFields fields(object);
   CompletionRequest request;
   read(&fields, &request);

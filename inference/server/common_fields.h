@@ -20,7 +20,7 @@ inline constexpr int64_t kMostContinuations = 128;
 inline constexpr int64_t kMostLogprobs = 20;  // OpenAI's in chats, vLLM's
 
 // A request from a body whose fields `read` reads. Errors: 400, and the field's name in `param`.
-std::variant<CompletionRequest, ApiError> ParseRequest(absl::string_view body,
+std::variant<CompletionRequest, ApiError> ParseRequest(absl::string_view body, absl::string_view example,
                                                        absl::FunctionRef<void(JsonFields*, CompletionRequest*)> read);
 
 // How to choose, how many, when to stop, whether to stream; and refuses what neither path supports.

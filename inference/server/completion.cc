@@ -158,7 +158,7 @@ bool Completion::Next(RequestEvent* event) {
   for (bool got = false; !got;) {
     got = queue_->Pop(event, kLookEvery);
     if (gone_()) {
-      Fail({499, "the client has left"});
+      Fail({kClientLeft, "the client has left"});
       return false;
     }
   }
@@ -197,7 +197,7 @@ HttpResponse Completion::Answer(std::unique_ptr<Completion> completion) {
   response.headers.emplace_back("Cache-Control", "no-store");
   response.headers.emplace_back("X-Accel-Buffering", "no");  // nginx would gather the stream
   response.stream = [kept = std::shared_ptr<Completion>(std::move(completion)), first](const BodyWriter& write) {
-    kept->Stream(first, write);
+    return kept->Stream(first, write);
   };
   return response;
 }
@@ -296,17 +296,18 @@ bool Completion::WriteFirst(const BodyWriter& write) {
   return true;
 }
 
-void Completion::Stream(const RequestEvent& first, const BodyWriter& write) {
+bool Completion::Stream(const RequestEvent& first, const BodyWriter& write) {
   bool there = WriteFirst(write) && WriteEvent(first, write);
   for (RequestEvent event; there && Next(&event);) there = WriteEvent(event, write);
-  if (!there) return CancelAll();
+  if (!there) CancelAll();
+  if (!there || (error_.has_value() && error_->status == kClientLeft)) return false;
   if (error_.has_value()) {
     write(ServerSentEvent(ErrorJson(*error_)));
   } else {
     metrics_->Answered(absl::Now() - begin_);
     if (request_.usage_at_end) write(ServerSentEvent(PieceJson(head_, {}, UsageJson(usage_))));
   }
-  write(kLastEvent);
+  return write(kLastEvent);
 }
 
 }  // namespace photon

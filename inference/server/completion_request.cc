@@ -81,7 +81,7 @@ void ReadVote(JsonFields* fields, CompletionRequest* request) {
   }
   if (request->stream) return fields->Refuse("vote", "is counted at the end only: leave out stream, or vote");
   absl::StatusOr<AnswerPattern> compiled = AnswerPattern::Compile(pattern);
-  if (!compiled.ok()) return fields->Refuse("vote", absl::StrCat("is ", compiled.status().message()));
+  if (!compiled.ok()) return fields->Refuse("vote", std::string(compiled.status().message()));
   request->vote = *std::move(compiled);
   request->n = 1;
   request->options.log_probabilities = std::max(request->options.log_probabilities, 0);
@@ -102,7 +102,7 @@ void ReadAll(JsonFields* fields, CompletionRequest* request) {
 }  // namespace
 
 std::variant<CompletionRequest, ApiError> ParseCompletionRequest(absl::string_view body) {
-  return ParseRequest(body, ReadAll);
+  return ParseRequest(body, R"({"prompt": "Once upon a time"})", ReadAll);
 }
 
 }  // namespace photon

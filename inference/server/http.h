@@ -28,6 +28,9 @@ struct HttpHead {
   bool has_body() const { return ambiguous_length || !transfer_encoding.empty() || content_length.value_or(0) > 0; }
 };
 
+constexpr int kHeadTooLarge = 431;
+constexpr int kClientLeft = 499;  // as nginx counts it; nobody gets to read it
+
 // Sends a piece of a body at once. False where the client has left.
 using BodyWriter = std::function<bool(absl::string_view piece)>;
 // Whether the client has closed the connection. Cheap: a look at the socket.
@@ -38,8 +41,8 @@ struct HttpResponse {
   std::string content_type = "application/json";
   std::string body = {};
   std::vector<std::pair<std::string, std::string>> headers = {};
-  // Where set, it writes the body, on the connection's thread, and returns where there is no more of it, or no reader.
-  std::function<void(const BodyWriter&)> stream = nullptr;
+  // Where set, it writes the body, on the connection's thread. False where the client left before the end.
+  std::function<bool(const BodyWriter&)> stream = nullptr;
 };
 
 // Called by many threads at once, one a connection.
@@ -51,9 +54,9 @@ class HttpHandler {
   // connection is one of a few beyond the limit, for health checks and for saying that there are too many.
   virtual std::optional<HttpResponse> Refuse(const HttpHead& head, bool crowded) = 0;
   virtual HttpResponse Handle(const HttpHead& head, const std::string& body, const ClientGone& gone) = 0;
-  // What to say for errors of the protocol itself (400, 413, 414, 500 ..); `message` may be empty.
+  // What to say for errors of the protocol itself (400, 413, 414, 431, 500 ..); `message` may be empty.
   virtual HttpResponse Error(int status, const std::string& message) = 0;
-  // A response with this status was sent, or its client left.
+  // A response with this status was sent; 499: its client left before it ended.
   virtual void Done(int status) = 0;
 };
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "inference/server/socket_stream.h"
 
@@ -75,7 +76,9 @@ class Connection : private httplib::Server {
         Answer(handler_.Error(500, "unknown exception"), response);
       }
     });
-    set_logger([this](const httplib::Request&, const httplib::Response& response) { handler_.Done(response.status); });
+    set_logger([this](const httplib::Request&, const httplib::Response& response) {
+      handler_.Done(left_ ? kClientLeft : response.status);
+    });
   }
   ~Connection() override { svr_sock_ = INVALID_SOCKET; }
 
@@ -84,12 +87,15 @@ class Connection : private httplib::Server {
     for (bool first = true; stream_.AwaitInput(first ? head_time : kKeepAlive); first = false) {
       stream_.Limit(absl::Now() + head_time, kHeadBytes);
       bool closed = false;
-      unread_ = false;
+      unread_ = left_ = false;
       const bool written =
           process_request(stream_, options_.crowded, closed, [this](auto& request) { SetUp(request); });
       const bool understood = std::exchange(busy_, false);
       if (understood) --*options_.busy;
-      if (!written) return;
+      if (!written) {
+        if (!understood && stream_.full()) RefuseHead();
+        return;
+      }
       // What follows a head that was no head is none either.
       if (unread_ || !understood) return stream_.Linger(kLinger);
       if (closed || close_ || options_.crowded || options_.last->load()) return;
@@ -112,6 +118,17 @@ class Connection : private httplib::Server {
     close_ = true;
     request.headers.erase("Connection");
     request.set_header("Connection", "close");
+  }
+
+  // A line that is longer than all of a head may be: httplib can't tell what it was to be, and says nothing.
+  void RefuseHead() {
+    const HttpResponse answer = handler_.Error(kHeadTooLarge, "");
+    const std::string bytes = absl::StrCat(
+        "HTTP/1.1 ", answer.status, " Request Header Fields Too Large\r\nContent-Type: ", answer.content_type,
+        "\r\nContent-Length: ", answer.body.size(), "\r\nConnection: close\r\n\r\n", answer.body);
+    stream_.write(bytes.data(), bytes.size());
+    handler_.Done(answer.status);
+    stream_.Linger(kLinger);
   }
 
   HandlerResponse Route(const httplib::Request& request, httplib::Response& response) {
@@ -150,14 +167,11 @@ class Connection : private httplib::Server {
       response.set_content(answer.body, answer.content_type);
       return;
     }
-    const auto provider = [stream = std::move(answer.stream)](size_t, httplib::DataSink& sink) {
-      bool there = true;
-      stream([&](absl::string_view piece) {
-        there = sink.is_writable() && sink.write(piece.data(), piece.size());
-        return there;
-      });
-      if (there) sink.done();
-      return there;
+    const auto provider = [this, stream = std::move(answer.stream)](size_t, httplib::DataSink& sink) {
+      left_ = !stream(
+          [&](absl::string_view piece) { return sink.is_writable() && sink.write(piece.data(), piece.size()); });
+      if (!left_) sink.done();
+      return !left_;
     };
     if (old_protocol_) {  // knows no chunks: the end of the connection is the end of the body
       close_ = true;
@@ -177,6 +191,7 @@ class Connection : private httplib::Server {
   bool busy_ = false;
   bool unread_ = false;  // some of its body
   bool close_ = false;   // after it
+  bool left_ = false;    // its client
 };
 
 }  // namespace

@@ -6,7 +6,7 @@
 
 namespace photon {
 
-std::optional<ApiError> ParseObject(absl::string_view body, Json* object) {
+std::optional<ApiError> ParseObject(absl::string_view body, absl::string_view example, Json* object) {
   if (const size_t bad = FirstInvalidUtf8(body); bad != body.size()) {
     return ApiError{400, absl::StrCat("the body: byte ", bad + 1, " is not UTF-8; JSON is sent in UTF-8"), "",
                     "invalid_json"};
@@ -22,14 +22,14 @@ std::optional<ApiError> ParseObject(absl::string_view body, Json* object) {
     return ApiError{400,
                     absl::StrCat("the body is not valid JSON: ",
                                  ended ? "it ends too early" : absl::StrCat("something is wrong at byte ", error.byte),
-                                 "; send one object, as in {\"max_tokens\": 16}"),
+                                 "; send one object, as in ", example),
                     "", "invalid_json"};
   } catch (const Json::out_of_range&) {
     return ApiError{400, "the body holds a number beyond 1e308, the largest there is here", "", "invalid_json"};
   }
   if (object->is_object()) return std::nullopt;
-  return ApiError{400, absl::StrCat("the body is ", Described(*object), ", not an object, as in {\"max_tokens\": 16}"),
-                  "", "invalid_json"};
+  return ApiError{400, absl::StrCat("the body is ", Described(*object), ", not an object, as in ", example), "",
+                  "invalid_json"};
 }
 
 std::string Described(const Json& value) {

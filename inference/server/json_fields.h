@@ -13,8 +13,8 @@ namespace photon {
 
 using Json = nlohmann::ordered_json;
 
-// A JSON object from a request's body, or what is wrong with the body.
-std::optional<ApiError> ParseObject(absl::string_view body, Json* object);
+// A JSON object from a request's body, or what is wrong with the body. `example`: one to be shown then.
+std::optional<ApiError> ParseObject(absl::string_view body, absl::string_view example, Json* object);
 
 // "a string", "null": for messages.
 std::string Described(const Json& value);

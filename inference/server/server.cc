@@ -53,6 +53,7 @@ class EngineServer : public Server, public HttpHandler {
 
   void Run() override {
     constexpr absl::Duration kLookEvery = absl::Milliseconds(20);  // at flags and the last responses
+    constexpr absl::Duration kLastWords = absl::Seconds(1);
     while (!ended_) {
       const bool worked = engine_.Step();
       metrics_.Stepped(absl::Now(), engine_.stats().generated_tokens);
@@ -65,6 +66,10 @@ class EngineServer : public Server, public HttpHandler {
     }
     draining_ = true;
     engine_.Shutdown();
+    // Whoever was cut off is told so, and why.
+    http_->KeepNoneAlive();
+    const absl::Time deadline = absl::Now() + kLastWords;
+    while (http_->busy() > 0 && absl::Now() < deadline) absl::SleepFor(kLookEvery);
     http_->Stop();
   }
 
@@ -100,6 +105,10 @@ class EngineServer : public Server, public HttpHandler {
 
   HttpResponse Error(int status, const std::string& message) override {
     if (status == 413) return ErrorResponse(BodyTooLarge(options_.http.max_body_bytes));
+    if (status == kHeadTooLarge) {
+      return ErrorResponse(
+          {status, "the request line and headers are too long: send what is long in the body", "", "bad_request"});
+    }
     if (status >= 500) {
       return ErrorResponse(
           {500, absl::StrCat("the server failed: ", message, "; please report it"), "", "internal_error"});

@@ -21,6 +21,7 @@ class SocketStream : public httplib::Stream {
   bool AwaitInput(absl::Duration most);
   // From here on, reads fail after `deadline`, and after `most_bytes`.
   void Limit(absl::Time deadline, size_t most_bytes);
+  bool full() const { return readable_bytes_ == 0; }  // so many were read
   bool PeerClosed() const;
   // After a response whose request was not read to its end: closing at once would reset the connection and could take
   // the response away from a client that is still sending.

@@ -14,6 +14,7 @@ namespace photon {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr char kRoles[] = R"(role { name: "user" after: "\n" } role { name: "assistant" before: "> " after: "\n" } )";
 
@@ -55,6 +56,10 @@ TEST(ChatTemplate, RefusedWithFieldAndRemedy) {
       {absl::StrCat(kRoles, "rol { }"), ":1: ChatTemplate has no field \"rol\"; did you mean \"role\"?"},
   };
   for (const auto& [text, message] : cases) EXPECT_THAT(Error(text), HasSubstr(message));
+  for (const char* text : {"{% for message in messages %}{{ message }}{% endfor %}", " {\"chat_template\": \"x\"}"}) {
+    EXPECT_THAT(Error(text), HasSubstr("looks like Jinja or JSON")) << text;
+  }
+  EXPECT_THAT(Error("role { after: \"x\""), Not(HasSubstr("Jinja")));
   const absl::Status missing = LoadChatTemplate("/no/such.textproto").status();
   EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(missing.message()), HasSubstr("chat template /no/such.textproto"));

@@ -3,12 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-
 #include "absl/strings/str_cat.h"
 #include "configs/parse.h"
+#include "tests/inference/request_cases.h"
 
-namespace photon {
+namespace photon::testing {
 namespace {
 
 using ::testing::ElementsAre;
@@ -28,14 +27,7 @@ ChatFormat Format() {
 
 std::variant<CompletionRequest, ApiError> Parse(const std::string& body) { return ParseChatRequest(body, Format()); }
 
-CompletionRequest Parsed(const std::string& body) {
-  const auto parsed = Parse(body);
-  if (const auto* error = std::get_if<ApiError>(&parsed)) {
-    ADD_FAILURE() << body << ": " << error->message;
-    return {};
-  }
-  return std::get<CompletionRequest>(parsed);
-}
+CompletionRequest Parsed(const std::string& body) { return Accepted(Parse, body); }
 
 constexpr char kHi[] = R"("messages": [{"role": "user", "content": "hi"}])";
 std::string With(const std::string& fields) { return absl::StrCat("{", kHi, ", ", fields, "}"); }
@@ -85,11 +77,7 @@ TEST(ChatRequest, WhatAsksForNothingIsIgnored) {
 }
 
 TEST(ChatRequest, MessagesThatAreNone) {
-  const struct {
-    const char* messages;
-    const char* param;
-    const char* message;
-  } cases[] = {
+  const std::vector<RefusedFields> cases = {
       {"null", "messages", "messages is missing"},
       {"[]", "messages", "an empty array"},
       {R"("hi")", "messages", "messages is a string: give an array"},
@@ -110,14 +98,8 @@ TEST(ChatRequest, MessagesThatAreNone) {
       {R"([{"role": "user", "content": [{"type": "text", "text": 1}]}])", "messages[0].content[0].text", "is 1"},
       {R"([{"role": "model", "content": "x", "tool_calls": [{}]}])", "messages[0].tool_calls", "not supported"},
   };
-  for (const auto& test : cases) {
-    const auto parsed = Parse(absl::StrCat("{\"messages\": ", test.messages, "}"));
-    const auto* error = std::get_if<ApiError>(&parsed);
-    ASSERT_NE(error, nullptr) << test.messages;
-    EXPECT_EQ(error->status, 400);
-    EXPECT_EQ(error->param, test.param) << error->message;
-    EXPECT_THAT(error->message, HasSubstr(test.message));
-  }
+  ExpectRefusals(cases,
+                 [](const std::string& messages) { return Parse(absl::StrCat("{\"messages\": ", messages, "}")); });
   std::string many = R"({"role": "user", "content": "x"})";
   for (int i = 0; i < 1024; ++i) absl::StrAppend(&many, R"(,{"role": "user", "content": "x"})");
   const auto parsed = Parse(absl::StrCat("{\"messages\": [", many, "]}"));
@@ -125,11 +107,7 @@ TEST(ChatRequest, MessagesThatAreNone) {
 }
 
 TEST(ChatRequest, ErrorsNameTheField) {
-  const struct {
-    const char* fields;
-    const char* param;
-    const char* message;
-  } cases[] = {
+  const std::vector<RefusedFields> cases = {
       {R"("max_completion_tokens": 0)", "max_completion_tokens", "from 1"},
       {R"("max_tokens": 0)", "max_tokens", "from 1"},
       {R"("min_tokens": 20, "max_tokens": 10)", "min_tokens", "more than max_tokens, 10"},
@@ -158,17 +136,10 @@ TEST(ChatRequest, ErrorsNameTheField) {
       {R"("mode": "fast")", "mode", "give hier"},
       {R"("n": 129)", "n", "from 1 to 128"},
   };
-  for (const auto& test : cases) {
-    const auto parsed = Parse(With(test.fields));
-    const auto* error = std::get_if<ApiError>(&parsed);
-    ASSERT_NE(error, nullptr) << test.fields;
-    EXPECT_EQ(error->status, 400);
-    EXPECT_EQ(error->param, test.param) << error->message;
-    EXPECT_THAT(error->message, HasSubstr(test.message)) << test.fields;
-  }
-  const auto parsed = Parse("[1]");
-  EXPECT_EQ(std::get<ApiError>(parsed).code, "invalid_json");
+  ExpectRefusals(cases, [](const std::string& fields) { return Parse(With(fields)); });
+  EXPECT_EQ(Refused(Parse, "[1]").code, "invalid_json");
+  ExpectGoodExample(Parse);
 }
 
 }  // namespace
-}  // namespace photon
+}  // namespace photon::testing

@@ -38,6 +38,15 @@ TEST(ChatText, StartsOnce) {
   EXPECT_EQ(ChatText(chat, absl::MakeConstSpan(kMessages).subspan(1, 1)), "A dialogue.\nUser: Hi\n\nAssistant:");
 }
 
+TEST(MarkersWithoutToken, AreThoseOfOtherTokenizers) {
+  const auto tokenizer = *Tokenizer::FromBytes(FindStyle("gpt2").tokenizer.dump(), "gpt2");
+  EXPECT_THAT(MarkersWithoutToken(Shipped("chatml"), *tokenizer), ElementsAre("<|im_end|>", "<|im_start|>"));
+  EXPECT_THAT(MarkersWithoutToken(Shipped("plain"), *tokenizer), IsEmpty());
+  ChatTemplate known = Shipped("plain");
+  known.set_start("<|endoftext|>");
+  EXPECT_THAT(MarkersWithoutToken(known, *tokenizer), IsEmpty());
+}
+
 TEST(ReplyEnds, WhereTheNextMessageWouldBegin) {
   const auto tokenizer = SmallTokenizer();
   const StopOptions chatml = *ReplyEnds(Shipped("chatml"), *tokenizer);

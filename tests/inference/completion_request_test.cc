@@ -3,25 +3,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-
 #include "absl/strings/str_cat.h"
 #include "core/random.h"
+#include "tests/inference/request_cases.h"
 
-namespace photon {
+namespace photon::testing {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-CompletionRequest Parsed(const std::string& body) {
-  const auto parsed = ParseCompletionRequest(body);
-  if (const auto* error = std::get_if<ApiError>(&parsed)) {
-    ADD_FAILURE() << body << ": " << error->message;
-    return {};
-  }
-  return std::get<CompletionRequest>(parsed);
-}
+CompletionRequest Parsed(const std::string& body) { return Accepted(ParseCompletionRequest, body); }
 
 TEST(CompletionRequest, DefaultsAreOpenAIs) {
   const CompletionRequest request = Parsed(R"({"prompt": "x"})");
@@ -119,11 +111,7 @@ TEST(CompletionRequest, StreamOptions) {
 }
 
 TEST(CompletionRequest, ErrorsNameTheFieldAndTheRemedy) {
-  const struct {
-    const char* fields;
-    const char* param;
-    const char* message;
-  } cases[] = {
+  const std::vector<RefusedFields> cases = {
       {R"("model": 1)", "model", "model is 1: give a string"},
       {R"("prompt": 1)", "prompt", "prompt is 1: give a string, an array of strings"},
       {R"("prompt": true)", "prompt", "is true"},
@@ -160,7 +148,7 @@ TEST(CompletionRequest, ErrorsNameTheFieldAndTheRemedy) {
       {R"("n": 3, "best_of": 2)", "best_of", "less than n, 3"},
       {R"("best_of": 2, "stream": true)", "best_of", "leave out stream, or best_of"},
       {R"("vote": 3)", "vote", "give a string"},
-      {R"("vote": "(")", "vote", "is \"(\" is no regular expression"},
+      {R"("vote": "(")", "vote", "vote \"(\" is no regular expression"},
       {R"("vote": "x", "stream": true)", "vote", "leave out stream, or vote"},
       {R"("vote": "x", "best_of": 4)", "vote", "give one of them"},
       {R"("stream": 1)", "stream", "give true or false"},
@@ -202,16 +190,10 @@ TEST(CompletionRequest, ErrorsNameTheFieldAndTheRemedy) {
       {R"("ignore_eos": 0)", "ignore_eos", "give true or false"},
       {R"("return_token_ids": "x")", "return_token_ids", "give true or false"},
   };
-  for (const auto& test : cases) {
+  ExpectRefusals(cases, [](const std::string& fields) {
     // Of a field that is there twice, the last counts.
-    const auto parsed = ParseCompletionRequest(absl::StrCat(R"({"prompt": "x", )", test.fields, "}"));
-    const auto* error = std::get_if<ApiError>(&parsed);
-    ASSERT_NE(error, nullptr) << test.fields;
-    EXPECT_EQ(error->status, 400) << test.fields;
-    EXPECT_EQ(error->param, test.param) << test.fields << ": " << error->message;
-    EXPECT_THAT(error->message, HasSubstr(test.message)) << test.fields;
-    EXPECT_EQ(nlohmann::json::parse(ErrorJson(*error))["error"]["param"], test.param);
-  }
+    return ParseCompletionRequest(absl::StrCat(R"({"prompt": "x", )", fields, "}"));
+  });
 }
 
 TEST(CompletionRequest, BodiesThatAreNoJsonObject) {
@@ -228,13 +210,11 @@ TEST(CompletionRequest, BodiesThatAreNoJsonObject) {
       {std::string(100000, '['), "the body nests deeper than 256 levels"},
   };
   for (const auto& [body, message] : cases) {
-    const auto parsed = ParseCompletionRequest(body);
-    const auto* error = std::get_if<ApiError>(&parsed);
-    ASSERT_NE(error, nullptr) << body;
-    EXPECT_EQ(error->status, 400);
-    EXPECT_EQ(error->code, "invalid_json");
-    EXPECT_THAT(error->message, HasSubstr(message)) << body.substr(0, 100);
+    const ApiError error = Refused(ParseCompletionRequest, body);
+    EXPECT_EQ(error.code, "invalid_json");
+    EXPECT_THAT(error.message, HasSubstr(message)) << body.substr(0, 100);
   }
+  ExpectGoodExample(ParseCompletionRequest);
 }
 
 // Bytes of a good request, some of them replaced: it is read, or there is an error that says why.
@@ -271,4 +251,4 @@ TEST(CompletionRequest, SurvivesAnyBytes) {
 }
 
 }  // namespace
-}  // namespace photon
+}  // namespace photon::testing

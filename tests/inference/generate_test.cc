@@ -85,13 +85,32 @@ TEST_F(GenerateTest, TheSinkSeesEveryTokenOnce) {
   for (GenerationMode mode : kModes) {
     std::vector<int32_t> seen;
     const auto result = Generate(context_, *model, {5}, {.mode = mode, .max_new_tokens = 16}, nullptr,
-                                 [&](int64_t continuation, auto tokens, auto text) {
+                                 [&](int64_t continuation, auto tokens, auto text, bool done) {
                                    EXPECT_EQ(continuation, 0);
                                    EXPECT_TRUE(text.empty());
                                    seen.insert(seen.end(), tokens.begin(), tokens.end());
+                                   EXPECT_EQ(done, seen.size() == 16);
                                  });
     ASSERT_TRUE(result.ok());
     EXPECT_EQ(seen, result->continuations[0].tokens);
+  }
+}
+
+// Also of those that hold no token: the first is the stop token.
+TEST_F(GenerateTest, TheSinkIsToldOfEachEnd) {
+  const auto model = MakeModel(context_, {.chunks = {2, 3}});
+  for (GenerationMode mode : kModes) {
+    GenerateOptions options{
+        .mode = mode, .max_new_tokens = 20, .sampling = {.temperature = 1.5, .seed = 4}, .continuations = 5};
+    const auto free = Generate(context_, *model, {5}, options);
+    ASSERT_TRUE(free.ok());
+    options.stop.tokens = {free->continuations[1].tokens[0]};
+    std::vector<int> ends(5);
+    const auto result = Generate(context_, *model, {5}, options, nullptr,
+                                 [&](int64_t continuation, auto, auto, bool done) { ends[continuation] += done; });
+    ASSERT_TRUE(result.ok());
+    EXPECT_TRUE(result->continuations[1].tokens.empty());
+    EXPECT_EQ(ends, std::vector<int>(5, 1)) << Name(mode);
   }
 }
 

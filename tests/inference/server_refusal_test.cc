@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/random.h"
+#include "absl/strings/match.h"
 #include "inference/server/completion.h"
 #include "tests/inference/test_server.h"
 
@@ -105,6 +106,13 @@ TEST(ServerRefusals, LargeBodiesAreNotRead) {
   RawClient head(server->port());
   head.Send("GET /health HTTP/1.1\r\nX: " + std::string(100000, 'x') + "\r\n\r\n");
   EXPECT_THAT(head.Receive(), StartsWith("HTTP/1.1 4"));
+  for (const size_t size : {10'000, 100'000, 1'000'000}) {
+    RawClient line(server->port());
+    line.Send(absl::StrCat("GET /", std::string(size, 'x'), " HTTP/1.1\r\n\r\n"));
+    const std::string answer = line.Receive();
+    EXPECT_THAT(answer, StartsWith(size < 65536 ? "HTTP/1.1 414 " : "HTTP/1.1 431 ")) << size;
+    EXPECT_THAT(answer, HasSubstr("\"bad_request\"")) << size;
+  }
   EXPECT_EQ(server.Client().Get("/health")->status, 200);
 }
 
@@ -226,6 +234,8 @@ TEST(ServerEnds, ForClientsThatLeave) {
       ASSERT_TRUE(Soon([&] { return server.engine().stats().running == 1; }));
     }
     EXPECT_TRUE(Soon([&] { return server.engine().stats().running == 0; })) << stream;
+    const std::string counted = absl::StrCat("photon_requests_total{code=\"499\"} ", stream ? 2 : 1, "\n");
+    EXPECT_TRUE(Soon([&] { return absl::StrContains(server.Client().Get("/metrics")->body, counted); })) << stream;
   }
 }
 
@@ -288,6 +298,9 @@ TEST(ServerEnds, AtOnce) {
   client.Receive("\"text\"");
   server->Drain();
   server->End();
+  const std::string rest = client.Receive();
+  EXPECT_THAT(rest, HasSubstr("the engine shuts down"));
+  EXPECT_THAT(rest, HasSubstr("data: [DONE]"));
   EXPECT_TRUE(Soon([&] { return server.over(); }));
 }
 

@@ -128,7 +128,9 @@ TEST(Server, StopStringsStayOutOfTokens) {
     const Json more = {{"stop", never ? stop + "!never!" : stop}};
     const Json choice = Choices(server.Post(with(more)))[0];
     const std::vector<int32_t> sent = choice["token_ids"];
-    if (!never) EXPECT_EQ(choice["text"], kept);
+    if (!never) {
+      EXPECT_EQ(choice["text"], kept);
+    }
     EXPECT_EQ(sent, std::vector<int32_t>(ids.begin(), ids.begin() + static_cast<int64_t>(sent.size())));
     EXPECT_EQ(server.tokenizer()->Decode(sent), never ? server.tokenizer()->Decode(ids) : kept);
     EXPECT_EQ(choice["logprobs"]["tokens"].size(), sent.size());

@@ -78,7 +78,7 @@ TEST_F(BenchCommand, SkipsModesThatTheModelLacks) {
 
 TEST_F(BenchCommand, AllIsJudgedBeforeAnythingIsMeasured) {
   const std::pair<const char*, const char*> cases[] = {
-      {"--models vanilla-tiny photon-tinny", "photon-tinny"},
+      {"--models vanilla-tiny photon-tinny", "photon-tinny.textproto; did you mean \"photon-tiny\"?"},
       {"--models vanilla-tiny --plot no/such/x.png", "--plot no/such/x.png: there is no folder no/such"},
       {"--models vanilla-tiny --scale large", "--scale large"},
       {"--models vanilla-tiny --most 9223372036854775807", "is not an integer from 2 to 2147483647"},
@@ -89,6 +89,7 @@ TEST_F(BenchCommand, AllIsJudgedBeforeAnythingIsMeasured) {
     EXPECT_THAT(outcome.err, HasSubstr(problem));
     EXPECT_THAT(outcome.out, IsEmpty()) << options;
   }
+  EXPECT_THAT(RunPhoton("bench paper --configs /no/such").err, HasSubstr("--configs names the presets' folder"));
 }
 
 TEST_F(BenchCommand, AFailureKeepsWhatWasMeasured) {

@@ -128,7 +128,7 @@ TEST_F(EvalCommand, ErrorsNameFileLineAndField) {
     EXPECT_THAT(failed.out, IsEmpty());
     const Outcome skipped = Eval(absl::StrCat("--on-error skip --task ", file, " --output ", folder_ / "out.json"));
     EXPECT_EQ(skipped.exit_code, 0) << skipped.err;
-    EXPECT_THAT(skipped.err, AllOf(HasSubstr(problem), HasSubstr("skipped")));
+    EXPECT_THAT(skipped.err, AllOf(HasSubstr(problem), HasSubstr("; skipped"), HasSubstr("1 line skipped")));
     const json result = json::parse(folder_.Read("out.json"))["results"]["mine"];
     EXPECT_EQ(result["documents"], 2);
     EXPECT_EQ(result["skipped"], 1);

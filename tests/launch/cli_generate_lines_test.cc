@@ -90,14 +90,16 @@ TEST_F(GenerateLinesCommand, BadLinesAreNamed) {
   EXPECT_EQ(std::count(fails.out.begin(), fails.out.end(), '\n'), 1);  // what came before is written
   const Outcome skips = Generate(bad, "--on-error skip");
   EXPECT_EQ(skips.exit_code, 0) << skips.err;
-  EXPECT_THAT(skips.err, HasSubstr("line 3: not valid JSON; skipped"));
+  EXPECT_THAT(skips.err, HasSubstr("line 3: not valid JSON (each line is an object of its own); skipped"));
   EXPECT_THAT(skips.err, HasSubstr("2 lines skipped"));
   EXPECT_EQ(std::count(skips.out.begin(), skips.out.end(), '\n'), 5);
   const Outcome text = Generate("{\"text\": \"a\"}\n", "--on-error skip");
   EXPECT_EQ(text.exit_code, 2);
   EXPECT_THAT(text.err, HasSubstr("line 1: the checkpoint carries no tokenizer"));
-  EXPECT_THAT(Generate(kLines, "--state-memory 1kB").err, HasSubstr("line 1: the states of 27 tokens"));
-  EXPECT_THAT(Generate(kLines, "--state-memory 1kB").err, HasSubstr("lower --max-new-tokens"));
+  EXPECT_THAT(Generate(kLines, "--state-memory 100B").err, HasSubstr("the shortest request takes"));
+  EXPECT_THAT(Generate(kLines, "--state-memory 999TiB").err, HasSubstr("all of this device's memory is"));
+  EXPECT_THAT(Generate(kLines, "--state-memory 5kB").err, HasSubstr("line 1: the states of 27 tokens"));
+  EXPECT_THAT(Generate(kLines, "--state-memory 5kB").err, HasSubstr("lower --max-new-tokens"));
   EXPECT_THAT(Generate(kLines, "--n 3 --max-running 2").err, HasSubstr("--max-running is 2"));
   EXPECT_THAT(Generate(kLines, "--state-memory much").err, HasSubstr("--state-memory much: not an amount of memory"));
 }

@@ -26,8 +26,8 @@ std::string Refusal(const std::string& arguments) {
 }
 
 TEST(Cli, HelpAndVersionEverywhere) {
-  for (const char* command : {"", "prepare", "train", "plan", "study", "generate", "score", "checkpoint inspect", "checkpoint verify",
-                              "checkpoint export", "checkpoint import"}) {
+  for (const char* command : {"", "prepare", "train", "plan", "study", "generate", "score", "checkpoint inspect",
+                              "checkpoint verify", "checkpoint export", "checkpoint import"}) {
     const Outcome help = RunPhoton(std::string(command) + " --help");
     EXPECT_EQ(help.exit_code, 0) << command;
     EXPECT_THAT(help.out, HasSubstr(std::string("Usage: photon ") + command));

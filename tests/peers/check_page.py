@@ -91,6 +91,7 @@ def check_text_held_back(browser, url):
     browser.run(f"at('seed').value = {seed}; at('stop').value = {json.dumps(stop)}; at('go').click()")
     wait_for(lambda: not browser.run("at('go').disabled"), "the texts")
     assert browser.run("document.querySelector('.column .text').textContent") == "and god" + whole
+    assert browser.run("document.querySelector('.column .end').textContent") == "the text ended here"
     browser.run("at('stop').value = ''")
 
 
@@ -110,11 +111,16 @@ def check(browser, url, picture):
         assert float(browser.run(part("b") + "[0].textContent")) > 0
         assert browser.run(part(".text span") + ".length") > 2, "all came at once"
         assert browser.run(part(".text") + "[0].textContent").startswith("and god")
+        assert browser.run(part(".end") + "[0].textContent") == "max tokens reached"
     if picture:
         data = browser.call("Page.captureScreenshot", format="png")["data"]
         pathlib.Path(picture).write_bytes(base64.b64decode(data))
 
     check_text_held_back(browser, url)
+    tick = "document.querySelectorAll('#modes input').forEach((box) => { box.checked = %s; });"
+    browser.run(tick % "false" + "at('go').click()")
+    assert "Tick a mode" in browser.run("at('columns').textContent")
+    browser.run(tick % "true")
     browser.run("at('max_tokens').value = 100000; at('go').click()")
     wait_for(lambda: not browser.run("at('go').disabled"), "the refusal")
     assert "the context is 400 tokens" in browser.run("document.querySelector('.error').textContent")
