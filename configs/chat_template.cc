@@ -105,9 +105,9 @@ absl::StatusOr<ChatTemplate> LoadChatTemplate(const std::string& path) {
   if (absl::Status status = ParseFile(path, "chat template", &chat); !status.ok()) {
     if (!IsOtherFormat(path)) return status;
     return absl::InvalidArgumentError(
-        absl::StrCat(path,
-                     ": looks like Jinja or JSON; chat templates are the texts around messages here, as in "
-                     "configs/chat/chatml.textproto (docs/serving.md, Chat)"));
+        absl::StrCat(status.message(),
+                     ". If it is Jinja or JSON: chat templates are the texts around messages here, as "
+                     "in configs/chat/chatml.textproto (docs/serving.md, Chat)"));
   }
   if (absl::Status status = ValidateChatTemplate(chat, absl::StrCat(path, ": ")); !status.ok()) return status;
   return chat;

@@ -39,7 +39,12 @@ std::vector<std::string> MarkersWithoutToken(const ChatTemplate& chat, const Tok
   std::set<std::string> unknown;
   std::string marker;
   for (re2::StringPiece rest(texts); RE2::FindAndConsume(&rest, *kMarker, &marker);) {
-    if (tokenizer.Encode(marker).size() != 1) unknown.insert(marker);
+    const std::vector<int32_t> ids = tokenizer.Encode(marker);
+    const bool known = std::any_of(ids.begin(), ids.end(), [&](int32_t id) {
+      const absl::string_view bytes = tokenizer.Bytes(id);
+      return bytes == marker || (bytes.empty() && ids.size() <= 2);  // special; a prefix of a space may stand before
+    });
+    if (!known) unknown.insert(marker);
   }
   return {unknown.begin(), unknown.end()};
 }

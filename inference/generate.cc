@@ -83,6 +83,9 @@ absl::StatusOr<GenerateResult> Generate(const Decoder& decoder, absl::Span<const
       if (sink) sink(first + (&running - batch.data()), tokens, text, running.done());
     };
     BatchGeneration generation(context, report);
+    for (const Running& running : batch) {  // of no tokens at all: nothing reports its end
+      if (running.done()) report(running, {}, "");
+    }
     std::vector<Running*> members;
     for (Running& running : batch) members.push_back(&running);
     PHOTON_RETURN_IF_ERROR(generation.DecodeToEnd(decoder, options.mode, members));

@@ -52,11 +52,11 @@ absl::Status ChooseChat(const LoadedModel& loaded, ServeArguments* arguments) {
   return absl::OkStatus();
 }
 
-// Such a model reads the markers letter by letter: it wasn't trained on this template.
-void WarnOfUnknownMarkers(const ServerOptions& server, const LoadedModel& loaded) {
-  if (!server.chat.has_value() || loaded.tokenizer() == nullptr) return;
-  for (const std::string& marker : MarkersWithoutToken(*server.chat, *loaded.tokenizer())) {
-    std::cerr << absl::StrCat("warning: the chat template has ", marker,
+// Such a model reads the markers letter by letter. A template that comes with it may be meant so.
+void WarnOfUnknownMarkers(const ServeArguments& arguments, const LoadedModel& loaded) {
+  if (arguments.chat_file.empty()) return;
+  for (const std::string& marker : MarkersWithoutToken(*arguments.server.chat, *loaded.tokenizer())) {
+    std::cerr << absl::StrCat("warning: ", arguments.chat_file, " has ", marker,
                               ", and the model's tokenizer no token for it: the model was hardly trained on chats of "
                               "this form (configs/chat/plain.textproto is for models of text alone)\n");
   }
@@ -78,7 +78,7 @@ absl::Status RunServe(ServeArguments arguments) {
                           LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
   PHOTON_RETURN_IF_ERROR(CheckStateMemory(options, loaded->decoder(), *device));
   PHOTON_RETURN_IF_ERROR(ChooseChat(*loaded, &arguments));
-  WarnOfUnknownMarkers(arguments.server, *loaded);
+  WarnOfUnknownMarkers(arguments, *loaded);
   SetBatchInvariant(arguments.engine, arguments.dtype, *loaded);
   Engine engine(loaded->decoder(), loaded->tokenizer(), options);
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(engine, arguments.server));

@@ -22,8 +22,7 @@ struct EngineFlags {
 std::vector<CLI::Option*> AddEngineFlags(CLI::App& command, EngineFlags* flags);
 // kInvalidArgument naming the option.
 absl::StatusOr<EngineOptions> Resolve(const EngineFlags& flags);
-// kInvalidArgument where --state-memory is less than the shortest request takes, or more than all of the device's
-// memory.
+// kInvalidArgument where --state-memory is less than the shortest request takes. Warns where it is more than there is.
 absl::Status CheckStateMemory(const EngineOptions& options, const Decoder& decoder, const OpenedDevice& device);
 // In f32 a request's tokens are always those it gets alone; in bf16 where that was asked for.
 void SetBatchInvariant(const EngineFlags& flags, const std::string& dtype, LoadedModel& loaded);

@@ -30,7 +30,12 @@ struct Speed {
   double tokens_per_s = 0;
   double bytes_per_sequence = 0;
   double tpm = 0;  // thousands of tokens a second and GiB
+  // The time of the slowest try over that of the fastest, whose figures these are: other work on the machine.
+  double disturbance = 1;
 };
+
+// Tries of each speed.
+constexpr int kSpeedTries = 3;
 
 // The paper's decode-heavy shape, scaled down: `tokens` behind a sixteenth as many. Speed at `batch` sequences, memory
 // of one by the difference to a single one.

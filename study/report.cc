@@ -1,5 +1,6 @@
 #include "study/report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -47,13 +48,29 @@ Json PointJson(const Point& point, const Results& results) {
   json["tokens_per_s"] = point.speed.tokens_per_s;
   json["bytes_per_sequence"] = point.speed.bytes_per_sequence;
   json["tpm"] = Number(point.speed.tpm);
+  json["speed_disturbance"] = point.speed.disturbance;
   return json;
+}
+
+// Tries of a model that took different times tell of other work on the machine; steady work beside all shows nowhere.
+std::string SpeedNote(double disturbance) {
+  return absl::StrFormat(
+      "Speeds are the fastest of %d tries each; the slowest of a model took up to %.2f times as long. "
+      "Where that is much, other work disturbed them: the same command on a quiet machine measures "
+      "anew, and trains nothing again.",
+      kSpeedTries, disturbance);
 }
 
 }  // namespace
 
 double Point::loss() const {
   return std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(losses.size());
+}
+
+double Results::Disturbance() const {
+  double most = 1;
+  for (const Point& point : points) most = std::max(most, point.speed.disturbance);
+  return most;
 }
 
 double Results::BitsPerByte(double loss) const { return loss / std::log(2.0) / bytes_per_token; }
@@ -116,7 +133,8 @@ std::string ToMarkdown(const Results& results) {
     absl::StrAppendFormat(&text, " %.0f | %.1f | %.1f |\n", point.speed.tokens_per_s,
                           point.speed.bytes_per_sequence / 1024, point.speed.tpm);
   }
-  absl::StrAppend(&text, "\n| run | FLOPs/token | steps | tokens | FLOPs | loss |\n|---|---:|---:|---:|---:|---:|\n");
+  absl::StrAppend(&text, "\n", SpeedNote(results.Disturbance()),
+                  "\n\n| run | FLOPs/token | steps | tokens | FLOPs | loss |\n|---|---:|---:|---:|---:|---:|\n");
   for (size_t i = 0; i < results.runs.size(); ++i) {
     const PlannedRun& run = results.runs[i];
     absl::StrAppendFormat(&text, "| %s | %.3e | %d | %s | %.3e | %.4f |\n", run.name,

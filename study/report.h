@@ -31,6 +31,7 @@ struct Results {
   std::vector<Point> points;
   double bytes_per_token = 0;  // of text, of the tokens that the losses are means over; 0: unknown
 
+  double Disturbance() const;  // the most of the points' speeds
   // Of a loss in nats per token.
   double BitsPerByte(double loss) const;
 };

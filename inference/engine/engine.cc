@@ -7,15 +7,14 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "core/human.h"
 #include "core/status.h"
+#include "core/steady_time.h"
 #include "inference/batch_generation.h"
 #include "inference/engine/active_request.h"
+#include "inference/engine/admission.h"
 #include "inference/engine/prefix_store.h"
 #include "inference/engine/prompt_reader.h"
-#include "inference/engine/state_size.h"
 #include "inference/generate.h"
-#include "inference/option_error.h"
 
 namespace photon {
 
@@ -40,11 +39,8 @@ class Engine::Impl {
  private:
   using Requests = std::deque<std::unique_ptr<ActiveRequest>>;
 
-  int64_t BytesOf(const EngineRequest& request) const;  // of each continuation
-  absl::Status Validate(const EngineRequest& request) const;
-
-  void TakeSubmitted();
-  void EndLateAndCancelled();
+  absl::flat_hash_set<RequestId> TakeSubmitted();  // and what was cancelled
+  void EndLateAndCancelled(const absl::flat_hash_set<RequestId>& cancelled);
   void Admit();
   void ReadPrompts();
   void Run(ActiveRequest& request);
@@ -65,7 +61,7 @@ class Engine::Impl {
   const Decoder& decoder_;
   const std::shared_ptr<const Tokenizer> tokenizer_;
   const EngineOptions options_;
-  const StateSize size_;
+  const Admission admission_;
   const BatchGeneration::Report report_;
   BatchGeneration generation_;
   std::optional<MetaContextDecoder> parallel_, rec_;  // for models that have these modes
@@ -91,7 +87,7 @@ Engine::Impl::Impl(const Decoder& decoder, std::shared_ptr<const Tokenizer> toke
     : decoder_(decoder),
       tokenizer_(std::move(tokenizer)),
       options_(options),
-      size_(decoder),
+      admission_(decoder, tokenizer_.get(), options),
       report_([this](const Running& running, absl::Span<const int32_t> tokens, absl::string_view text) {
         Report(static_cast<const Member&>(running), tokens, text);
       }),
@@ -104,42 +100,10 @@ Engine::Impl::Impl(const Decoder& decoder, std::shared_ptr<const Tokenizer> toke
   rec_.emplace(decoder.context(), photon, MetaContextDecoder::Feedback::kReconstruction);
 }
 
-int64_t Engine::Impl::BytesOf(const EngineRequest& request) const {
-  return size_.Most(request.options.mode, static_cast<int64_t>(request.prompt.size()), request.options.max_new_tokens);
-}
-
-absl::Status Engine::Impl::Validate(const EngineRequest& request) const {
-  const GenerateOptions& options = request.options;
-  const LanguageModel& model = decoder_.model();
-  PHOTON_RETURN_IF_ERROR(CheckGeneration(model, request.prompt, options, tokenizer_.get()));
-  if (options.continuations > options_.max_running) {
-    return OptionError("n", absl::StrCat(options.continuations, " continuations go at once, and --max-running is ",
-                                         options_.max_running, ": ask for fewer, or raise it"));
-  }
-  const auto prompt = static_cast<int64_t>(request.prompt.size());
-  const int64_t most = options_.max_context;
-  if (most > 0 && prompt + options.max_new_tokens > most) {
-    return OptionError(prompt < most ? "max-new-tokens" : "prompt",
-                       absl::StrCat("the context is ", most, " tokens (--max-context), the prompt has ", prompt,
-                                    " and --max-new-tokens asks for ", options.max_new_tokens,
-                                    " more: shorten the one or lower the other"),
-                       absl::StatusCode::kOutOfRange);
-  }
-  const int64_t bytes = BytesOf(request), memory = options_.state_bytes;
-  if (bytes * options.continuations <= memory) return absl::OkStatus();
-  const std::string message = absl::StrCat(
-      "the states of ", prompt + options.max_new_tokens, " tokens in ", options.continuations, " continuation(s) take ",
-      HumanBytes(bytes * options.continuations), ", and --state-memory is ", HumanBytes(memory), ": ");
-  if (bytes <= memory) return OptionError("n", absl::StrCat(message, "ask for fewer, or raise it"));
-  return OptionError(size_.Most(options.mode, prompt, /*new_tokens=*/1) <= memory ? "max-new-tokens" : "prompt",
-                     absl::StrCat(message, "lower --max-new-tokens, shorten the prompt, or raise it"),
-                     absl::StatusCode::kOutOfRange);
-}
-
 absl::StatusOr<RequestId> Engine::Impl::Submit(EngineRequest request, std::shared_ptr<RequestListener> listener) {
-  PHOTON_RETURN_IF_ERROR(Validate(request));
+  PHOTON_RETURN_IF_ERROR(admission_.Validate(request));
   auto active = std::make_unique<ActiveRequest>();
-  active->bytes = BytesOf(request);
+  active->bytes = admission_.BytesOf(request);
   active->request = std::move(request);
   active->listener = std::move(listener);
   absl::MutexLock lock(&mutex_);
@@ -171,12 +135,14 @@ EngineStats Engine::Impl::stats() const {
   return stats;
 }
 
-void Engine::Impl::TakeSubmitted() {
+// Both at once: a request that was cancelled right behind its submission must not be missed.
+absl::flat_hash_set<RequestId> Engine::Impl::TakeSubmitted() {
   absl::MutexLock lock(&mutex_);
   for (std::unique_ptr<ActiveRequest>& request : submitted_) waiting_.push_back(std::move(request));
   submitted_.clear();
   // So that Submit, which adds to this what it finds submitted, counts each once.
   published_.waiting = static_cast<int64_t>(waiting_.size());
+  return std::exchange(cancelled_, {});
 }
 
 void Engine::Impl::PublishWaiting() {
@@ -184,13 +150,8 @@ void Engine::Impl::PublishWaiting() {
   published_.waiting = static_cast<int64_t>(waiting_.size());
 }
 
-void Engine::Impl::EndLateAndCancelled() {
-  absl::flat_hash_set<RequestId> cancelled;
-  {
-    absl::MutexLock lock(&mutex_);
-    cancelled.swap(cancelled_);
-  }
-  const absl::Time now = absl::Now();
+void Engine::Impl::EndLateAndCancelled(const absl::flat_hash_set<RequestId>& cancelled) {
+  const absl::Time now = SteadyNow();
   for (Requests* requests : {&waiting_, &active_}) {
     for (std::unique_ptr<ActiveRequest>& request : *requests) {
       if (cancelled.contains(request->id)) {
@@ -223,12 +184,11 @@ void Engine::Impl::ReadPrompts() {
   const bool alone = Members([](const Member&) { return true; }).empty();
   const std::vector<ActiveRequest*> read =
       reader_.Read(alone ? std::max(options_.prefill_tokens, kPrefillTokens) : options_.prefill_tokens,
-                   [&](ActiveRequest& request, int64_t reused) {
+                   options_.state_bytes - reserved_, [&](ActiveRequest& request, int64_t reused) {
                      counts_.prompt_tokens += static_cast<int64_t>(request.request.prompt.size());
                      counts_.reused_tokens += reused;
                      request.listener->OnStart(reused);
                    });
-  store_.Shrink(options_.state_bytes - reserved_);
   for (ActiveRequest* request : read) Run(*request);
 }
 
@@ -284,8 +244,8 @@ void Engine::Impl::DecodeMetaContexts(MetaContextDecoder& meta, GenerationMode m
     fresh.push_back(&member.state);
     ActiveRequest& request = *member.of;
     const EngineRequest& asked = request.request;
-    const int64_t bytes =
-        size_.MostByMetaContexts(mode, static_cast<int64_t>(asked.prompt.size()), asked.options.max_new_tokens);
+    const int64_t bytes = admission_.size().MostByMetaContexts(mode, static_cast<int64_t>(asked.prompt.size()),
+                                                               asked.options.max_new_tokens);
     reserved_ -= request.bytes - bytes;
     member.released = request.bytes - bytes;
   }
@@ -332,7 +292,7 @@ void Engine::Impl::FinishMembers() {
   }
 }
 
-// Lets go of the requests that are to leave. Their listeners hear last, as they may submit and cancel.
+// Lets go of the requests that are to leave, and of windows. Their listeners hear last, as they may submit and cancel.
 void Engine::Impl::Leave() {
   std::vector<std::unique_ptr<ActiveRequest>> left;
   const auto leave = [&](Requests& requests, bool active) {
@@ -354,12 +314,12 @@ void Engine::Impl::Leave() {
   };
   leave(waiting_, false);
   leave(active_, true);
+  ShrinkWindows();
   for (const std::unique_ptr<ActiveRequest>& request : left) request->listener->OnEnd(*request->end);
 }
 
 bool Engine::Impl::Step() {
-  TakeSubmitted();
-  EndLateAndCancelled();
+  EndLateAndCancelled(TakeSubmitted());
   Admit();
   PublishWaiting();  // a step can take long: whoever was admitted waits no more
   if (!active_.empty()) {
@@ -368,7 +328,6 @@ bool Engine::Impl::Step() {
     if (!reads || !options_.prompts_first) Decode();
     FinishMembers();
     Leave();
-    ShrinkWindows();
     ++counts_.steps;
   }
   Publish();

@@ -6,6 +6,16 @@
 
 namespace photon {
 
+namespace {
+
+int64_t BytesOf(const ReadUnitsOf& read) {
+  int64_t bytes = read.state.allocated().total();
+  for (const Tensor& row : read.last) bytes += static_cast<int64_t>(row.bytes());
+  return bytes;
+}
+
+}  // namespace
+
 // Of the tokens up to the end of each unit.
 std::vector<uint64_t> PrefixStore::Hashes(absl::Span<const int32_t> tokens) const {
   const int64_t unit = decoder_.prompt_unit();
@@ -50,19 +60,22 @@ DecodingState PrefixStore::Copy(absl::Span<const int32_t> prompt, int64_t tokens
   return decoder_.CopyOfBeginning(found->read.state, tokens, last->empty() ? Tensor() : last->back());
 }
 
-void PrefixStore::Keep(const ReadUnitsOf& read) {
+void PrefixStore::Keep(const ReadUnitsOf& read, int64_t room) {
   const int64_t tokens = static_cast<int64_t>(read.tokens.size());
   if (tokens == 0 || Length(read.tokens, tokens) == tokens) return;
+  const int64_t most = BytesOf(read);  // that a copy of it takes
+  if (most > room) return;
+  Shrink(room - most);
   Entry entry;
   entry.hashes = Hashes(read.tokens);
   const Tensor behind = read.last.empty() ? Tensor() : read.last.back();
   entry.read = {read.tokens, decoder_.CopyOfBeginning(read.state, tokens, behind), read.last};
-  entry.bytes = entry.read.state.allocated().total();
-  for (const Tensor& row : entry.read.last) entry.bytes += static_cast<int64_t>(row.bytes());
+  entry.bytes = BytesOf(entry.read);
   bytes_ += entry.bytes;
   entries_.push_back(std::move(entry));
   const auto kept = std::prev(entries_.end());
   for (const uint64_t hash : kept->hashes) by_hash_[hash] = kept;
+  Shrink(room);
 }
 
 void PrefixStore::Shrink(int64_t bytes) {

@@ -28,8 +28,9 @@ class PrefixStore {
   int64_t Length(absl::Span<const int32_t> prompt, int64_t most) const;
   // A state of its own behind these; `last` receives their outputs. `tokens` > 0 came from Length.
   DecodingState Copy(absl::Span<const int32_t> prompt, int64_t tokens, std::vector<Tensor>* last);
-  // Keeps a copy, unless it is kept already.
-  void Keep(const ReadUnitsOf& read);
+  // Keeps a copy, unless it is kept already, or takes more than `room` bytes; others go first, so that never more than
+  // `room` is held.
+  void Keep(const ReadUnitsOf& read, int64_t room);
   // Lets go of prefixes until no more than so many bytes are held.
   void Shrink(int64_t bytes);
 

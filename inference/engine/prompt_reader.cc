@@ -102,7 +102,7 @@ void PromptReader::ReadUnits(absl::Span<ActiveRequest* const> group, int64_t eac
   }
 }
 
-std::vector<ActiveRequest*> PromptReader::Read(int64_t tokens, const Begun& begun) {
+std::vector<ActiveRequest*> PromptReader::Read(int64_t tokens, int64_t room, const Begun& begun) {
   std::vector<ActiveRequest*> whole;
   const int64_t of_the_first = tokens / 2;
   while (tokens > 0 && !queue_.empty()) {
@@ -114,7 +114,7 @@ std::vector<ActiveRequest*> PromptReader::Read(int64_t tokens, const Begun& begu
     tokens -= std::max<int64_t>(each * static_cast<int64_t>(group.size()), decoder_.prompt_unit());
     for (ActiveRequest* request : group) {
       if (Left(*request) > 0) continue;
-      if (store_ != nullptr) store_->Keep(*request->read);
+      if (store_ != nullptr) store_->Keep(*request->read, room);
       whole.push_back(request);
       Remove(request);
     }

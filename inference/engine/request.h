@@ -17,7 +17,7 @@ struct EngineRequest {
   std::vector<int32_t> prompt;
   // `continuations` are sampled from one reading of the prompt; their number is part of no continuation's tokens.
   GenerateOptions options;
-  absl::Time deadline = absl::InfiniteFuture();  // ended with kDeadlineExceeded, waiting or running
+  absl::Time deadline = absl::InfiniteFuture();  // of SteadyNow(): ended with kDeadlineExceeded, waiting or running
 };
 
 // Called on the thread that calls Engine::Step (and, for OnEnd of what never ran, Engine::Shutdown), in the order of

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "core/steady_time.h"
 #include "inference/bad_words.h"
 #include "inference/prompt_text.h"
 #include "inference/vocabulary.h"
@@ -39,7 +39,7 @@ Completion::Completion(Engine& engine, CompletionRequest request, CompletionHead
       head_(std::move(head)),
       gone_(std::move(gone)),
       metrics_(metrics),
-      begin_(absl::Now()) {}
+      begin_(SteadyNow()) {}
 
 Completion::~Completion() { CancelAll(); }
 
@@ -206,7 +206,7 @@ HttpResponse Completion::Whole() {
   for (RequestEvent event; Next(&event);) {
   }
   if (error_.has_value()) return ErrorResponse(*error_);
-  metrics_->Answered(absl::Now() - begin_);
+  metrics_->Answered(SteadyNow() - begin_);
   std::vector<CompletionChoice> choices;
   for (size_t i = 0; i < prompts_.size(); ++i) {
     for (CompletionChoice& choice : BestChoices(prompts_[i], i)) choices.push_back(std::move(choice));
@@ -304,7 +304,7 @@ bool Completion::Stream(const RequestEvent& first, const BodyWriter& write) {
   if (error_.has_value()) {
     write(ServerSentEvent(ErrorJson(*error_)));
   } else {
-    metrics_->Answered(absl::Now() - begin_);
+    metrics_->Answered(SteadyNow() - begin_);
     if (request_.usage_at_end) write(ServerSentEvent(PieceJson(head_, {}, UsageJson(usage_))));
   }
   return write(kLastEvent);

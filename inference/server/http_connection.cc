@@ -7,7 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "core/steady_time.h"
 #include "inference/server/socket_stream.h"
 
 namespace photon {
@@ -64,7 +64,9 @@ class Connection : private httplib::Server {
       response.set_header("Connection", "close");
     });
     set_error_handler(HandlerWithResponse([this](const httplib::Request&, httplib::Response& response) {
-      if (response.body.empty()) Answer(handler_.Error(response.status, ""), response);
+      if (!response.body.empty()) return HandlerResponse::Handled;
+      const bool too_long = !busy_ && stream_.full();  // httplib takes a head that was cut for none
+      Answer(handler_.Error(too_long ? kHeadTooLarge : response.status, ""), response);
       return HandlerResponse::Handled;
     }));
     set_exception_handler([this](const httplib::Request&, httplib::Response& response, std::exception_ptr thrown) {
@@ -85,7 +87,7 @@ class Connection : private httplib::Server {
   void Serve() {
     const absl::Duration head_time = options_.crowded ? kCrowdedHeadTime : kHeadTime;
     for (bool first = true; stream_.AwaitInput(first ? head_time : kKeepAlive); first = false) {
-      stream_.Limit(absl::Now() + head_time, kHeadBytes);
+      stream_.Limit(SteadyNow() + head_time, kHeadBytes);
       bool closed = false;
       unread_ = left_ = false;
       const bool written =
@@ -107,7 +109,7 @@ class Connection : private httplib::Server {
     busy_ = true;
     ++*options_.busy;
     // A body that compresses well counts as what it becomes; the reader below counts that.
-    stream_.Limit(absl::Now() + kBodyTime, options_.max_body_bytes + kHeadBytes);
+    stream_.Limit(SteadyNow() + kBodyTime, options_.max_body_bytes + kHeadBytes);
     request.ranges.clear();  // nothing here is worth asking for in parts
     old_protocol_ = request.version == "HTTP/1.0";
     head_ = HeadOf(request);
@@ -152,6 +154,7 @@ class Connection : private httplib::Server {
     if (read) return Answer(handler_.Handle(head_, body, Gone()), response);
     unread_ = true;
     close_ = true;
+    too_large = too_large || stream_.full();  // chunks of few bytes each, say
     Answer(handler_.Error(too_large ? 413 : 400, too_large ? "" : "the body ended early, or came too slowly"),
            response);
   }

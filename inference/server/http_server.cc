@@ -8,12 +8,12 @@
 
 #include <atomic>
 #include <set>
+#include <system_error>
 #include <thread>
 
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "inference/server/http_connection.h"
-#include "inference/server/httplib.h"
 #include "inference/server/listen_socket.h"
 
 namespace photon {
@@ -25,11 +25,7 @@ constexpr int64_t kCrowdedConnections = 4;
 class ThreadedServer : public HttpServer {
  public:
   ThreadedServer(int listening, const HttpServerOptions& options, HttpHandler& handler)
-      : options_(options),
-        handler_(handler),
-        listening_(listening),
-        port_(PortOf(listening)),
-        threads_(static_cast<size_t>(options.max_connections + kCrowdedConnections)) {}
+      : options_(options), handler_(handler), listening_(listening), port_(PortOf(listening)) {}
   ~ThreadedServer() override { Stop(); }
 
   void Accept() override {
@@ -52,7 +48,11 @@ class ThreadedServer : public HttpServer {
       for (const int socket : open_) shutdown(socket, SHUT_RDWR);
     }
     if (acceptor_.joinable()) acceptor_.join();
-    threads_.shutdown();
+    {
+      const auto none = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return open_.empty(); };
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(&none));
+    }
     close(listening_);
   }
 
@@ -92,13 +92,24 @@ class ThreadedServer : public HttpServer {
       close(socket);
       return;
     }
-    threads_.enqueue([this, socket, crowded] {
-      const ConnectionOptions connection{static_cast<size_t>(options_.max_body_bytes), crowded, &last_, &busy_};
-      ServeConnection(socket, connection, handler_);
-      absl::MutexLock lock(&mutex_);  // Stop must not meet the number of a socket that is no longer ours
-      open_.erase(socket);
-      close(socket);
-    });
+    try {
+      std::thread([this, socket, crowded] { Serve(socket, crowded); }).detach();  // Stop waits for its socket
+    } catch (const std::system_error&) {  // no threads left: connections that end make room
+      Close(socket);
+    }
+  }
+
+  void Serve(int socket, bool crowded) {
+    const ConnectionOptions connection{static_cast<size_t>(options_.max_body_bytes), crowded, &last_, &busy_};
+    ServeConnection(socket, connection, handler_);
+    Close(socket);
+  }
+
+  // The last that a connection's thread does: Stop, and this object's end, may follow at once.
+  void Close(int socket) {
+    absl::MutexLock lock(&mutex_);  // Stop must not meet the number of a socket that is no longer ours
+    open_.erase(socket);
+    close(socket);
   }
 
   const HttpServerOptions options_;
@@ -110,7 +121,6 @@ class ThreadedServer : public HttpServer {
   mutable absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::set<int> open_ ABSL_GUARDED_BY(mutex_);
-  httplib::ThreadPool threads_;
   std::thread acceptor_;
 };
 

@@ -3,7 +3,7 @@
 #include <map>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "core/steady_time.h"
 
 namespace photon {
 namespace {
@@ -43,7 +43,7 @@ class QueueListener : public RequestListener {
 
  private:
   void Measure(int64_t continuation) {
-    const absl::Time now = absl::Now();
+    const absl::Time now = SteadyNow();
     if (last_.empty()) metrics_->FirstTokens(now - begin_);
     const auto [at, first] = last_.try_emplace(continuation, now);
     if (first) return;

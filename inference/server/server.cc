@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "core/status.h"
+#include "core/steady_time.h"
 #include "inference/chat_text.h"
 #include "inference/server/chat_request.h"
 #include "inference/server/json_fields.h"
@@ -56,7 +57,7 @@ class EngineServer : public Server, public HttpHandler {
     constexpr absl::Duration kLastWords = absl::Seconds(1);
     while (!ended_) {
       const bool worked = engine_.Step();
-      metrics_.Stepped(absl::Now(), engine_.stats().generated_tokens);
+      metrics_.Stepped(SteadyNow(), engine_.stats().generated_tokens);
       if (worked) continue;
       if (draining_) {
         http_->KeepNoneAlive();
@@ -68,8 +69,8 @@ class EngineServer : public Server, public HttpHandler {
     engine_.Shutdown();
     // Whoever was cut off is told so, and why.
     http_->KeepNoneAlive();
-    const absl::Time deadline = absl::Now() + kLastWords;
-    while (http_->busy() > 0 && absl::Now() < deadline) absl::SleepFor(kLookEvery);
+    const absl::Time deadline = SteadyNow() + kLastWords;
+    while (http_->busy() > 0 && SteadyNow() < deadline) absl::SleepFor(kLookEvery);
     http_->Stop();
   }
 
@@ -88,7 +89,7 @@ class EngineServer : public Server, public HttpHandler {
         return {.body = R"({"status":"ready"})"};
       case Route::kMetrics:
         return {.content_type = "text/plain; version=0.0.4; charset=utf-8",
-                .body = metrics_.Text(engine_.stats(), http_->connections(), absl::Now())};
+                .body = metrics_.Text(engine_.stats(), http_->connections(), SteadyNow())};
       case Route::kModels:
         return {.body = Dump({{"object", "list"}, {"data", Json::array({Model()})}})};
       case Route::kModel:

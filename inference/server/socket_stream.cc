@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "absl/time/clock.h"
+#include "core/steady_time.h"
 
 namespace photon {
 namespace {
@@ -20,16 +20,16 @@ constexpr absl::Duration kWriteTimeout = absl::Seconds(30);
 bool SocketStream::Wait(short events, absl::Time deadline) const {
   for (;;) {
     pollfd polled{socket_, events, 0};
-    const absl::Duration left = std::clamp(deadline - absl::Now(), absl::ZeroDuration(), absl::Hours(1));
+    const absl::Duration left = std::clamp(deadline - SteadyNow(), absl::ZeroDuration(), absl::Hours(1));
     const int ready =
         poll(&polled, 1, static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1)))));
     if (ready > 0) return true;  // errors too: the read or write that follows meets them
     if (ready < 0 && errno != EINTR) return false;
-    if (ready == 0 && absl::Now() >= deadline) return false;
+    if (ready == 0 && SteadyNow() >= deadline) return false;
   }
 }
 
-bool SocketStream::AwaitInput(absl::Duration most) { return begin_ < end_ || Wait(POLLIN, absl::Now() + most); }
+bool SocketStream::AwaitInput(absl::Duration most) { return begin_ < end_ || Wait(POLLIN, SteadyNow() + most); }
 
 void SocketStream::Limit(absl::Time deadline, size_t most_bytes) {
   deadline_ = deadline;
@@ -43,8 +43,8 @@ bool SocketStream::PeerClosed() const {
 
 void SocketStream::Linger(absl::Duration most) {
   shutdown(socket_, SHUT_WR);
-  const absl::Time deadline = absl::Now() + most;
-  while (Wait(POLLIN, deadline) && recv(socket_, buffer_.data(), buffer_.size(), 0) > 0 && absl::Now() < deadline) {
+  const absl::Time deadline = SteadyNow() + most;
+  while (Wait(POLLIN, deadline) && recv(socket_, buffer_.data(), buffer_.size(), 0) > 0 && SteadyNow() < deadline) {
   }
 }
 
@@ -67,7 +67,7 @@ ssize_t SocketStream::read(char* bytes, size_t size) {
 }
 
 ssize_t SocketStream::write(const char* bytes, size_t size) {
-  const absl::Time deadline = absl::Now() + kWriteTimeout;
+  const absl::Time deadline = SteadyNow() + kWriteTimeout;
   for (;;) {
     const ssize_t sent = send(socket_, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0) return sent;

@@ -57,9 +57,10 @@ TEST(ChatTemplate, RefusedWithFieldAndRemedy) {
   };
   for (const auto& [text, message] : cases) EXPECT_THAT(Error(text), HasSubstr(message));
   for (const char* text : {"{% for message in messages %}{{ message }}{% endfor %}", " {\"chat_template\": \"x\"}"}) {
-    EXPECT_THAT(Error(text), HasSubstr("looks like Jinja or JSON")) << text;
+    EXPECT_THAT(Error(text), HasSubstr("If it is Jinja or JSON")) << text;
   }
   EXPECT_THAT(Error("role { after: \"x\""), Not(HasSubstr("Jinja")));
+  EXPECT_THAT(Error("role { name: \"{{user}}\" aftr: \"x\" }"), HasSubstr("did you mean \"after\"?"));
   const absl::Status missing = LoadChatTemplate("/no/such.textproto").status();
   EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(missing.message()), HasSubstr("chat template /no/such.textproto"));

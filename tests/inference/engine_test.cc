@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <random>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "core/steady_time.h"
 #include "tests/inference/engine_cases.h"
 
 namespace photon::testing {
@@ -222,7 +224,7 @@ TEST_F(EngineTest, CancelledAndLateRequestsLeaveWithinAStep) {
   RequestId running = 0, waiting = 0;
   const auto a = SubmitTo(engine, endless, &running);
   EngineRequest late = endless;
-  late.deadline = absl::Now();
+  late.deadline = SteadyNow();
   const auto b = SubmitTo(engine, late), c = SubmitTo(engine, endless);
   const auto d = SubmitTo(engine, endless, &waiting);
   engine.Step();
@@ -295,6 +297,48 @@ TEST_F(EngineTest, HoldsNoMoreThanItReserved) {
       EXPECT_EQ(engine.stats().reserved_bytes, 0) << Name(mode);
     }
   }
+}
+
+// Also when nothing else is at work.
+TEST_F(EngineTest, WindowsGoWithTheLastThatUsedThem) {
+  const auto model = MakeModel(context_, {});
+  const auto decoder = Decoder::Create(context_, *model);
+  for (const GenerationMode mode : {GenerationMode::kHierParallel, GenerationMode::kRec}) {
+    Engine engine(*decoder, nullptr, {.share_prefixes = false});
+    EngineRequest endless;
+    endless.prompt = RandomTokens(100, 19, 1);
+    endless.options = {.mode = mode, .max_new_tokens = 10'000, .continuations = 2};
+    RequestId id = 0;
+    SubmitTo(engine, endless, &id);
+    for (int i = 0; i < 4; ++i) engine.Step();
+    EXPECT_GT(engine.stats().window_bytes, 0);
+    engine.Cancel(id);
+    engine.Step();
+    EXPECT_EQ(engine.stats().state_bytes(), 0) << Name(mode);
+  }
+}
+
+// Whenever a step looks at what was submitted and cancelled.
+TEST_F(EngineTest, NoCancellationIsLost) {
+  const auto model = MakeModel(context_, {});
+  const auto decoder = Decoder::Create(context_, *model);
+  Engine engine(*decoder, nullptr, {.max_waiting = 10'000});
+  EngineRequest endless;
+  endless.prompt = {1, 2, 3};
+  endless.options.max_new_tokens = 10'000;
+  std::atomic<bool> over = false;
+  std::thread client([&] {
+    for (int i = 0; i < 5000; ++i) {
+      RequestId id = 0;
+      SubmitTo(engine, endless, &id);
+      engine.Cancel(id);
+    }
+    over = true;
+  });
+  while (!over) engine.Step();
+  client.join();
+  for (int i = 0; i < 3; ++i) engine.Step();
+  EXPECT_EQ(engine.stats().running + engine.stats().waiting, 0);
 }
 
 TEST_F(EngineTest, RequestsFromManyThreads) {

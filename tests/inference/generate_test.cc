@@ -96,7 +96,7 @@ TEST_F(GenerateTest, TheSinkSeesEveryTokenOnce) {
   }
 }
 
-// Also of those that hold no token: the first is the stop token.
+// Also of those that hold no token: the first is the stop token, or none was asked for.
 TEST_F(GenerateTest, TheSinkIsToldOfEachEnd) {
   const auto model = MakeModel(context_, {.chunks = {2, 3}});
   for (GenerationMode mode : kModes) {
@@ -111,6 +111,11 @@ TEST_F(GenerateTest, TheSinkIsToldOfEachEnd) {
     ASSERT_TRUE(result.ok());
     EXPECT_TRUE(result->continuations[1].tokens.empty());
     EXPECT_EQ(ends, std::vector<int>(5, 1)) << Name(mode);
+    options.max_new_tokens = 0;
+    ASSERT_TRUE(Generate(context_, *model, {5}, options, nullptr, [&](int64_t continuation, auto, auto, bool done) {
+                  ends[continuation] += done;
+                }).ok());
+    EXPECT_EQ(ends, std::vector<int>(5, 2)) << Name(mode);
   }
 }
 

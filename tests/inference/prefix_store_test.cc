@@ -24,6 +24,7 @@ class PrefixStoreTest : public ::testing::Test {
     return a;
   }
 
+  static constexpr int64_t kRoom = 1 << 30;
   TestContext context_;
   std::unique_ptr<LanguageModel> model_ = MakeModel(context_, {});
   std::unique_ptr<Decoder> decoder_ = Decoder::Create(context_, *model_);
@@ -33,14 +34,14 @@ class PrefixStoreTest : public ::testing::Test {
 
 TEST_F(PrefixStoreTest, FindsTheLongestKeptBeginning) {
   EXPECT_EQ(store_.Length(Joined(a_, b_), 32), 0);
-  store_.Keep(Read(Joined(a_, b_)));
+  store_.Keep(Read(Joined(a_, b_)), kRoom);
   EXPECT_EQ(store_.Length(Joined(a_, b_), 32), 32);
   EXPECT_EQ(store_.Length(Joined(a_, b_), 16), 16);
   EXPECT_EQ(store_.Length(Joined(a_, c_), 32), 16);
   EXPECT_EQ(store_.Length(Joined(c_, b_), 32), 0);
   const int64_t bytes = store_.bytes();
   EXPECT_GT(bytes, 0);
-  store_.Keep(Read(a_));
+  store_.Keep(Read(a_), kRoom);
   EXPECT_EQ(store_.bytes(), bytes) << "kept already";
   store_.Shrink(0);
   EXPECT_EQ(store_.bytes(), 0);
@@ -49,14 +50,32 @@ TEST_F(PrefixStoreTest, FindsTheLongestKeptBeginning) {
 
 // Two that begin alike: while one of them is kept, so is the beginning, whichever goes first.
 TEST_F(PrefixStoreTest, TheLeastRecentlyUsedGoesAndSharedBeginningsStay) {
-  store_.Keep(Read(Joined(a_, b_)));
+  store_.Keep(Read(Joined(a_, b_)), kRoom);
   const int64_t each = store_.bytes();
-  store_.Keep(Read(Joined(a_, c_)));
+  store_.Keep(Read(Joined(a_, c_)), kRoom);
   std::vector<Tensor> last;
   store_.Copy(Joined(a_, b_), 32, &last);  // is the more recently used now
   store_.Shrink(each);
   EXPECT_EQ(store_.Length(Joined(a_, b_), 32), 32);
   EXPECT_EQ(store_.Length(Joined(a_, c_), 32), 16);
+}
+
+// Never more is held than there is room for, not even for a moment: what is too large is not copied first.
+TEST_F(PrefixStoreTest, KeepsWhatThereIsRoomFor) {
+  store_.Keep(Read(Joined(a_, b_)), kRoom);
+  const int64_t each = store_.bytes();
+  const ReadUnitsOf second = Read(Joined(a_, c_)), third = Read(Joined(b_, c_));
+  Arena& arena = context_.arena();
+  arena.ResetPeak();
+  const size_t before = arena.in_use();
+  store_.Keep(second, each);
+  EXPECT_EQ(store_.bytes(), each);
+  EXPECT_EQ(store_.Length(Joined(a_, c_), 32), 32);
+  EXPECT_EQ(store_.Length(Joined(a_, b_), 32), 16);
+  store_.Keep(third, each - 1);
+  EXPECT_EQ(store_.bytes(), each) << "what doesn't fit drives nothing out";
+  EXPECT_EQ(store_.Length(Joined(b_, c_), 32), 0);
+  EXPECT_LE(arena.peak(), before);
 }
 
 }  // namespace

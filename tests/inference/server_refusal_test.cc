@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/random.h"
 #include "absl/strings/match.h"
+#include "core/random.h"
 #include "inference/server/completion.h"
 #include "tests/inference/test_server.h"
 
@@ -17,6 +17,12 @@ using ::testing::StartsWith;
 using Json = nlohmann::json;
 
 constexpr char kLong[] = R"("prompt": "the", "max_tokens": 1000000, "ignore_eos": true)";
+
+std::string Repeated(const std::string& text, int times) {
+  std::string all;
+  for (int i = 0; i < times; ++i) all += text;
+  return all;
+}
 
 TEST(ServerRefusals, NameTheField) {
   TestServer server({.engine = {.max_running = 4, .max_context = 100}, .server = {.limits = {.prompt_tokens = 50}}});
@@ -103,9 +109,18 @@ TEST(ServerRefusals, LargeBodiesAreNotRead) {
   early.Send("POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{");
   early.EndInput();
   EXPECT_THAT(early.Receive(), StartsWith("HTTP/1.1 400 "));
-  RawClient head(server->port());
-  head.Send("GET /health HTTP/1.1\r\nX: " + std::string(100000, 'x') + "\r\n\r\n");
-  EXPECT_THAT(head.Receive(), StartsWith("HTTP/1.1 4"));
+  std::string crumbs =
+      "POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+  crumbs += Repeated("1\r\n \r\n", 20'000);
+  RawClient crumbled(server->port());
+  crumbled.Send(crumbs);
+  EXPECT_THAT(crumbled.Receive("}}"), StartsWith("HTTP/1.1 413 "));
+  for (const std::string& headers :
+       {"X: " + std::string(100'000, 'x') + "\r\n", Repeated("X: " + std::string(1000, 'x') + "\r\n", 70)}) {
+    RawClient head(server->port());
+    head.Send(absl::StrCat("GET /health HTTP/1.1\r\n", headers, "\r\n"));
+    EXPECT_THAT(head.Receive(), StartsWith("HTTP/1.1 431 "));
+  }
   for (const size_t size : {10'000, 100'000, 1'000'000}) {
     RawClient line(server->port());
     line.Send(absl::StrCat("GET /", std::string(size, 'x'), " HTTP/1.1\r\n\r\n"));

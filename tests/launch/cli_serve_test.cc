@@ -92,7 +92,10 @@ TEST_F(Serve, TheSecondSignalEndsItAtOnce) {
   ServeProcess process(folder_, {});
   httplib::Client client("127.0.0.1", process.Port());
   httplib::Client other("127.0.0.1", process.Port());
-  std::thread reader([&] { client.Post("/v1/completions", kLong, "application/json"); });
+  std::string streamed;
+  std::thread reader([&] {
+    if (const auto answer = client.Post("/v1/completions", kLong, "application/json")) streamed = answer->body;
+  });
   const auto waits = [&](const char* metric) {
     for (int i = 0; i < 1000; ++i) {
       const auto metrics = other.Get("/metrics");
@@ -108,6 +111,7 @@ TEST_F(Serve, TheSecondSignalEndsItAtOnce) {
   process.Signal(SIGINT);
   EXPECT_EQ(process.Wait(), 0);
   reader.join();
+  EXPECT_THAT(streamed, HasSubstr("the engine shuts down"));
 }
 
 TEST_F(Serve, RefusesToStart) {
@@ -120,6 +124,7 @@ TEST_F(Serve, RefusesToStart) {
   } cases[] = {
       {"serve --checkpoint /no/run", 2, "/no/run"},
       {Command("--api-keys /no/keys"), 2, "/no/keys"},
+      {Command("--state-memory 100B"), 2, "the shortest request takes"},
       {Command("--api-keys " + folder_.Write("empty", "\n")), 2, "holds no key"},
       {Command("--chat-template /no/chat"), 2, "chat template /no/chat"},
       {Command("--chat-template " + folder_.Write("roles", "role { name: \"assistant\" }")), 2, "roles: role.0.after"},

@@ -51,7 +51,9 @@ class CliStudy : public ::testing::Test {
     int pid = 0;
     bool sent = false;
     while (fgets(buffer, sizeof(buffer), pipe) != nullptr) {
-      if (pid == 0) EXPECT_TRUE(absl::SimpleAtoi(buffer, &pid));
+      if (pid == 0) {
+        EXPECT_TRUE(absl::SimpleAtoi(buffer, &pid));
+      }
       absl::StrAppend(&outcome.out, buffer);
       if (sent || outcome.out.find(line) == std::string::npos) continue;
       sent = kill(pid, signal) == 0;
@@ -121,6 +123,7 @@ TEST_F(CliStudy, StoppedKilledAndFinished) {
   }
   EXPECT_EQ(json["points"][2]["mode"], "rec");
   EXPECT_THAT(folder_.Read("out/study.md"), HasSubstr("| d64 | photon | `rec` |"));
+  for (const auto& point : json["points"]) EXPECT_GE(point["speed_disturbance"].get<double>(), 1) << point;
   EXPECT_THAT(Refusal(study + " --flops 1e12"), HasSubstr("is of a run with other options"));
 }
 

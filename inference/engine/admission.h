@@ -1,0 +1,27 @@
+// What a request may take: judged when it comes, by the engine's options. Any thread.
+#pragma once
+
+#include "inference/engine/engine.h"
+#include "inference/engine/state_size.h"
+
+namespace photon {
+
+class Admission {
+ public:
+  // `decoder` and `tokenizer`, which may be null, outlive it.
+  Admission(const Decoder& decoder, const Tokenizer* tokenizer, const EngineOptions& options)
+      : model_(decoder.model()), tokenizer_(tokenizer), options_(options), size_(decoder) {}
+
+  int64_t BytesOf(const EngineRequest& request) const;  // of each continuation
+  // As Engine::Submit.
+  absl::Status Validate(const EngineRequest& request) const;
+  const StateSize& size() const { return size_; }
+
+ private:
+  const LanguageModel& model_;
+  const Tokenizer* const tokenizer_;
+  const EngineOptions options_;
+  const StateSize size_;
+};
+
+}  // namespace photon
