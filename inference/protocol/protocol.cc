@@ -61,8 +61,10 @@ Protocol::Protocol(OpenedDevice& device, DType compute)
       counting_(context_.device(), CountingBackend::Over(context_.backend()), context_.allocator(), context_.stream()) {
 }
 
-Ceilings Protocol::MeasureCeilings() const {
-  return {.bytes_per_s = MeasureReadBandwidth(context_), .flops_per_s = MeasureMatrixPeak(context_, compute_)};
+const Ceilings& Protocol::MeasureCeilings() {
+  ceilings_ = {.bytes_per_s = MeasureReadBandwidth(context_), .flops_per_s = MeasureMatrixPeak(context_, compute_)};
+  measured_at_ = Now();
+  return ceilings_;
 }
 
 int64_t Protocol::LargestBatch(const LanguageModel& model, GenerationMode mode, const ProtocolShape& shape,
@@ -99,7 +101,9 @@ Counts Protocol::Count(const Decoder& counting, GenerationMode mode, const Proto
 
 ProtocolRun Protocol::RunBatch(const Decoder& decoder, GenerationMode mode, const ProtocolShape& shape, int64_t batch) {
   Continue(decoder, mode, shape.prompt, std::min<int64_t>(shape.tokens, 40), batch);  // kernels chosen, steps recorded
-  const Ceilings before = MeasureCeilings();
+  // What was measured behind the last batch a moment ago still holds.
+  constexpr double kMoment = 1;
+  const Ceilings before = measured_at_ >= 0 && Now() - measured_at_ < kMoment ? ceilings_ : MeasureCeilings();
   Arena& arena = device_.allocator().main();
   arena.ResetPeak();
   ProtocolRun run = {.batch = batch};
@@ -108,7 +112,7 @@ ProtocolRun Protocol::RunBatch(const Decoder& decoder, GenerationMode mode, cons
   run.seconds = Now() - begin;
   run.tokens_per_s = static_cast<double>(batch * shape.tokens) / run.seconds;
   run.peak_bytes = static_cast<int64_t>(arena.peak() + decoder.steps().bytes());
-  const Ceilings after = MeasureCeilings();
+  const Ceilings& after = MeasureCeilings();
   run.ceilings = {.bytes_per_s = (before.bytes_per_s + after.bytes_per_s) / 2,
                   .flops_per_s = (before.flops_per_s + after.flops_per_s) / 2};
   return run;

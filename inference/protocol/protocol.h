@@ -51,7 +51,7 @@ class Protocol {
   int64_t LargestBatch(const LanguageModel& model, GenerationMode mode, const ProtocolShape& shape, int64_t most);
 
  private:
-  Ceilings MeasureCeilings() const;
+  const Ceilings& MeasureCeilings();
   ProtocolRun RunBatch(const Decoder& decoder, GenerationMode mode, const ProtocolShape& shape, int64_t batch);
   Counts Count(const Decoder& counting, GenerationMode mode, const ProtocolShape& shape, int64_t batch);
 
@@ -59,6 +59,8 @@ class Protocol {
   const Context context_;
   const DType compute_;
   const Context counting_;
+  Ceilings ceilings_;        // as they were measured last,
+  double measured_at_ = -1;  // at this time
 };
 
 }  // namespace photon
