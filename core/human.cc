@@ -26,7 +26,7 @@ absl::StatusOr<int64_t> ParseBytes(const std::string& text) {
   std::string number = text;
   double unit = 1;
   for (const auto& [name, bytes] : kUnits) {
-    if (!absl::EndsWith(number, name)) continue;
+    if (!absl::EndsWithIgnoreCase(number, name)) continue;
     number.resize(number.size() - std::string(name).size());
     unit = bytes;
     break;
@@ -35,7 +35,8 @@ absl::StatusOr<int64_t> ParseBytes(const std::string& text) {
   if (absl::SimpleAtod(number, &value) && value > 0 && value * unit < 0x1p62) {
     return static_cast<int64_t>(value * unit);
   }
-  return absl::InvalidArgumentError(absl::StrCat(text, ": not an amount of memory; use e.g. 141GiB or 80GB"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      text, ": not an amount of memory; use e.g. 141GiB or 80GB (units: B, kB, KiB, MB, MiB, GB, GiB, TB, TiB)"));
 }
 
 std::string HumanCount(int64_t value) {

@@ -20,17 +20,6 @@ constexpr int64_t kReservedTokens = 4096;
 // the kernels it calls). Beyond, another kernel with another order of summation may run.
 constexpr int64_t kMostRows = 16;
 
-// How many sequences go together, so that no product has more than kMostRows rows, or one.
-int64_t GroupSize(const LanguageModel& model, GenerationMode mode) {
-  int64_t rows = 1, units = 1;  // of one sequence in the widest product: a level's windows begin with all prefixes
-  for (int l = model.levels(); l >= 1; --l) {
-    const LevelConfig& level = model.config().levels(l - 1);
-    rows = std::max<int64_t>(rows, units * level.prefix());
-    if (ByMetaContexts(model.levels(), mode)) units *= level.chunk();
-  }
-  return std::max<int64_t>(kMostRows / rows, 1);
-}
-
 // Reads the prompt; then states are copies of where it ended.
 DecodingState Prefill(const Context& context, const Decoder& decoder, absl::Span<const int32_t> prompt,
                       const GenerateOptions& options) {
@@ -42,6 +31,17 @@ DecodingState Prefill(const Context& context, const Decoder& decoder, absl::Span
 }
 
 }  // namespace
+
+// So that no product has more than kMostRows rows, or one sequence.
+int64_t DecodedTogether(const LanguageModel& model, GenerationMode mode) {
+  int64_t rows = 1, units = 1;  // of one sequence in the widest product: a level's windows begin with all prefixes
+  for (int l = model.levels(); l >= 1; --l) {
+    const LevelConfig& level = model.config().levels(l - 1);
+    rows = std::max<int64_t>(rows, units * level.prefix());
+    if (ByMetaContexts(model.levels(), mode)) units *= level.chunk();
+  }
+  return std::max<int64_t>(kMostRows / rows, 1);
+}
 
 absl::Status CheckGeneration(const LanguageModel& model, absl::Span<const int32_t> prompt,
                              const GenerateOptions& options, const Tokenizer* tokenizer) {
@@ -69,7 +69,7 @@ absl::StatusOr<GenerateResult> Generate(const Decoder& decoder, absl::Span<const
   result.prefill_seconds = Now() - begin;
 
   const double decoding = Now();
-  const int64_t together = GroupSize(model, options.mode);
+  const int64_t together = DecodedTogether(model, options.mode);
   for (int64_t first = 0; first < options.continuations; first += together) {
     const int64_t end = std::min(first + together, options.continuations);
     std::vector<Running> batch;

@@ -31,6 +31,9 @@ struct GenerateResult {
 using Sink =
     std::function<void(int64_t continuation, absl::Span<const int32_t> tokens, absl::string_view text, bool done)>;
 
+// How many continuations Generate decodes side by side: so few that their bits are those of one alone.
+int64_t DecodedTogether(const LanguageModel& model, GenerationMode mode);
+
 // kInvalidArgument for what Generate refuses.
 absl::Status CheckGeneration(const LanguageModel& model, absl::Span<const int32_t> prompt,
                              const GenerateOptions& options, const Tokenizer* tokenizer);

@@ -98,7 +98,8 @@ std::string CompareKinds(const std::vector<PaperRow>& rows) {
       text);
 }
 
-std::string ToJson(const std::vector<PaperRow>& rows, const std::string& device, const std::string& dtype) {
+std::string ToJson(const std::vector<PaperRow>& rows, const std::string& device, const std::string& dtype,
+                   bool complete) {
   using Json = nlohmann::ordered_json;
   Json results = Json::array();
   for (const PaperRow& row : rows) {
@@ -134,7 +135,9 @@ std::string ToJson(const std::vector<PaperRow>& rows, const std::string& device,
     }
     results.push_back(std::move(result));
   }
-  return Json({{"bench", "paper"}, {"device", device}, {"dtype", dtype}, {"results", results}}).dump(2) + "\n";
+  return Json({{"bench", "paper"}, {"device", device}, {"dtype", dtype}, {"complete", complete}, {"results", results}})
+             .dump(2) +
+         "\n";
 }
 
 absl::Status DrawRows(const std::vector<PaperRow>& rows, const WantedPicture& picture) {

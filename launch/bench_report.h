@@ -25,7 +25,9 @@ std::string DescribeRow(const PaperRow& row);  // a line a batch
 // Speed and TPM over those of the flat model of the same size, where there is one: at equal batches, and, as the paper
 // compares, each at its own largest.
 std::string CompareKinds(const std::vector<PaperRow>& rows);
-std::string ToJson(const std::vector<PaperRow>& rows, const std::string& device, const std::string& dtype);
+// `complete`: no more rows are to come.
+std::string ToJson(const std::vector<PaperRow>& rows, const std::string& device, const std::string& dtype,
+                   bool complete);
 // `picture` of TPM at the largest batches, the paper's beside ours.
 absl::Status DrawRows(const std::vector<PaperRow>& rows, const WantedPicture& picture);
 

@@ -178,7 +178,8 @@ class PaperBench {
         std::cout << DescribeRow(rows_.back()) << std::flush;
         const auto done = static_cast<int64_t>(rows_.size());
         if (done < total_) progress_.Update(done, total_);
-        PHOTON_RETURN_IF_ERROR(json_->Put(ToJson(rows_, device_.Description(), arguments_.dtype)));
+        PHOTON_RETURN_IF_ERROR(
+            json_->Put(ToJson(rows_, device_.Description(), arguments_.dtype, /*complete=*/done == total_)));
       }
     }
     return absl::OkStatus();
@@ -224,8 +225,10 @@ void AddBenchCommands(CLI::App& app, Run* chosen) {
                   "The paper's efficiency protocol: memory of a sequence, tokens a second, and thousands of tokens a "
                   "second and GiB (TPM), beside the roofline and the paper's figures",
                   chosen, [a] { return RunPaper(*a); });
-  command.add_option("--models", a->models, "Presets by name, as in photon-600m; default: the paper's nine");
-  command.add_option("--checkpoint", a->checkpoint, "A run folder or checkpoint folder instead");
+  CLI::Option* checkpoint =
+      command.add_option("--checkpoint", a->checkpoint, "A run folder or checkpoint folder instead of presets");
+  command.add_option("--models", a->models, "Presets by name, as in photon-600m; default: the paper's nine")
+      ->excludes(checkpoint);
   command.add_option("--configs", a->configs, "Folder of the presets")->capture_default_str();
   command
       .add_option(

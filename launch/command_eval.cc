@@ -11,6 +11,7 @@
 #include "inference/score.h"
 #include "launch/commands.h"
 #include "launch/eval_drift.h"
+#include "launch/eval_task_file.h"
 #include "launch/eval_tasks.h"
 #include "launch/model_options.h"
 #include "launch/wanted_file.h"
@@ -48,6 +49,16 @@ absl::Status RunDrift(const LoadedModel& loaded, const EvalDriftOptions& options
   return DrawDrift(drift, options, picture);
 }
 
+// Before anything is written over what was to be read.
+absl::Status CheckFiles(const EvalArguments& arguments) {
+  std::vector<NamedFile> read = {{"--tokens", arguments.drift.tokens}};
+  PHOTON_ASSIGN_OR_RETURN(const std::vector<TaskFile> tasks, ParseTasks(arguments.tasks.tasks));
+  for (const TaskFile& task : tasks) read.push_back({"--task", task.path});
+  for (const std::string& text : arguments.drift.texts) read.push_back({"--text", text});
+  return CheckDistinct({{"--output", arguments.output}, {"--samples", arguments.samples}, {"--plot", arguments.plot}},
+                       read);
+}
+
 absl::Status RunEval(EvalArguments arguments) {
   PHOTON_ASSIGN_OR_RETURN(arguments.tasks.answer.mode, ParseGenerationMode(arguments.mode));
   arguments.tasks.skip_errors = arguments.on_error == "skip";
@@ -58,6 +69,7 @@ absl::Status RunEval(EvalArguments arguments) {
       return absl::InvalidArgumentError("--drift reads a text: give either --tokens or --text");
     }
   }
+  PHOTON_RETURN_IF_ERROR(CheckFiles(arguments));
   PHOTON_ASSIGN_OR_RETURN(const WantedPicture picture, WantedPicture::Open(arguments.plot));
   PHOTON_ASSIGN_OR_RETURN(WantedFile output, WantedFile::Open(arguments.output));
   PHOTON_ASSIGN_OR_RETURN(WantedFile samples, WantedFile::Open(arguments.samples));

@@ -1,4 +1,5 @@
 // photon generate
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -7,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "data/utf8.h"
 #include "inference/bad_words.h"
+#include "inference/engine/state_size.h"
 #include "inference/generate.h"
 #include "inference/json_text.h"
 #include "inference/loaded_model.h"
@@ -94,6 +96,12 @@ absl::Status PrintText(const LoadedModel& loaded, absl::Span<const int32_t> prom
   return absl::OkStatus();
 }
 
+int64_t MostStateBytes(const Decoder& decoder, absl::Span<const int32_t> prompt, const GenerateOptions& options) {
+  const int64_t each =
+      StateSize(decoder).Most(options.mode, static_cast<int64_t>(prompt.size()), options.max_new_tokens);
+  return each * std::min<int64_t>(options.continuations, DecodedTogether(decoder.model(), options.mode));
+}
+
 // End-of-text stops what is to be read; --output tokens gives exactly as many as asked for.
 void StopAtEndOfText(const LoadedModel& loaded, const GenerateArguments& arguments, GenerateOptions& options) {
   if (loaded.tokenizer() == nullptr || loaded.tokenizer()->eos() < 0) return;
@@ -143,6 +151,7 @@ absl::Status RunGenerate(const GenerateArguments& arguments) {
   const std::string source = arguments.has_prompt ? "the prompt" : absl::StrCat("token file ", arguments.prompt_tokens);
   PHOTON_RETURN_IF_ERROR(CheckTokenIds(prompt, loaded->model().config().vocab_size(), source));
   StopAtEndOfText(*loaded, arguments, options);
+  WarnOfMemory("the states may take", MostStateBytes(loaded->decoder(), prompt, options), *device);
   if (arguments.output == "tokens") return PrintTokens(*loaded, prompt, options, selection);
   return arguments.output == "json" ? PrintJson(*loaded, prompt, options, selection)
                                     : PrintText(*loaded, prompt, options, selection);

@@ -116,6 +116,7 @@ absl::Status RunPlan(const PlanArguments& a) {
   PHOTON_ASSIGN_OR_RETURN(std::vector<std::string> overrides, ParseLayout(a.layout));
   overrides.insert(overrides.begin(), a.overrides.begin(), a.overrides.end());
   PHOTON_ASSIGN_OR_RETURN(const RunConfig config, LoadRunConfig(a.config, overrides));
+  PHOTON_RETURN_IF_ERROR(CheckDistinct({{"--json", a.json}, {"--schedule", a.schedule}}, {{"--config", a.config}}));
   PHOTON_ASSIGN_OR_RETURN(WantedFile json, WantedFile::Open(a.json));
   PHOTON_ASSIGN_OR_RETURN(WantedFile schedule, WantedFile::Open(a.schedule));
   PHOTON_ASSIGN_OR_RETURN(const Machine machine, MachineOf(a, config));

@@ -95,14 +95,14 @@ void AddHttpOptions(CLI::App& command, ServeArguments* a) {
   HttpServerOptions& http = a->server.http;
   command.add_option("--host", http.host, "Address to listen on; 0.0.0.0: all of this machine's")
       ->capture_default_str();
-  command.add_option("--port", http.port, "0: a free one")->check(CLI::Range(0, 65535))->capture_default_str();
+  command.add_option("--port", http.port, "0: a free one")->check(Between(0, 65535))->capture_default_str();
   command.add_option("--api-keys", a->key_file, "FILE with the keys that requests must carry, one a line");
   command.add_option("--model-name", a->server.model_name,
                      "What requests call the model; unless given, the folder's name");
   command.add_option("--chat-template", a->chat_file,
                      "FILE with the texts around a conversation's messages, in place of the checkpoint's");
   command.add_option("--max-connections", http.max_connections, "At once, each with a thread")
-      ->check(CLI::Range(1, 10000))
+      ->check(Between(1, 10000))
       ->capture_default_str();
   command.add_option("--max-body-bytes", http.max_body_bytes, "Of one request")
       ->check(AtLeast(1))
@@ -118,7 +118,7 @@ void AddLimits(CLI::App& command, ServeArguments* a) {
       ->capture_default_str();
   command
       .add_option("--request-timeout", a->request_timeout, "Seconds that a request may take, waiting included; 0: any")
-      ->check(CLI::NonNegativeNumber)
+      ->check(NotNegative())
       ->capture_default_str();
 }
 

@@ -96,6 +96,13 @@ absl::Status RunStudy(const StudyArguments& arguments) {
         "note: at %s the kinds' parameters differ by %.0f %%: a vocabulary of %d is large for that width\n",
         spread.size, 100 * (spread.ratio - 1), options.vocab_size);
   }
+  if (options.train == options.valid) {
+    std::cout << "note: --valid is --data: the losses are those of the training itself\n";
+  }
+  if (std::error_code error;
+      std::filesystem::exists(options.out, error) && !std::filesystem::is_directory(options.out, error)) {
+    return absl::InvalidArgumentError(absl::StrCat("--out ", options.out, ": is a file; name a folder"));
+  }
   if (arguments.dry_run) return absl::OkStatus();
   PHOTON_RETURN_IF_ERROR(MakeFolders(options.out));
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, /*check=*/false));
@@ -128,8 +135,8 @@ void AddStudyCommand(CLI::App& app, Run* chosen) {
       ->capture_default_str();
   command.add_option("--flops", a->flops, "Training FLOPs of each model, a number for each size; default: the scale's")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber);
-  command.add_option("--budget", a->budget, "Times that")->check(CLI::PositiveNumber)->capture_default_str();
+      ->check(Positive());
+  command.add_option("--budget", a->budget, "Times that")->check(Positive())->capture_default_str();
   command.add_option("--seeds", a->seeds, "Runs of each model; losses are means over them")
       ->check(AtLeast(1))
       ->capture_default_str();

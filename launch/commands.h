@@ -28,6 +28,8 @@ void AddServeCommand(CLI::App& app, Run* chosen);
 void AddStudyCommand(CLI::App& app, Run* chosen);
 // For check(): an integer of at least `least`. CLI11's own NonNegativeNumber prints the range of a double.
 CLI::Validator AtLeast(int64_t least);
+CLI::Validator NotNegative();                         // a number, of 0 or more
+CLI::Validator Positive();                            // a number above 0
 CLI::Validator Unsigned();                            // of 64 bits
 CLI::Validator Between(int64_t least, int64_t most);  // both included
 

@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
+#include "configs/model_config.h"
 #include "core/human.h"
 #include "core/status.h"
 #include "inference/engine/state_size.h"
@@ -44,18 +45,24 @@ absl::StatusOr<EngineOptions> Resolve(const EngineFlags& flags) {
 }
 
 absl::Status CheckStateMemory(const EngineOptions& options, const Decoder& decoder, const OpenedDevice& device) {
-  const int64_t least = StateSize(decoder).Most(GenerationMode::kHier, /*prompt=*/1, /*new_tokens=*/1);
-  if (options.state_bytes < least) {
-    return absl::InvalidArgumentError(absl::StrCat("--state-memory is ", HumanBytes(options.state_bytes),
-                                                   ", and the shortest request takes ", HumanBytes(least),
-                                                   ": give room for several long ones"));
+  const ModelConfig& config = decoder.model().config();
+  const int64_t tokens = ChunkProduct(config);
+  for (const GenerationMode mode : DistinctModes(config)) {
+    const int64_t least = StateSize(decoder).Most(mode, /*prompt=*/1, tokens);
+    if (options.state_bytes >= least) continue;
+    return absl::InvalidArgumentError(absl::StrCat("--state-memory is ", HumanBytes(options.state_bytes), ", and ",
+                                                   tokens, " tokens in mode ", Name(mode), " take ", HumanBytes(least),
+                                                   ": give room for several long requests"));
   }
-  const auto free = static_cast<int64_t>(device.memory().free);  // 0: unknown
-  if (free > 0 && options.state_bytes > free) {
-    std::cerr << absl::StrCat("warning: --state-memory is ", HumanBytes(options.state_bytes), ", and ",
-                              HumanBytes(free), " are available: requests that fill it would end the program\n");
-  }
+  WarnOfMemory("--state-memory is", options.state_bytes, device);
   return absl::OkStatus();
+}
+
+void WarnOfMemory(absl::string_view what, int64_t bytes, const OpenedDevice& device) {
+  const auto free = static_cast<int64_t>(device.memory().free);  // 0: unknown
+  if (free <= 0 || bytes <= free) return;
+  std::cerr << absl::StrCat("warning: ", what, " ", HumanBytes(bytes), ", and ", HumanBytes(free),
+                            " are available: what fills it ends the program\n");
 }
 
 void SetBatchInvariant(const EngineFlags& flags, const std::string& dtype, LoadedModel& loaded) {

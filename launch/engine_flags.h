@@ -22,8 +22,10 @@ struct EngineFlags {
 std::vector<CLI::Option*> AddEngineFlags(CLI::App& command, EngineFlags* flags);
 // kInvalidArgument naming the option.
 absl::StatusOr<EngineOptions> Resolve(const EngineFlags& flags);
-// kInvalidArgument where --state-memory is less than the shortest request takes. Warns where it is more than there is.
+// kInvalidArgument where --state-memory holds no meta-context in some mode. Warns where it is more than there is.
 absl::Status CheckStateMemory(const EngineOptions& options, const Decoder& decoder, const OpenedDevice& device);
+// On stderr, where `bytes` are more than the device has free: "warning: WHAT 5 GB, and 4 GB are available: ..".
+void WarnOfMemory(absl::string_view what, int64_t bytes, const OpenedDevice& device);
 // In f32 a request's tokens are always those it gets alone; in bf16 where that was asked for.
 void SetBatchInvariant(const EngineFlags& flags, const std::string& dtype, LoadedModel& loaded);
 

@@ -31,7 +31,8 @@ absl::StatusOr<TaskFile> ParseTask(const std::string& argument) {
   }
   return absl::InvalidArgumentError(absl::StrCat("--task ", argument, ": no task \"", name, "\"",
                                                  DidYouMean(name, TaskNames()),
-                                                 " (known: ", absl::StrJoin(TaskNames(), ", "), ")"));
+                                                 "; a file of your own, of context, choices and answer, goes without "
+                                                 "NAME="));
 }
 
 }  // namespace

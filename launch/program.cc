@@ -1,6 +1,7 @@
 #include "launch/program.h"
 
 #include <cerrno>
+#include <cmath>
 #include <csignal>
 #include <cstring>
 #include <exception>
@@ -131,6 +132,16 @@ CLI::Validator IntegerWithin(int64_t least, int64_t most, const std::string& bou
   return CLI::Validator(check, type);
 }
 
+CLI::Validator NumberThat(bool (*good)(double), const std::string& wanted, const std::string& type) {
+  const auto check = [good, wanted](const std::string& text) {
+    double value = 0;
+    return absl::SimpleAtod(text, &value) && std::isfinite(value) && good(value)
+               ? std::string()
+               : absl::StrCat(text, " is not ", wanted);
+  };
+  return CLI::Validator(check, type);
+}
+
 }  // namespace
 
 // CLI11 itself wraps or clamps numbers that don't fit.
@@ -150,6 +161,14 @@ CLI::Validator AtLeast(int64_t least) {
 
 CLI::Validator Between(int64_t least, int64_t most) {
   return IntegerWithin(least, most, absl::StrCat("from ", least, " to ", most), absl::StrCat(least, " TO ", most));
+}
+
+CLI::Validator NotNegative() {
+  return NumberThat([](double value) { return value >= 0; }, "a number of 0 or more", "AT LEAST 0");
+}
+
+CLI::Validator Positive() {
+  return NumberThat([](double value) { return value > 0; }, "a number above 0", "ABOVE 0");
 }
 
 CLI::App* AddCommand(CLI::App& parent, const std::string& name, const std::string& description, Run* chosen, Run run) {

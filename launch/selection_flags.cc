@@ -14,9 +14,11 @@ void AddSelectionFlags(CLI::App& command, SelectionFlags* flags) {
       .add_option("--best-of", flags->best_of,
                   "Generate so many continuations, and show the --n with the best mean log-probability")
       ->check(Between(1, kMostOfflineContinuations));
-  command.add_option("--vote", flags->vote,
-                     "Of --n continuations show the best with the answer that most give: the last match of this "
-                     "regular expression, of its first group where it has one");
+  command
+      .add_option("--vote", flags->vote,
+                  "Of --n continuations show the best with the answer that most give: the last match of this "
+                  "regular expression, of its first group where it has one")
+      ->check([](const std::string& text) { return text.empty() ? "is empty: give a regular expression" : ""; });
 }
 
 absl::StatusOr<Selection> Resolve(const SelectionFlags& flags, GenerateOptions* options) {

@@ -4,10 +4,19 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "core/file.h"
 
 namespace photon {
+
+// A file that an option names; an empty path: none.
+struct NamedFile {
+  std::string option, path;
+};
+// kInvalidArgument where what is to be written is a file that is read, or two that are written are one: the second
+// would replace the first.
+absl::Status CheckDistinct(const std::vector<NamedFile>& written, const std::vector<NamedFile>& read);
 
 class WantedFile {
  public:

@@ -40,21 +40,21 @@ absl::StatusOr<std::vector<std::string>> Texts(const Json& json, const char* fie
   return texts;
 }
 
+constexpr char kNoTestSplit[] = "; test splits without answers can't be evaluated, take the validation split";
+
 // An index into `count` choices: a number, or one in a string, as HellaSwag has it.
 absl::StatusOr<int64_t> Index(const Json& json, const char* field, size_t count) {
   PHOTON_ASSIGN_OR_RETURN(const Json value, Field(json, field));
   int64_t index = -1;
   if (value.is_string() && !absl::SimpleAtoi(value.get<std::string>(), &index)) {
-    return absl::InvalidArgumentError(absl::StrCat("\"", field, "\" is \"", value.get<std::string>(),
-                                                   "\", not the index of a choice; test splits without answers can't "
-                                                   "be evaluated, take the validation split"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", field, "\" is \"", value.get<std::string>(), "\", not the index of a choice", kNoTestSplit));
   }
   if (!value.is_string() && !value.is_number_integer()) return Wrong(field, value, "the index of a choice");
   if (value.is_number_integer()) index = value.get<int64_t>();
   if (index >= 0 && index < static_cast<int64_t>(count)) return index;
   return absl::InvalidArgumentError(absl::StrCat("\"", field, "\" is ", index, ": there are ", count,
-                                                 " choices, counted from 0; test splits without answers can't be "
-                                                 "evaluated, take the validation split"));
+                                                 " choices, counted from 0", index < 0 ? kNoTestSplit : ""));
 }
 
 absl::StatusOr<Document> Perplexity(const std::string& text, std::string target) {

@@ -296,18 +296,19 @@ bool Completion::WriteFirst(const BodyWriter& write) {
   return true;
 }
 
-bool Completion::Stream(const RequestEvent& first, const BodyWriter& write) {
+int Completion::Stream(const RequestEvent& first, const BodyWriter& write) {
   bool there = WriteFirst(write) && WriteEvent(first, write);
   for (RequestEvent event; there && Next(&event);) there = WriteEvent(event, write);
   if (!there) CancelAll();
-  if (!there || (error_.has_value() && error_->status == kClientLeft)) return false;
+  if (!there || (error_.has_value() && error_->status == kClientLeft)) return kClientLeft;
+  metrics_->Answered(SteadyNow() - begin_);
   if (error_.has_value()) {
     write(ServerSentEvent(ErrorJson(*error_)));
-  } else {
-    metrics_->Answered(SteadyNow() - begin_);
-    if (request_.usage_at_end) write(ServerSentEvent(PieceJson(head_, {}, UsageJson(usage_))));
+  } else if (request_.usage_at_end) {
+    write(ServerSentEvent(PieceJson(head_, {}, UsageJson(usage_))));
   }
-  return write(kLastEvent);
+  if (!write(kLastEvent)) return kClientLeft;
+  return error_.has_value() ? error_->status : 200;
 }
 
 }  // namespace photon

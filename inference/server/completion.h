@@ -65,7 +65,7 @@ class Completion {
   void CancelAll();
 
   HttpResponse Whole();
-  bool Stream(const RequestEvent& first, const BodyWriter& write);  // false: the client left
+  int Stream(const RequestEvent& first, const BodyWriter& write);  // as HttpResponse::stream
   bool WriteFirst(const BodyWriter& write);
   bool WriteEvent(const RequestEvent& event, const BodyWriter& write);
   bool WritePiece(const CompletionChoice& choice, const BodyWriter& write);

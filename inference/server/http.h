@@ -19,6 +19,7 @@ struct HttpHead {
   std::string path = {};  // decoded, without a query
   std::string content_type = {};
   std::string authorization = {};
+  std::string content_encoding = {};
   std::string transfer_encoding = {};
   std::optional<uint64_t> content_length = {};
   // Headers that others may read differently, such as a proxy before this server: two lengths, one that is no number,
@@ -41,8 +42,9 @@ struct HttpResponse {
   std::string content_type = "application/json";
   std::string body = {};
   std::vector<std::pair<std::string, std::string>> headers = {};
-  // Where set, it writes the body, on the connection's thread. False where the client left before the end.
-  std::function<bool(const BodyWriter&)> stream = nullptr;
+  // Where set, it writes the body, on the connection's thread. Returns the status to be counted: another than that of
+  // the head where the stream ends with an error, kClientLeft where its client left before.
+  std::function<int(const BodyWriter&)> stream = nullptr;
 };
 
 // Called by many threads at once, one a connection.
@@ -56,7 +58,7 @@ class HttpHandler {
   virtual HttpResponse Handle(const HttpHead& head, const std::string& body, const ClientGone& gone) = 0;
   // What to say for errors of the protocol itself (400, 413, 414, 431, 500 ..); `message` may be empty.
   virtual HttpResponse Error(int status, const std::string& message) = 0;
-  // A response with this status was sent; 499: its client left before it ended.
+  // A response with this status was sent, or, of a stream, an error that has it; 499: its client left before the end.
   virtual void Done(int status) = 0;
 };
 

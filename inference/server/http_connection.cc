@@ -32,6 +32,7 @@ HttpHead HeadOf(const httplib::Request& request) {
   head.path = request.path;
   head.content_type = request.get_header_value("Content-Type");
   head.authorization = request.get_header_value("Authorization");
+  head.content_encoding = request.get_header_value("Content-Encoding");
   head.transfer_encoding = request.get_header_value("Transfer-Encoding");
   head.content_length = LengthOf(request.get_header_value("Content-Length"));
   const size_t lengths = request.get_header_value_count("Content-Length");
@@ -79,7 +80,7 @@ class Connection : private httplib::Server {
       }
     });
     set_logger([this](const httplib::Request&, const httplib::Response& response) {
-      handler_.Done(left_ ? kClientLeft : response.status);
+      handler_.Done(counted_.value_or(response.status));
     });
   }
   ~Connection() override { svr_sock_ = INVALID_SOCKET; }
@@ -89,7 +90,8 @@ class Connection : private httplib::Server {
     for (bool first = true; stream_.AwaitInput(first ? head_time : kKeepAlive); first = false) {
       stream_.Limit(SteadyNow() + head_time, kHeadBytes);
       bool closed = false;
-      unread_ = left_ = false;
+      unread_ = false;
+      counted_.reset();
       const bool written =
           process_request(stream_, options_.crowded, closed, [this](auto& request) { SetUp(request); });
       const bool understood = std::exchange(busy_, false);
@@ -155,8 +157,10 @@ class Connection : private httplib::Server {
     unread_ = true;
     close_ = true;
     too_large = too_large || stream_.full();  // chunks of few bytes each, say
-    Answer(handler_.Error(too_large ? 413 : 400, too_large ? "" : "the body ended early, or came too slowly"),
-           response);
+    Answer(
+        handler_.Error(too_large ? 413 : 400,
+                       too_large ? "" : "the body ended early, came too slowly, or is not encoded as the headers say"),
+        response);
   }
 
   ClientGone Gone() {
@@ -171,10 +175,10 @@ class Connection : private httplib::Server {
       return;
     }
     const auto provider = [this, stream = std::move(answer.stream)](size_t, httplib::DataSink& sink) {
-      left_ = !stream(
-          [&](absl::string_view piece) { return sink.is_writable() && sink.write(piece.data(), piece.size()); });
-      if (!left_) sink.done();
-      return !left_;
+      counted_ =
+          stream([&](absl::string_view piece) { return sink.is_writable() && sink.write(piece.data(), piece.size()); });
+      if (counted_ != kClientLeft) sink.done();
+      return counted_ != kClientLeft;
     };
     if (old_protocol_) {  // knows no chunks: the end of the connection is the end of the body
       close_ = true;
@@ -192,9 +196,9 @@ class Connection : private httplib::Server {
   std::optional<HttpResponse> refusal_;
   bool old_protocol_ = false;
   bool busy_ = false;
-  bool unread_ = false;  // some of its body
-  bool close_ = false;   // after it
-  bool left_ = false;    // its client
+  bool unread_ = false;         // some of its body
+  bool close_ = false;          // after it
+  std::optional<int> counted_;  // what its stream came to
 };
 
 }  // namespace

@@ -17,6 +17,14 @@ bool IsJson(absl::string_view content_type) {
   return absl::EqualsIgnoreCase(type, "application/json");
 }
 
+bool IsKnownEncoding(absl::string_view encoding) {
+  if (encoding.empty()) return true;
+  for (const char* known : {"identity", "gzip", "br", "deflate"}) {
+    if (absl::EqualsIgnoreCase(encoding, known)) return true;
+  }
+  return false;
+}
+
 HttpResponse WrongMethod(const HttpHead& head, Route route) {
   const std::string allowed = Posts(route) ? "POST" : "GET, HEAD";
   HttpResponse response = ErrorResponse(
@@ -30,6 +38,11 @@ std::optional<ApiError> RefuseBody(const HttpHead& head, int64_t max_body_bytes)
     return ApiError{415,
                     absl::StrCat("Content-Type is ", head.content_type.empty() ? "missing" : head.content_type,
                                  ": send JSON, with the header Content-Type: application/json"),
+                    "", "unsupported_media_type"};
+  }
+  if (const std::string& encoding = head.content_encoding; !IsKnownEncoding(encoding)) {
+    return ApiError{415,
+                    absl::StrCat("Content-Encoding is ", encoding.substr(0, 100), ": send gzip, br, deflate, or none"),
                     "", "unsupported_media_type"};
   }
   if (!head.transfer_encoding.empty()) {

@@ -110,6 +110,9 @@ class EngineServer : public Server, public HttpHandler {
       return ErrorResponse(
           {status, "the request line and headers are too long: send what is long in the body", "", "bad_request"});
     }
+    if (status == 414) {
+      return ErrorResponse({status, "the URL is longer than 8 KiB: send what is long in the body", "", "bad_request"});
+    }
     if (status >= 500) {
       return ErrorResponse(
           {500, absl::StrCat("the server failed: ", message, "; please report it"), "", "internal_error"});

@@ -28,7 +28,7 @@ class Handler : public HttpHandler {
     gone();
     HttpResponse response{.body = "{}"};
     if (head.method != "POST") return response;
-    response.stream = [](const BodyWriter& write) { return write("piece") && write("piece"); };
+    response.stream = [](const BodyWriter& write) { return write("piece") && write("piece") ? 200 : kClientLeft; };
     return response;
   }
   HttpResponse Error(int status, const std::string& message) override {

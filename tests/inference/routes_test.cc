@@ -57,6 +57,13 @@ TEST(Routes, Bodies) {
   head.transfer_encoding = "gzip, chunked";
   EXPECT_EQ(StatusOf(head), 400);
   head = Posted();
+  for (const char* encoding : {"gzip", "Identity", "br"}) {
+    head.content_encoding = encoding;
+    EXPECT_EQ(StatusOf(head), 200) << encoding;
+  }
+  head.content_encoding = "zstd";
+  EXPECT_EQ(StatusOf(head), 415);
+  head = Posted();
   head.ambiguous_length = true;
   EXPECT_EQ(StatusOf(head), 400);
 }

@@ -226,6 +226,10 @@ TEST(ServerRefusals, RequestsThatTakeTooLong) {
   const httplib::Response stream = server.Complete(absl::StrCat(kLong, R"(, "stream": true)"));
   EXPECT_EQ(stream.status, 200);
   EXPECT_EQ(EventsOf(stream.body).back()["error"]["code"], "request_timeout");
+  const auto counted = [&] {
+    return absl::StrContains(server.Client().Get("/metrics")->body, "photon_requests_total{code=\"408\"} 2\n");
+  };
+  EXPECT_TRUE(Soon(counted)) << "the stream's end counts, not its head";
   EXPECT_EQ(server.Complete(R"("prompt": "the", "max_tokens": 1)").status, 200);
 }
 

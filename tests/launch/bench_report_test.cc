@@ -44,7 +44,7 @@ TEST(BenchReport, ThePapersFiguresAreOfFullSize) {
     ASSERT_TRUE(picture.ok() && DrawRows({row}, *picture).ok());
     EXPECT_EQ(folder.Read("it.gnuplot").find("3062.17") != std::string::npos, full);
     EXPECT_EQ(folder.Read("it.gnuplot").find("the paper") != std::string::npos, full);
-    EXPECT_EQ(ToJson({row}, "cpu", "bf16").find("3062.17") != std::string::npos, full);
+    EXPECT_EQ(ToJson({row}, "cpu", "bf16", true).find("3062.17") != std::string::npos, full);
     EXPECT_EQ(DescribeRow(row).find("3062.17") != std::string::npos, full);
   }
 }

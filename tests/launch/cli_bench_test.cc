@@ -73,6 +73,7 @@ TEST_F(BenchCommand, SkipsModesThatTheModelLacks) {
   EXPECT_EQ(Written()[0]["mode"], "hier");
   const Outcome none = Bench(checkpoint + "--modes rec");
   EXPECT_EQ(none.exit_code, 2);
+  EXPECT_THAT(Bench(checkpoint + "--models photon-tiny").err, HasSubstr("--checkpoint excludes --models"));
   EXPECT_THAT(none.err, HasSubstr("mode rec is defined for models with shift: TOP"));
 }
 
@@ -98,6 +99,7 @@ TEST_F(BenchCommand, AFailureKeepsWhatWasMeasured) {
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_THAT(outcome.err, HasSubstr("memory"));
   EXPECT_THAT(Measured(Written()), ElementsAre("vanilla-tiny hier"));
+  EXPECT_EQ(json::parse(folder_.Read("out.json"))["complete"], false);
 }
 
 TEST_F(BenchCommand, WithoutGnuplotAllElseIsWritten) {

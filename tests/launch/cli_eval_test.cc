@@ -135,6 +135,17 @@ TEST_F(EvalCommand, ErrorsNameFileLineAndField) {
   }
 }
 
+TEST_F(EvalCommand, WritesOverNothingThatItReads) {
+  const std::string good = R"({"context": "a", "choices": ["b", "c"], "answer": 0})";
+  const std::string file = folder_.Write("mine.jsonl", good);
+  for (const char* option : {" --output ", " --samples "}) {
+    const Outcome outcome = Eval(absl::StrCat("--task ", file, option, file));
+    EXPECT_EQ(outcome.exit_code, 2);
+    EXPECT_THAT(outcome.err, HasSubstr("which --task reads"));
+  }
+  EXPECT_EQ(folder_.Read("mine.jsonl"), good);
+}
+
 TEST_F(EvalCommand, RefusesBadOptions) {
   const std::string task = absl::StrCat("--task ", kDocuments, "choice.jsonl");
   const std::pair<std::string, const char*> cases[] = {

@@ -124,7 +124,7 @@ TEST_F(Serve, RefusesToStart) {
   } cases[] = {
       {"serve --checkpoint /no/run", 2, "/no/run"},
       {Command("--api-keys /no/keys"), 2, "/no/keys"},
-      {Command("--state-memory 100B"), 2, "the shortest request takes"},
+      {Command("--state-memory 100B"), 2, " tokens in mode "},
       {Command("--api-keys " + folder_.Write("empty", "\n")), 2, "holds no key"},
       {Command("--chat-template /no/chat"), 2, "chat template /no/chat"},
       {Command("--chat-template " + folder_.Write("roles", "role { name: \"assistant\" }")), 2, "roles: role.0.after"},
