@@ -93,10 +93,10 @@ def draw(models, path):
     values = [[y for panel in panels for _, points in panel[what] for _, y in points] for what in (1, 2)]
     ranges = [f"set yrange [{min(v) - 0.1:.2f}:{max(v) + 0.1:.2f}]" for v in values]
     half = len(plots) // 2
-    commands = (f"set terminal png size {420 * len(panels)},800\nset output '{path}'\n" + "".join(lines) +
+    commands = (f"set terminal png size {420 * len(panels)},860\nset output '{path}'\n" + "".join(lines) +
                 "set logscale x 4\nset xrange [3:40000]\nset grid\nset key outside below horizontal maxcols 2\n"
                 "set xtics ('4' 4, '16' 16, '64' 64, '256' 256, '1k' 1024, '4k' 4096, '16k' 16384)\n"
-                "set xlabel 'tokens behind the prefix'\n"
+                "set xlabel 'tokens behind the prefix' offset 0,0.5\nset bmargin 9\n"
                 f"set multiplot layout 2,{len(panels)}\n{ranges[0]}\n" + "\n".join(plots[:half]) +
                 f"\n{ranges[1]}\n" + "\n".join(plots[half:]) + "\nunset multiplot\n")
     subprocess.run(["gnuplot"], input=commands, text=True, check=True)
