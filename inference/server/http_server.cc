@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <deque>
 #include <set>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
@@ -48,11 +50,7 @@ class ThreadedServer : public HttpServer {
       for (const int socket : open_) shutdown(socket, SHUT_RDWR);
     }
     if (acceptor_.joinable()) acceptor_.join();
-    {
-      const auto none = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return open_.empty(); };
-      absl::MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(&none));
-    }
+    for (std::thread& thread : threads_) thread.join();
     close(listening_);
   }
 
@@ -92,22 +90,50 @@ class ThreadedServer : public HttpServer {
       close(socket);
       return;
     }
+    Assign({socket, crowded});
+  }
+
+  struct Accepted {
+    int socket;
+    bool crowded;
+  };
+
+  // Threads stay for further connections: the tokenizer's library has a C library of its own (data/sentencepiece),
+  // which never learns that a thread has ended and keeps what it held for it.
+  void Assign(const Accepted& accepted) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (idle_ > waiting_.size()) {
+        waiting_.push_back(accepted);
+        return;
+      }
+    }
     try {
-      std::thread([this, socket, crowded] { Serve(socket, crowded); }).detach();  // Stop waits for its socket
+      threads_.emplace_back([this, accepted] { Work(accepted); });
     } catch (const std::system_error&) {  // no threads left: connections that end make room
-      Close(socket);
+      absl::MutexLock lock(&mutex_);
+      Close(accepted.socket);
     }
   }
 
-  void Serve(int socket, bool crowded) {
-    const ConnectionOptions connection{static_cast<size_t>(options_.max_body_bytes), crowded, &last_, &busy_};
-    ServeConnection(socket, connection, handler_);
-    Close(socket);
+  void Work(Accepted accepted) {
+    for (;;) {
+      const auto body = static_cast<size_t>(options_.max_body_bytes);
+      ServeConnection(accepted.socket, {body, accepted.crowded, &last_, &busy_}, handler_);
+      const auto wanted = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopping_ || !waiting_.empty(); };
+      absl::MutexLock lock(&mutex_);
+      Close(accepted.socket);
+      ++idle_;
+      mutex_.Await(absl::Condition(&wanted));
+      --idle_;
+      if (waiting_.empty()) return;
+      accepted = waiting_.front();
+      waiting_.pop_front();
+    }
   }
 
-  // The last that a connection's thread does: Stop, and this object's end, may follow at once.
-  void Close(int socket) {
-    absl::MutexLock lock(&mutex_);  // Stop must not meet the number of a socket that is no longer ours
+  // Stop must not meet the number of a socket that is no longer ours.
+  void Close(int socket) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     open_.erase(socket);
     close(socket);
   }
@@ -121,6 +147,9 @@ class ThreadedServer : public HttpServer {
   mutable absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::set<int> open_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Accepted> waiting_ ABSL_GUARDED_BY(mutex_);  // for an idle thread
+  size_t idle_ ABSL_GUARDED_BY(mutex_) = 0;               // threads without a connection, also those about to take one
+  std::vector<std::thread> threads_;                      // of connections; the acceptor's, then Stop's
   std::thread acceptor_;
 };
 
