@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "absl/strings/match.h"
 #include "core/random.h"
 #include "inference/server/completion.h"
@@ -241,6 +243,23 @@ TEST(ServerRefusals, LogitsThatAreNoNumbers) {
     EXPECT_EQ(ErrorOf(response)["code"], "model_failure");
   }
   EXPECT_EQ(server.Client().Get("/ready")->status, 200);
+}
+
+// Libraries keep something for every thread that used them, some for ever.
+TEST(ServerSurvives, ConnectionsOneAfterAnotherWithTheThreadsOfOne) {
+  TestServer server;
+  const auto threads = [] {
+    namespace fs = std::filesystem;
+    return std::distance(fs::directory_iterator("/proc/self/task"), fs::directory_iterator());
+  };
+  int64_t before = 0;
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(server.Complete(R"("prompt": "the", "max_tokens": 1)").status, 200);
+    EXPECT_TRUE(
+        Soon([&] { return absl::StrContains(server.Client().Get("/metrics")->body, "photon_connections 1\n"); }));
+    if (i == 4) before = threads();
+  }
+  EXPECT_LE(threads(), before + 2);
 }
 
 TEST(ServerEnds, ForClientsThatLeave) {
