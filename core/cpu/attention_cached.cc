@@ -4,7 +4,9 @@
 // them, a block at a time. Sums are taken in the order of core/cpu/attention_stream.cc: the results are its bits.
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
+#include "absl/types/span.h"
 #include "core/cpu/attention.h"
 #include "core/cpu/attention_few_rows.h"
 #include "core/cpu/attention_softmax.h"
@@ -50,7 +52,7 @@ struct CachedScratch {
 template <typename T>
 void AddBlock(const Group<T>& group, const CachedScratch<AccumulateType<T>>& scratch,
               Panel<const AccumulateType<T>> values, int64_t first_row, int rows, int64_t key,
-              Running<AccumulateType<T>>& running) {
+              RunningRows<AccumulateType<T>>& running) {
   using A = AccumulateType<T>;
   constexpr int n = kLanes<A>;
   alignas(64) A scores[kTileRows * kBlock];
@@ -94,7 +96,7 @@ HeadRows<const T> Values(const Group<T>& head, int64_t key) {
 // AddBlock for few rows, from keys and values as they lie in the cache.
 template <typename T, int kRows>
 void AddBlockToFewRows(const Group<T>& head, const CachedScratch<AccumulateType<T>>& scratch, int64_t first_row,
-                       int64_t key, Running<AccumulateType<T>>& running) {
+                       int64_t key, RunningRows<AccumulateType<T>>& running) {
   using A = AccumulateType<T>;
   alignas(64) A scores[kRows * kBlock];
   const int64_t seen = std::min<int64_t>(head.end(first_row + kRows - 1) - key, kBlock);
@@ -109,41 +111,69 @@ void AddBlockToFewRows(const Group<T>& head, const CachedScratch<AccumulateType<
   add({scores, kBlock}, Values(head, key), seen, head.head_dim, out);
 }
 
-// Rows [first_row, first_row + rows) of the head, kBlock at most.
+// Rows [first_row, first_row + rows) of several heads, kBlock together at most. A block of keys is gone through for all
+// heads before the next one: they lie side by side in memory.
 template <typename T>
-void AttendRows(const Group<T>& head, const CachedScratch<AccumulateType<T>>& scratch, int64_t first_row, int rows) {
+void AttendRows(absl::Span<const Group<T>> heads, const CachedScratch<AccumulateType<T>>& scratch, int64_t first_row,
+                int rows) {
   using A = AccumulateType<T>;
-  const int64_t d = head.head_dim, columns = scratch.columns;
+  const int64_t d = heads[0].head_dim, columns = scratch.columns;
+  const int all = static_cast<int>(heads.size()) * rows;
   const A scale = 1 / std::sqrt(A(d));
-  for (int i = 0; i < rows; ++i) {
-    CopyIn<T>({head.q.data + head.at(first_row + i, head.q.stride), 0}, 1, d, {scratch.q + i * columns, columns},
+  for (int i = 0; i < all; ++i) {
+    const Group<T>& head = heads[i / rows];
+    CopyIn<T>({head.q.data + head.at(first_row + i % rows, head.q.stride), 0}, 1, d, {scratch.q + i * columns, columns},
               scale);
   }
-  std::fill(scratch.out, scratch.out + rows * columns, A(0));
-  Running<A> running(rows);
-  const int64_t keys = head.end(first_row + rows - 1);
+  std::fill(scratch.out, scratch.out + all * columns, A(0));
+  Running<A> running(all);
+  const int64_t keys = heads[0].end(first_row + rows - 1);
   for (int64_t key = 0; key < keys; key += kBlock) {
-    if (TakesFewRows<A>(rows, d)) {
-      const auto add = rows == 1 ? AddBlockToFewRows<T, 1> : AddBlockToFewRows<T, 2>;
-      add(head, scratch, first_row, key, running);
-      continue;
+    for (size_t h = 0; h < heads.size(); ++h) {
+      const Group<T>& head = heads[h];
+      const int row = static_cast<int>(h) * rows;
+      CachedScratch<A> own = scratch;
+      own.q += row * columns;
+      own.out += row * columns;
+      RunningRows<A> of_head(running, row);
+      if (TakesFewRows<A>(rows, d)) {
+        const auto add = rows == 1 ? AddBlockToFewRows<T, 1> : AddBlockToFewRows<T, 2>;
+        add(head, own, first_row, key, of_head);
+        continue;
+      }
+      const int64_t count = std::min<int64_t>(kBlock, keys - key);
+      UnpackKeys(head, key, count, scratch.keys);
+      const auto values = Unpack<T>(Values(head, key), count, d, Panel<A>{scratch.values, columns});
+      AddBlock(head, own, values, first_row, rows, key, of_head);
     }
-    const int64_t count = std::min<int64_t>(kBlock, keys - key);
-    UnpackKeys(head, key, count, scratch.keys);
-    const auto values = Unpack<T>(Values(head, key), count, d, Panel<A>{scratch.values, columns});
-    AddBlock(head, scratch, values, first_row, rows, key, running);
   }
-  for (int i = 0; i < rows; ++i) {
+  for (int i = 0; i < all; ++i) {
+    const Group<T>& head = heads[i / rows];
     A* row = scratch.out + i * columns;
     NormalizeRow(running, i, row, columns);
-    CopyOut<T>({row, columns}, 1, d, {head.out.data + head.at(first_row + i, head.out.stride), 0});
+    CopyOut<T>({row, columns}, 1, d, {head.out.data + head.at(first_row + i % rows, head.out.stride), 0});
   }
 }
 
-// Key/value heads that a thread must have to be worth waking: some 10 us. To read a key and a value takes about as long
-// as two rows' arithmetic.
-int64_t CachedGrain(int64_t rows, int64_t keys, int64_t head_dim) {
-  return (int64_t{1} << 17) / ((rows + 2) * keys * head_dim) + 1;
+// All rows of the heads. Heads whose groups differ in size by one go one after the other.
+template <typename T>
+void Attend(absl::Span<const Group<T>> heads, const CachedScratch<AccumulateType<T>>& scratch) {
+  for (size_t begin = 0; begin < heads.size();) {
+    size_t end = begin + 1;
+    while (end < heads.size() && heads[end].rows == heads[begin].rows) ++end;
+    const absl::Span<const Group<T>> alike = heads.subspan(begin, end - begin);
+    const int64_t step = std::max<int64_t>(kBlock / static_cast<int64_t>(alike.size()), 1);
+    for (int64_t row = 0; row < alike[0].rows; row += step) {
+      AttendRows(alike, scratch, row, static_cast<int>(std::min(step, alike[0].rows - row)));
+    }
+    begin = end;
+  }
+}
+
+// Items of `heads` key/value heads that a thread must have to be worth waking: some 10 us. To read a key and a value
+// takes about as long as two rows' arithmetic.
+int64_t CachedGrain(int64_t heads, int64_t rows, int64_t keys, int64_t head_dim) {
+  return (int64_t{1} << 17) / (heads * (rows + 2) * keys * head_dim) + 1;
 }
 
 // One layer of a cache.
@@ -205,26 +235,34 @@ void CachedAttention(const Context& context, const Tensor& q, const ops::CacheTa
     const int64_t d = shape.head_dim;
     const ThreadScratch<A> memory(context, CachedScratch<A>::Elements(d));
     const int64_t most = (shape.heads + shape.kv_heads - 1) / shape.kv_heads;  // query heads of a key/value head
-    ParallelFor(sequences * shape.kv_heads, CachedGrain(table.rows * most, most_keys, d),
-                [&](int64_t begin, int64_t end) {
-                  const CachedScratch<A> scratch(memory.ThisThread(), d);
-                  for (int64_t item = begin; item < end; ++item) {
-                    const int64_t sequence = item / shape.kv_heads, g = item % shape.kv_heads;
-                    const int first = FirstQueryHead(static_cast<int>(g), shape.heads, shape.kv_heads);
-                    const int64_t own = FirstQueryHead(static_cast<int>(g) + 1, shape.heads, shape.kv_heads) - first;
-                    const Group<T> head = {.q = RowsOf<const T>(q, sequence * table.rows, first * d),
-                                           .out = RowsOf<T>(out, sequence * table.rows, first * d),
-                                           .cache = Layer<const T>(table, sequence, shape),
-                                           .column = g * d,
-                                           .heads = own,
-                                           .rows = table.rows * own,
-                                           .head_dim = d,
-                                           .offset = lengths[sequence]};
-                    for (int64_t row = 0; row < head.rows; row += kBlock) {
-                      AttendRows(head, scratch, row, static_cast<int>(std::min<int64_t>(kBlock, head.rows - row)));
-                    }
-                  }
-                });
+    // As many heads together as have a block of rows, but enough items for all threads: a cache is read from front to
+    // back then. Head by head, one-row attention of 32 sequences takes a tenth to a sixth longer.
+    const int64_t together = std::clamp<int64_t>(
+        std::min(kBlock / (table.rows * most), sequences * shape.kv_heads / omp_get_max_threads()), 1, shape.kv_heads);
+    const int64_t parts = (shape.kv_heads + together - 1) / together;
+    const int64_t grain = CachedGrain(together, table.rows * most, most_keys, d);
+    ParallelFor(sequences * parts, grain, [&](int64_t begin, int64_t end) {
+      const CachedScratch<A> scratch(memory.ThisThread(), d);
+      std::vector<Group<T>> heads;
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t sequence = item / parts, part = item % parts;
+        const CacheBlocks<const T> cache = Layer<const T>(table, sequence, shape);
+        heads.clear();
+        for (int64_t g = part * together; g < std::min<int64_t>((part + 1) * together, shape.kv_heads); ++g) {
+          const int first = FirstQueryHead(static_cast<int>(g), shape.heads, shape.kv_heads);
+          const int64_t own = FirstQueryHead(static_cast<int>(g) + 1, shape.heads, shape.kv_heads) - first;
+          heads.push_back({.q = RowsOf<const T>(q, sequence * table.rows, first * d),
+                           .out = RowsOf<T>(out, sequence * table.rows, first * d),
+                           .cache = cache,
+                           .column = g * d,
+                           .heads = own,
+                           .rows = table.rows * own,
+                           .head_dim = d,
+                           .offset = lengths[sequence]});
+        }
+        Attend<T>(heads, scratch);
+      }
+    });
   });
 }
 

@@ -20,11 +20,19 @@ struct Running {
   alignas(64) A total[kBlock][kLanes<A>];  // sums of exp(score - largest) by lane
 };
 
+// The same of some rows of a block, from one on.
+template <typename A>
+struct RunningRows {
+  RunningRows(Running<A>& running, int row) : largest(running.largest + row), total(running.total + row) {}
+  A* largest;
+  A (*total)[kLanes<A>];
+};
+
 // Replaces the scores of `count` rows by their weights and rescales what was summed before. `row`: of the block.
 // `masked`: some key of the block is hidden from some row; row i sees keys mask.begin(i) .. mask.end(i) - 1.
-template <typename A, typename Mask>
+template <typename A, typename Mask, typename Rows>
 void SoftmaxTile(const Mask& mask, int64_t first_row, int row, int count, int64_t key, int vectors, bool masked,
-                 A* scores, Running<A>& running, Panel<A> out, int64_t columns) {
+                 A* scores, Rows& running, Panel<A> out, int64_t columns) {
   constexpr int n = kLanes<A>;
   constexpr A kNone = -std::numeric_limits<A>::infinity();
   alignas(64) A shrink[kTileRows] = {};
