@@ -46,9 +46,10 @@ absl::StatusOr<EngineOptions> Resolve(const EngineFlags& flags) {
 
 absl::Status CheckStateMemory(const EngineOptions& options, const Decoder& decoder, const OpenedDevice& device) {
   const ModelConfig& config = decoder.model().config();
+  const StateSize size(decoder);
   const int64_t tokens = ChunkProduct(config);
   for (const GenerationMode mode : DistinctModes(config)) {
-    const int64_t least = StateSize(decoder).Most(mode, /*prompt=*/1, tokens);
+    const int64_t least = size.Most(mode, /*prompt=*/1, tokens);
     if (options.state_bytes >= least) continue;
     return absl::InvalidArgumentError(absl::StrCat("--state-memory is ", HumanBytes(options.state_bytes), ", and ",
                                                    tokens, " tokens in mode ", Name(mode), " take ", HumanBytes(least),

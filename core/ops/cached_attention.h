@@ -29,8 +29,8 @@ using AppendToCachesFn = void(const Context& context, const Tensor& qkv, const C
                               const AttentionShape& shape, const Tensor& rope_table);
 // Causal attention of the new rows, which are in the caches already: row i of a sequence sees its first length + i + 1
 // positions. q, out [n rows, heads d] of the caches' type, rows may be strided. `shape` gives heads, kv_heads and
-// head_dim. A row's result depends on its own sequence alone, and of finite keys and values not on how many rows came with it, bit
-// for bit.
+// head_dim. A row's result depends on its own sequence alone, and of finite keys and values not on how many rows came
+// with it, bit for bit.
 using CachedAttentionFn = void(const Context& context, const Tensor& q, const CacheTable& table,
                                const AttentionShape& shape, const Tensor& out);
 // Copies the first positions of a cache to another, `from` and `to` being blocks that have room for them; heads are of

@@ -5,7 +5,6 @@
 #include "absl/hash/hash.h"
 
 namespace photon {
-
 namespace {
 
 int64_t BytesOf(const ReadUnitsOf& read) {

@@ -99,6 +99,9 @@ class TestServer {
   std::thread runner_;
 };
 
+// Fields of a completion that goes on until somebody ends it.
+inline constexpr char kLong[] = R"("prompt": "the", "max_tokens": 1000000, "ignore_eos": true)";
+
 // Bytes as they are, for what no client library sends.
 class RawClient {
  public:
