@@ -20,6 +20,8 @@
 namespace photon {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 struct EvalArguments {
   std::string checkpoint, mode, drift_mode, on_error, dtype, device, output, samples, plot;
   bool check = false, no_bos = false;
@@ -27,25 +29,39 @@ struct EvalArguments {
   EvalDriftOptions drift;
 };
 
-absl::Status RunTasks(const LoadedModel& loaded, const EvalTasksOptions& options, WantedFile* output,
+// Files, and tasks that are called as they are, have any bytes in their names.
+std::string Text(const Json& json) {
+  return json.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
+}
+
+// What was evaluated, before how: files outlive the commands that wrote them.
+Json WithModel(const EvalArguments& arguments, const LoadedModel& loaded, const Json& how) {
+  Json json = {
+      {"checkpoint", arguments.checkpoint}, {"step", loaded.manifest().state().step()}, {"dtype", arguments.dtype}};
+  json.update(how);
+  return json;
+}
+
+absl::Status RunTasks(const LoadedModel& loaded, const EvalArguments& arguments, WantedFile* output,
                       WantedFile* samples) {
+  const EvalTasksOptions& options = arguments.tasks;
   const eval::AnswerOptions& answer = options.answer;
   const ScoreOptions score = {.mode = answer.mode, .exact_prefix = std::max<int64_t>(answer.exact_prefix, 0)};
   const absl::Status valid = ValidateScoring(score, loaded.model().config());
   if (!valid.ok()) return absl::InvalidArgumentError(absl::StrCat("--", valid.message()));
-  PHOTON_ASSIGN_OR_RETURN(const EvalTasksOutput result, EvaluateTasks(loaded, options));
+  PHOTON_ASSIGN_OR_RETURN(EvalTasksOutput result, EvaluateTasks(loaded, options));
+  result.results["config"] = WithModel(arguments, loaded, result.results["config"]);
   std::cout << result.table;
   PHOTON_RETURN_IF_ERROR(samples->Put(result.samples));
-  // Tasks may be called as files, whose names are any bytes.
-  return output->Put(result.results.dump(2, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace) +
-                     "\n");
+  return output->Put(Text(result.results));
 }
 
-absl::Status RunDrift(const LoadedModel& loaded, const EvalDriftOptions& options, WantedFile* output,
+absl::Status RunDrift(const LoadedModel& loaded, const EvalArguments& arguments, WantedFile* output,
                       const WantedPicture& picture) {
+  const EvalDriftOptions& options = arguments.drift;
   PHOTON_ASSIGN_OR_RETURN(const eval::Drift drift, EvaluateDrift(loaded, options));
   std::cout << DriftTable(drift, options);
-  PHOTON_RETURN_IF_ERROR(output->Put(DriftJson(drift, options).dump(2) + "\n"));
+  PHOTON_RETURN_IF_ERROR(output->Put(Text(WithModel(arguments, loaded, DriftJson(drift, options)))));
   return DrawDrift(drift, options, picture);
 }
 
@@ -76,8 +92,8 @@ absl::Status RunEval(EvalArguments arguments) {
   PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, arguments.check));
   PHOTON_ASSIGN_OR_RETURN(const auto loaded,
                           LoadedModel::Load(arguments.checkpoint, ComputeType(arguments.dtype), *device));
-  return arguments.drift_mode.empty() ? RunTasks(*loaded, arguments.tasks, &output, &samples)
-                                      : RunDrift(*loaded, arguments.drift, &output, picture);
+  return arguments.drift_mode.empty() ? RunTasks(*loaded, arguments, &output, &samples)
+                                      : RunDrift(*loaded, arguments, &output, picture);
 }
 
 // Of evaluation tasks alone.

@@ -23,10 +23,11 @@ namespace photon {
 namespace {
 
 struct PlanArguments {
-  std::string config, device = "h200", memory, layout, json, schedule;
+  std::string config, device = "h200", layout, json, schedule;
   std::vector<std::string> overrides;
   int devices = 0, per_node = 0, dry_runs = PlanOptions().dry_runs, scale_to = 0;
   double peak = 0, links = 0, network = 0, memory_bandwidth = 0;
+  int64_t memory = 0;  // 0: what the device has
   bool dry_run = false;
 };
 
@@ -67,13 +68,9 @@ absl::StatusOr<Machine> MachineOf(const PlanArguments& a, const RunConfig& confi
     if (a.per_node > 0) figures.devices_per_node = a.per_node;
     machine = Machine::Of(figures);
   }
-  if (!a.memory.empty()) {
-    const absl::StatusOr<int64_t> bytes = ParseBytes(a.memory);
-    if (!bytes.ok()) return absl::InvalidArgumentError(absl::StrCat("--memory ", bytes.status().message()));
-    machine.figures.memory = static_cast<double>(*bytes);
-  }
+  if (a.memory > 0) machine.figures.memory = static_cast<double>(a.memory);
   if (machine.for_tensors() > 0) return machine;
-  return absl::InvalidArgumentError(absl::StrCat("--memory ", a.memory, ": ", HumanBytes(machine.reserved),
+  return absl::InvalidArgumentError(absl::StrCat("--memory: ", HumanBytes(machine.reserved),
                                                  " are needed for the device's libraries alone; give more"));
 }
 
@@ -153,7 +150,8 @@ void AddPlanCommand(CLI::App& app, Run* chosen) {
                   absl::StrCat("What they are: ", absl::StrJoin(dry::KnownDevices(), ", "),
                                ", or cpu: this machine, measured, shared by all ranks"))
       ->capture_default_str();
-  command.add_option("--memory", a->memory, "Of a device, e.g. 141GiB; default: what the device has");
+  command.add_option("--memory", a->memory, "Of a device, e.g. 141GiB; default: what the device has")
+      ->transform(Bytes());
   command.add_option("--layout", a->layout,
                      "Judge this layout instead: dp=2,tp=4 and also pp, cp, zero=0|1|2, micro=SEQUENCES");
   command.add_flag(

@@ -104,9 +104,9 @@ void AddHttpOptions(CLI::App& command, ServeArguments* a) {
   command.add_option("--max-connections", http.max_connections, "At once, each with a thread")
       ->check(Between(1, 10000))
       ->capture_default_str();
-  command.add_option("--max-body-bytes", http.max_body_bytes, "Of one request")
-      ->check(AtLeast(1))
-      ->capture_default_str();
+  command.add_option("--max-body-bytes", http.max_body_bytes, "Of one request, as in 4MiB")
+      ->transform(Bytes())
+      ->default_str("4MiB");
 }
 
 void AddLimits(CLI::App& command, ServeArguments* a) {

@@ -32,6 +32,8 @@ CLI::Validator NotNegative();                         // a number, of 0 or more
 CLI::Validator Positive();                            // a number above 0
 CLI::Validator Unsigned();                            // of 64 bits
 CLI::Validator Between(int64_t least, int64_t most);  // both included
+// For transform(): an amount of memory, "2GiB", to its number of bytes.
+CLI::Validator Bytes();
 
 void AddCheckpointCommands(CLI::App& app, Run* chosen);
 

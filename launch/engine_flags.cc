@@ -15,9 +15,10 @@ std::vector<CLI::Option*> AddEngineFlags(CLI::App& command, EngineFlags* flags) 
   EngineOptions& engine = flags->options;
   return {
       command
-          .add_option("--state-memory", flags->state_memory,
+          .add_option("--state-memory", engine.state_bytes,
                       "For the states of all that runs and of kept prefixes, as in 2GiB")
-          ->capture_default_str(),
+          ->transform(Bytes())
+          ->default_str("1GiB"),
       command.add_option("--max-running", engine.max_running, "Continuations written at once")
           ->check(AtLeast(1))
           ->capture_default_str(),
@@ -37,9 +38,9 @@ std::vector<CLI::Option*> AddEngineFlags(CLI::App& command, EngineFlags* flags) 
 
 absl::StatusOr<EngineOptions> Resolve(const EngineFlags& flags) {
   EngineOptions options = flags.options;
-  const absl::StatusOr<int64_t> bytes = ParseBytes(flags.state_memory);
-  if (!bytes.ok()) return absl::InvalidArgumentError(absl::StrCat("--state-memory ", bytes.status().message()));
-  options.state_bytes = *bytes;
+  if (options.max_context == 1) {
+    return absl::InvalidArgumentError("--max-context is 1, and a prompt and its continuation have 2 tokens at least");
+  }
   options.share_prefixes = !flags.no_prefix_sharing;
   return options;
 }

@@ -12,7 +12,6 @@
 namespace photon {
 
 struct EngineFlags {
-  std::string state_memory = "1GiB";
   bool batch_invariant = false;
   bool no_prefix_sharing = false;
   EngineOptions options;  // what the other flags said

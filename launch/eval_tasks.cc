@@ -84,7 +84,6 @@ absl::StatusOr<EvalTasksOutput> EvaluateTasks(const LoadedModel& loaded, const E
   EvalTasksOutput output;
   output.table = absl::StrFormat("%-18s %9s  %-16s %12s %9s\n", "task", "documents", "metric", "value", "stderr");
   Json& config = output.results["config"];
-  config["step"] = loaded.manifest().state().step();
   config["mode"] = Name(options.answer.mode);
   config["limit"] = options.limit > 0 ? Json(options.limit) : Json();
   if (options.answer.mode == GenerationMode::kRec) {

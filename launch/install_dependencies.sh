@@ -7,7 +7,7 @@
 set -euo pipefail
 
 run=(
-  g++ cmake ninja-build ccache                                  # build
+  g++ cmake ninja-build                                         # build
   libopenmpi-dev openmpi-bin libgloo-dev                        # ranks
   libhdf5-openmpi-dev libxxhash-dev                             # checkpoints and their checksums
   libabsl-dev libprotobuf-dev protobuf-compiler nlohmann-json3-dev libspdlog-dev libcli11-dev

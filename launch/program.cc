@@ -17,6 +17,7 @@
 #include "core/allocator.h"
 #include "core/checked_backend.h"
 #include "core/device.h"
+#include "core/human.h"
 #include "launch/commands.h"
 #include "launch/environment.h"
 #include "launch/exit_code.h"
@@ -161,6 +162,16 @@ CLI::Validator AtLeast(int64_t least) {
 
 CLI::Validator Between(int64_t least, int64_t most) {
   return IntegerWithin(least, most, absl::StrCat("from ", least, " to ", most), absl::StrCat(least, " TO ", most));
+}
+
+CLI::Validator Bytes() {
+  const auto parse = [](std::string& text) {
+    const absl::StatusOr<int64_t> bytes = ParseBytes(text);
+    if (!bytes.ok()) return std::string(bytes.status().message());
+    text = absl::StrCat(*bytes);
+    return std::string();
+  };
+  return CLI::Validator(parse, "BYTES");
 }
 
 CLI::Validator NotNegative() {

@@ -17,7 +17,7 @@ absl::Status Admission::Validate(const EngineRequest& request) const {
   PHOTON_RETURN_IF_ERROR(CheckGeneration(model_, request.prompt, options, tokenizer_));
   if (options.continuations > options_.max_running) {
     return OptionError("n", absl::StrCat(options.continuations, " continuations go at once, and --max-running is ",
-                                         options_.max_running, ": ask for fewer, or raise it"));
+                                         options_.max_running, ": ask for fewer, or raise --max-running"));
   }
   const auto prompt = static_cast<int64_t>(request.prompt.size());
   const int64_t most = options_.max_context;
@@ -33,9 +33,9 @@ absl::Status Admission::Validate(const EngineRequest& request) const {
   const std::string message = absl::StrCat(
       "the states of ", prompt + options.max_new_tokens, " tokens in ", options.continuations, " continuation(s) take ",
       HumanBytes(bytes * options.continuations), ", and --state-memory is ", HumanBytes(memory), ": ");
-  if (bytes <= memory) return OptionError("n", absl::StrCat(message, "ask for fewer, or raise it"));
+  if (bytes <= memory) return OptionError("n", absl::StrCat(message, "ask for fewer, or raise --state-memory"));
   return OptionError(size_.Most(options.mode, prompt, /*new_tokens=*/1) <= memory ? "max-new-tokens" : "prompt",
-                     absl::StrCat(message, "lower --max-new-tokens, shorten the prompt, or raise it"),
+                     absl::StrCat(message, "lower --max-new-tokens, shorten the prompt, or raise --state-memory"),
                      absl::StatusCode::kOutOfRange);
 }
 

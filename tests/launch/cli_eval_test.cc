@@ -64,6 +64,8 @@ TEST_F(EvalCommand, EveryTask) {
   for (const char* mode : {"", " --mode rec", " --mode rec --exact-prefix 8"}) {
     const json all = Results(tasks + mode);
     EXPECT_EQ(all["config"]["max_length"], 64);
+    EXPECT_EQ(all["config"]["dtype"], "f32");
+    EXPECT_FALSE(all["config"]["checkpoint"].empty());
     const json& results = all["results"];
     EXPECT_EQ(results.size(), 7u);
     for (const char* name : {"choice", "hellaswag", "arc_easy", "piqa", "sciq"}) {

@@ -106,7 +106,7 @@ TEST_F(GenerateLinesCommand, BadLinesAreNamed) {
   EXPECT_THAT(Generate(longer, "--state-memory 20kB").err, HasSubstr("line 1: the states of 420 tokens"));
   EXPECT_THAT(Generate(longer, "--state-memory 20kB").err, HasSubstr("lower --max-new-tokens"));
   EXPECT_THAT(Generate(kLines, "--n 3 --max-running 2").err, HasSubstr("--max-running is 2"));
-  EXPECT_THAT(Generate(kLines, "--state-memory much").err, HasSubstr("--state-memory much: not an amount of memory"));
+  EXPECT_THAT(Generate(kLines, "--state-memory much").err, HasSubstr("--state-memory: much: not an amount of memory"));
 }
 
 TEST_F(GenerateLinesCommand, OptionsThatWouldBeIgnoredAreRefused) {

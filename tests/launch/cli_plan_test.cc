@@ -81,7 +81,7 @@ TEST(CliPlan, BadInput) {
   EXPECT_THAT(refusal("--devices 0"), HasSubstr("--devices: 0 is not an integer of 1 or more"));
   EXPECT_THAT(refusal("--devices 1 --device h20"), HasSubstr("did you mean \"h200\"?"));
   EXPECT_THAT(refusal("--devices 1 --memory many"),
-              HasSubstr("--memory many: not an amount of memory; use e.g. 141GiB"));
+              HasSubstr("--memory: many: not an amount of memory; use e.g. 141GiB"));
   EXPECT_THAT(refusal("--devices 1 --memory 1GiB"), HasSubstr("are needed for the device's libraries alone"));
   EXPECT_THAT(refusal("--devices 2 --layout ep=2"), HasSubstr("--layout: no \"ep=2\"; known: dp, pp, cp, tp"));
   EXPECT_THAT(refusal("--devices 2 --layout dp"), HasSubstr("is not AXIS=SIZE"));

@@ -134,6 +134,8 @@ TEST_F(Serve, RefusesToStart) {
       {absl::StrCat("serve --checkpoint ", folder_ / "checkpoint", " --port ", port), 4, "choose another --port"},
       {Command("--port 70000"), 2, "--port"},
       {Command("--max-running 0"), 2, "--max-running"},
+      {Command("--max-context 1"), 2, "--max-context is 1"},
+      {Command("--max-body-bytes 4MeB"), 2, "--max-body-bytes: 4MeB: not an amount of memory"},
       {Command("--request-timeout -1"), 2, "--request-timeout"},
   };
   for (const auto& test : cases) {
