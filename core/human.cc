@@ -32,7 +32,7 @@ absl::StatusOr<int64_t> ParseBytes(const std::string& text) {
     break;
   }
   double value = 0;
-  if (absl::SimpleAtod(number, &value) && value > 0 && value * unit < 0x1p62) {
+  if (absl::SimpleAtod(number, &value) && value * unit >= 1 && value * unit < 0x1p62) {
     return static_cast<int64_t>(value * unit);
   }
   return absl::InvalidArgumentError(absl::StrCat(

@@ -69,6 +69,7 @@ absl::StatusOr<GenerateResult> Generate(const Decoder& decoder, absl::Span<const
   result.prefill_seconds = Now() - begin;
 
   const double decoding = Now();
+  const Sequence sequence(options, tokenizer, prompt);
   const int64_t together = DecodedTogether(model, options.mode);
   for (int64_t first = 0; first < options.continuations; first += together) {
     const int64_t end = std::min(first + together, options.continuations);
@@ -76,7 +77,7 @@ absl::StatusOr<GenerateResult> Generate(const Decoder& decoder, absl::Span<const
     batch.reserve(end - first);
     for (int64_t c = first; c < end; ++c) {
       const bool last = c + 1 == options.continuations;
-      batch.push_back({last ? std::move(read) : read.Copy(context), Sequence(options, tokenizer, prompt, c)});
+      batch.push_back({last ? std::move(read) : read.Copy(context), sequence.ForContinuation(c)});
     }
     const BatchGeneration::Report report = [&](const Running& running, absl::Span<const int32_t> tokens,
                                                absl::string_view text) {

@@ -26,8 +26,8 @@ double MeanLogProbability(const Continuation& continuation);
 // Indices of the `count` best by that mean, the best first; of equals the lowest.
 std::vector<int64_t> BestOf(absl::Span<const Continuation> continuations, int64_t count);
 
-// What finds the answer in a text: the last match of a regular expression (RE2's syntax, which takes linear time), of
-// its first group where it has one.
+// What finds the answer in a text: the last match of a regular expression (RE2's syntax; each match takes linear time),
+// of its first group where it has one.
 class AnswerPattern {
  public:
   // kInvalidArgument with what RE2 says.

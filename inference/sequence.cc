@@ -8,17 +8,29 @@
 
 namespace photon {
 
+namespace {
+
+uint64_t StreamOf(int64_t continuation) { return StableHash("sampling") + static_cast<uint64_t>(continuation); }
+
+}  // namespace
+
 Sequence::Sequence(const GenerateOptions& options, std::shared_ptr<const Tokenizer> tokenizer,
-                   absl::Span<const int32_t> prompt, int64_t continuation)
+                   absl::Span<const int32_t> prompt)
     : options_(options),
       tokenizer_(std::move(tokenizer)),
       stream_(tokenizer_),
       stop_(options.stop.strings),
-      random_stream_(StableHash("sampling") + static_cast<uint64_t>(continuation)),
+      random_stream_(StreamOf(0)),
       done_(options.max_new_tokens == 0) {
   if (options.sampling.repetition_penalty != 1) history_.AddPrompt(prompt);
   if (tokenizer_ == nullptr) return;
   for (const int32_t id : prompt) stream_.Push(id);
+}
+
+Sequence Sequence::ForContinuation(int64_t continuation) const {
+  Sequence other = *this;
+  other.random_stream_ = StreamOf(continuation);
+  return other;
 }
 
 // Stop tokens can't be chosen yet.

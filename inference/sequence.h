@@ -46,9 +46,11 @@ struct ChoiceWorkspace {
 
 class Sequence {
  public:
-  // `options`, valid, outlive it. `tokenizer` may be null: no text. `continuation`: from 0.
-  Sequence(const GenerateOptions& options, std::shared_ptr<const Tokenizer> tokenizer, absl::Span<const int32_t> prompt,
-           int64_t continuation);
+  // Continuation 0 of the prompt. `options`, valid, outlive it. `tokenizer` may be null: no text.
+  Sequence(const GenerateOptions& options, std::shared_ptr<const Tokenizer> tokenizer,
+           absl::Span<const int32_t> prompt);
+  // Another of the same prompt, which is not read again; of one that has no tokens yet.
+  Sequence ForContinuation(int64_t continuation) const;
 
   bool done() const { return done_; }
   int64_t count() const { return static_cast<int64_t>(result_.tokens.size()); }

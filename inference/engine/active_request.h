@@ -25,7 +25,8 @@ struct ActiveRequest {
   RequestId id;
   EngineRequest request;
   std::shared_ptr<RequestListener> listener;
-  int64_t bytes = 0;  // reserved for each continuation
+  int64_t bytes = 0;    // reserved for each continuation
+  int64_t reading = 0;  // ... and until its prompt is read
 
   std::optional<ReadUnitsOf> read;  // while its prompt is read; the units come first
   std::vector<std::unique_ptr<Member>> members;

@@ -1,5 +1,7 @@
 #include "inference/engine/admission.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "core/human.h"
 #include "core/status.h"
@@ -10,6 +12,31 @@ namespace photon {
 
 int64_t Admission::BytesOf(const EngineRequest& request) const {
   return size_.Most(request.options.mode, static_cast<int64_t>(request.prompt.size()), request.options.max_new_tokens);
+}
+
+// Where prompts are kept for others, each unit's row of the last encoder's output is.
+int64_t Admission::ReadingBytesOf(const EngineRequest& request) const {
+  return options_.share_prefixes ? size_.UnitRows(static_cast<int64_t>(request.prompt.size())) : 0;
+}
+
+int64_t Admission::AllBytesOf(const EngineRequest& request) const {
+  return BytesOf(request) * request.options.continuations + ReadingBytesOf(request);
+}
+
+int64_t Admission::MostNewTokens(const EngineRequest& request, int64_t most) const {
+  const auto prompt = static_cast<int64_t>(request.prompt.size());
+  if (options_.max_context > 0) most = std::min(most, options_.max_context - prompt);
+  EngineRequest tried = request;
+  int64_t fit = 0;
+  while (fit < most) {
+    tried.options.max_new_tokens = fit + (most - fit + 1) / 2;
+    if (AllBytesOf(tried) <= options_.state_bytes) {
+      fit = tried.options.max_new_tokens;
+    } else {
+      most = tried.options.max_new_tokens - 1;
+    }
+  }
+  return fit;
 }
 
 absl::Status Admission::Validate(const EngineRequest& request) const {
@@ -28,13 +55,16 @@ absl::Status Admission::Validate(const EngineRequest& request) const {
                                     " more: shorten the one or lower the other"),
                        absl::StatusCode::kOutOfRange);
   }
-  const int64_t bytes = BytesOf(request), memory = options_.state_bytes;
-  if (bytes * options.continuations <= memory) return absl::OkStatus();
-  const std::string message = absl::StrCat(
-      "the states of ", prompt + options.max_new_tokens, " tokens in ", options.continuations, " continuation(s) take ",
-      HumanBytes(bytes * options.continuations), ", and --state-memory is ", HumanBytes(memory), ": ");
-  if (bytes <= memory) return OptionError("n", absl::StrCat(message, "ask for fewer, or raise --state-memory"));
-  return OptionError(size_.Most(options.mode, prompt, /*new_tokens=*/1) <= memory ? "max-new-tokens" : "prompt",
+  const int64_t bytes = AllBytesOf(request), memory = options_.state_bytes;
+  if (bytes <= memory) return absl::OkStatus();
+  const std::string message =
+      absl::StrCat("the states of ", prompt + options.max_new_tokens, " tokens in ", options.continuations,
+                   " continuation(s) take ", HumanBytes(bytes), ", and --state-memory is ", HumanBytes(memory), ": ");
+  if (BytesOf(request) + ReadingBytesOf(request) <= memory)
+    return OptionError("n", absl::StrCat(message, "ask for fewer, or raise --state-memory"));
+  return OptionError(size_.Most(options.mode, prompt, /*new_tokens=*/1) + ReadingBytesOf(request) <= memory
+                         ? "max-new-tokens"
+                         : "prompt",
                      absl::StrCat(message, "lower --max-new-tokens, shorten the prompt, or raise --state-memory"),
                      absl::StatusCode::kOutOfRange);
 }

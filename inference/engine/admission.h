@@ -12,12 +12,17 @@ class Admission {
   Admission(const Decoder& decoder, const Tokenizer* tokenizer, const EngineOptions& options)
       : model_(decoder.model()), tokenizer_(tokenizer), options_(options), size_(decoder) {}
 
-  int64_t BytesOf(const EngineRequest& request) const;  // of each continuation
+  int64_t BytesOf(const EngineRequest& request) const;         // of each continuation
+  int64_t ReadingBytesOf(const EngineRequest& request) const;  // beside these, while its prompt is read
   // As Engine::Submit.
   absl::Status Validate(const EngineRequest& request) const;
+  // As Engine::MostNewTokens.
+  int64_t MostNewTokens(const EngineRequest& request, int64_t most) const;
   const StateSize& size() const { return size_; }
 
  private:
+  int64_t AllBytesOf(const EngineRequest& request) const;
+
   const LanguageModel& model_;
   const Tokenizer* const tokenizer_;
   const EngineOptions options_;

@@ -35,6 +35,7 @@ class Engine::Impl {
   void Shutdown();
   EngineStats stats() const;
   const Decoder& decoder() const { return decoder_; }
+  const Admission& admission() const { return admission_; }
 
  private:
   using Requests = std::deque<std::unique_ptr<ActiveRequest>>;
@@ -104,6 +105,7 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(EngineRequest request, std::share
   PHOTON_RETURN_IF_ERROR(admission_.Validate(request));
   auto active = std::make_unique<ActiveRequest>();
   active->bytes = admission_.BytesOf(request);
+  active->reading = admission_.ReadingBytesOf(request);
   active->request = std::move(request);
   active->listener = std::move(listener);
   absl::MutexLock lock(&mutex_);
@@ -168,7 +170,8 @@ void Engine::Impl::EndLateAndCancelled(const absl::flat_hash_set<RequestId>& can
 void Engine::Impl::Admit() {
   while (!waiting_.empty()) {
     ActiveRequest& next = *waiting_.front();
-    const int64_t sequences = next.request.options.continuations, bytes = sequences * next.bytes;
+    const int64_t sequences = next.request.options.continuations;
+    const int64_t bytes = sequences * next.bytes + next.reading;
     if (running_ + sequences > options_.max_running || reserved_ + bytes > options_.state_bytes) return;
     running_ += sequences;
     reserved_ += bytes;
@@ -195,14 +198,15 @@ void Engine::Impl::ReadPrompts() {
 // The prompt is read: each continuation gets a state of its own.
 void Engine::Impl::Run(ActiveRequest& request) {
   const GenerateOptions& options = request.request.options;
+  const Sequence first(options, tokenizer_, request.request.prompt);
   for (int64_t c = 0; c < options.continuations; ++c) {
     const bool last = c + 1 == options.continuations;
     DecodingState& read = request.read->state;
-    Running running = {last ? std::move(read) : read.Copy(decoder_.context()),
-                       Sequence(options, tokenizer_, request.request.prompt, c)};
+    Running running = {last ? std::move(read) : read.Copy(decoder_.context()), first.ForContinuation(c)};
     request.members.push_back(std::make_unique<Member>(Member{std::move(running), &request, c}));
   }
   request.read.reset();
+  reserved_ -= std::exchange(request.reading, 0);
 }
 
 template <typename F>
@@ -304,7 +308,7 @@ void Engine::Impl::Leave() {
         const int64_t sequences =
             reading ? request->request.options.continuations : static_cast<int64_t>(request->members.size());
         running_ -= sequences;
-        reserved_ -= sequences * request->bytes;
+        reserved_ -= sequences * request->bytes + request->reading;
         for (const std::unique_ptr<Member>& member : request->members) reserved_ += member->released;
         reader_.Remove(request.get());
       }
@@ -347,7 +351,10 @@ void Engine::Impl::Publish() {
     stats.window_bytes += bytes.windows;
   };
   for (const std::unique_ptr<ActiveRequest>& request : active_) {
-    if (request->read.has_value()) add(request->read->state);
+    if (request->read.has_value()) {
+      add(request->read->state);
+      stats.level_bytes.back() += request->read->row_bytes();
+    }
     for (const std::unique_ptr<Member>& member : request->members) add(member->state);
   }
   for (const std::optional<MetaContextDecoder>* meta : {&parallel_, &rec_}) {
@@ -378,6 +385,9 @@ Engine::~Engine() { Shutdown(); }
 
 absl::StatusOr<RequestId> Engine::Submit(EngineRequest request, std::shared_ptr<RequestListener> listener) {
   return impl_->Submit(std::move(request), std::move(listener));
+}
+int64_t Engine::MostNewTokens(const EngineRequest& request, int64_t most) const {
+  return impl_->admission().MostNewTokens(request, most);
 }
 void Engine::Cancel(RequestId id) { impl_->Cancel(id); }
 bool Engine::Step() { return impl_->Step(); }

@@ -61,6 +61,8 @@ class Engine {
   // than max_running or than could ever fit; kOutOfRange: a prompt and limit beyond max_context, or whose states could
   // never fit; kResourceExhausted: max_waiting requests wait; kUnavailable: shut down.
   absl::StatusOr<RequestId> Submit(EngineRequest request, std::shared_ptr<RequestListener> listener);
+  // How many new tokens, `most` at most, such a request may ask for, by max_context and state_bytes; 0: not one.
+  int64_t MostNewTokens(const EngineRequest& request, int64_t most) const;
   // Ends a request before the next step; one that has ended already is let be.
   void Cancel(RequestId id);
 

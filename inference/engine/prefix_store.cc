@@ -7,13 +7,17 @@
 namespace photon {
 namespace {
 
-int64_t BytesOf(const ReadUnitsOf& read) {
-  int64_t bytes = read.state.allocated().total();
-  for (const Tensor& row : read.last) bytes += static_cast<int64_t>(row.bytes());
-  return bytes;
-}
+int64_t BytesOf(const ReadUnitsOf& read) { return read.state.allocated().total() + read.row_bytes(); }
+
+uint64_t Extended(uint64_t hash, absl::Span<const int32_t> unit) { return absl::HashOf(hash, unit); }
 
 }  // namespace
+
+int64_t ReadUnitsOf::row_bytes() const {
+  int64_t bytes = 0;
+  for (const Tensor& row : last) bytes += static_cast<int64_t>(row.bytes());
+  return bytes;
+}
 
 // Of the tokens up to the end of each unit.
 std::vector<uint64_t> PrefixStore::Hashes(absl::Span<const int32_t> tokens) const {
@@ -21,7 +25,7 @@ std::vector<uint64_t> PrefixStore::Hashes(absl::Span<const int32_t> tokens) cons
   std::vector<uint64_t> hashes;
   uint64_t hash = 0;
   for (int64_t end = unit; end <= static_cast<int64_t>(tokens.size()); end += unit) {
-    hash = absl::HashOf(hash, tokens.subspan(end - unit, unit));
+    hash = Extended(hash, tokens.subspan(end - unit, unit));
     hashes.push_back(hash);
   }
   return hashes;
@@ -38,13 +42,20 @@ PrefixStore::Entries::iterator PrefixStore::Find(uint64_t hash, absl::Span<const
   return found != by_hash_.end() && Begins(*found->second, tokens) ? found->second : entries_.end();
 }
 
+// Whatever has a beginning has all shorter ones too: the first unit that is not there ends it.
 int64_t PrefixStore::Length(absl::Span<const int32_t> prompt, int64_t most) const {
   const int64_t unit = decoder_.prompt_unit();
-  const std::vector<uint64_t> hashes = Hashes(prompt.first(most));
-  for (int64_t units = static_cast<int64_t>(hashes.size()); units > 0; --units) {
-    if (Find(hashes[units - 1], prompt.first(units * unit)) != entries_.end()) return units * unit;
+  std::vector<Entries::iterator> found;
+  uint64_t hash = 0;
+  for (int64_t end = unit; end <= most; end += unit) {
+    hash = Extended(hash, prompt.subspan(end - unit, unit));
+    const auto next = by_hash_.find(hash);
+    if (next == by_hash_.end()) break;
+    found.push_back(next->second);
   }
-  return 0;
+  const auto kept = [&] { return static_cast<int64_t>(found.size()) * unit; };
+  while (!found.empty() && !Begins(*found.back(), prompt.first(kept()))) found.pop_back();
+  return kept();
 }
 
 DecodingState PrefixStore::Copy(absl::Span<const int32_t> prompt, int64_t tokens, std::vector<Tensor>* last) {
@@ -64,6 +75,7 @@ void PrefixStore::Keep(const ReadUnitsOf& read, int64_t room) {
   if (tokens == 0 || Length(read.tokens, tokens) == tokens) return;
   const int64_t most = BytesOf(read);  // that a copy of it takes
   if (most > room) return;
+  DropBeginningsOf(read.tokens);
   Shrink(room - most);
   Entry entry;
   entry.hashes = Hashes(read.tokens);
@@ -78,15 +90,25 @@ void PrefixStore::Keep(const ReadUnitsOf& read, int64_t room) {
 }
 
 void PrefixStore::Shrink(int64_t bytes) {
-  while (bytes_ > bytes) {
-    const auto oldest = entries_.begin();
-    for (const uint64_t hash : oldest->hashes) {
-      const auto found = by_hash_.find(hash);
-      if (found != by_hash_.end() && found->second == oldest) by_hash_.erase(found);
-    }
-    bytes_ -= oldest->bytes;
-    entries_.erase(oldest);
+  while (bytes_ > bytes) Drop(entries_.begin());
+}
+
+// Of a conversation that grows only its whole is kept.
+void PrefixStore::DropBeginningsOf(absl::Span<const int32_t> tokens) {
+  for (auto next = entries_.begin(); next != entries_.end();) {
+    const auto entry = next++;
+    const std::vector<int32_t>& kept = entry->read.tokens;
+    if (kept.size() < tokens.size() && std::equal(kept.begin(), kept.end(), tokens.begin())) Drop(entry);
   }
+}
+
+void PrefixStore::Drop(Entries::iterator entry) {
+  for (const uint64_t hash : entry->hashes) {
+    const auto found = by_hash_.find(hash);
+    if (found != by_hash_.end() && found->second == entry) by_hash_.erase(found);
+  }
+  bytes_ -= entry->bytes;
+  entries_.erase(entry);
 }
 
 }  // namespace photon

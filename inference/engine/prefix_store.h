@@ -18,6 +18,8 @@ struct ReadUnitsOf {
   std::vector<int32_t> tokens;
   DecodingState state;
   std::vector<Tensor> last;  // [units] of [1, D]; empty where none are needed
+
+  int64_t row_bytes() const;  // of `last`
 };
 
 class PrefixStore {
@@ -46,6 +48,9 @@ class PrefixStore {
 
   std::vector<uint64_t> Hashes(absl::Span<const int32_t> tokens) const;
   bool Begins(const Entry& entry, absl::Span<const int32_t> tokens) const;
+  // The oldest, or a beginning of what is kept next: no other may be the last that has its beginnings (by_hash_).
+  void Drop(Entries::iterator entry);
+  void DropBeginningsOf(absl::Span<const int32_t> tokens);
   Entries::iterator Find(uint64_t hash, absl::Span<const int32_t> tokens) const;
 
   const Decoder& decoder_;

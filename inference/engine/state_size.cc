@@ -13,7 +13,10 @@ StateSize::StateSize(const Decoder& decoder) {
   const AllocatedBytes held = empty.allocated();
   rows_ = held.rows;
   windows_ = held.windows;
-  if (levels > 0) meta_ = ChunkProduct(config);
+  if (levels > 0) {
+    meta_ = ChunkProduct(config);
+    unit_row_ = static_cast<int64_t>(empty.top.bytes());
+  }
   for (size_t i = 0; i < empty.encoders.size(); ++i) {
     Level level;
     level.bytes = empty.encoders[i]->BytesOf(1);
@@ -32,10 +35,13 @@ int64_t StateSize::Caches(int64_t tokens, size_t first) const {
   int64_t bytes = 0;
   for (size_t i = first; i < levels_.size(); ++i) {
     const Level& level = levels_[i];
-    bytes += level.bytes * (level.positions > 0 ? level.positions : RoomFor(tokens / level.tokens));
+    bytes +=
+        level.bytes * (level.positions > 0 ? level.positions : std::max<int64_t>(RoomFor(tokens / level.tokens), 1));
   }
   return bytes;
 }
+
+int64_t StateSize::UnitRows(int64_t prompt) const { return unit_row_ > 0 ? prompt / meta_ * unit_row_ : 0; }
 
 int64_t StateSize::MostByMetaContexts(GenerationMode mode, int64_t prompt, int64_t new_tokens) const {
   const int64_t all = (prompt + new_tokens + meta_ - 1) / meta_ * meta_;

@@ -17,6 +17,8 @@ class StateSize {
   int64_t Most(GenerationMode mode, int64_t prompt, int64_t new_tokens) const;
   // The same, from when it goes by meta-contexts on.
   int64_t MostByMetaContexts(GenerationMode mode, int64_t prompt, int64_t new_tokens) const;
+  // What is kept of a prompt's units beside states (Decoder::ReadUnits).
+  int64_t UnitRows(int64_t prompt) const;
 
  private:
   // One level; the flat model's stack counts as one.
@@ -32,7 +34,8 @@ class StateSize {
   std::vector<Level> levels_;
   int64_t windows_ = 0, meta_windows_ = 0;  // of hier; of the modes that go by meta-contexts
   int64_t rows_ = 0;
-  int64_t meta_ = 1;  // tokens of a meta-context
+  int64_t meta_ = 1;      // tokens of a meta-context
+  int64_t unit_row_ = 0;  // bytes; 0: none are needed
 };
 
 }  // namespace photon

@@ -1,5 +1,6 @@
 #include "inference/server/chat_request.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,7 +14,7 @@ namespace photon {
 namespace {
 
 constexpr size_t kMostMessages = 1024;
-constexpr int64_t kNewTokens = 1024;  // where the request doesn't say, and the context leaves as many
+constexpr int64_t kNewTokens = 1024;  // where the request doesn't say, and context and memory leave as many
 constexpr char kContentForms[] = "a string, or an array of parts, as in {\"type\": \"text\", \"text\": \"..\"}";
 
 // What would change the reply and is not there.
@@ -106,8 +107,8 @@ void ReadMessages(const ChatTemplate& chat, JsonFields* fields, std::vector<Prom
 void ReadMaxTokens(JsonFields* fields, CompletionRequest* request) {
   const bool old_name = fields->Find("max_completion_tokens") == nullptr && fields->Find("max_tokens") != nullptr;
   request->names.max_tokens = old_name ? "max_tokens" : "max_completion_tokens";
-  request->fit_context = fields->Find(request->names.max_tokens) == nullptr;
-  request->options.max_new_tokens = kNewTokens;
+  request->fits_limit = fields->Find(request->names.max_tokens) == nullptr;
+  request->options.max_new_tokens = std::max(kNewTokens, request->options.stop.min_new_tokens);
   fields->Read(request->names.max_tokens, &request->options.max_new_tokens, 1);
 }
 

@@ -131,12 +131,10 @@ GenerateOptions Completion::OptionsFor(const PromptState& state) const {
   GenerateOptions options = request_.options;
   // Equal prompts of a request without a seed get different texts.
   options.sampling.seed = request_.seed.has_value() ? *request_.seed : RandomSeed();
-  const int64_t context = engine_.options().max_context;
-  if (request_.fit_context && context > 0) {
-    const int64_t left = context - static_cast<int64_t>(state.ids.size());
-    // What doesn't fit is left too large: it is refused by the context, and not by a limit that nobody gave.
-    options.max_new_tokens =
-        std::clamp(left, std::max<int64_t>(1, options.stop.min_new_tokens), options.max_new_tokens);
+  if (request_.fits_limit) {
+    // What doesn't fit is left too large: it is refused by what there is, and not by a limit that nobody gave.
+    const int64_t most = engine_.MostNewTokens({.prompt = state.ids, .options = options}, options.max_new_tokens);
+    options.max_new_tokens = std::max({most, options.stop.min_new_tokens, int64_t{1}});
   }
   return options;
 }
@@ -247,7 +245,12 @@ std::vector<CompletionChoice> Completion::BestChoices(const PromptState& state, 
 std::string Completion::EchoOf(size_t prompt) const {
   if (!request_.echo) return "";
   if (const auto* text = std::get_if<std::string>(&request_.prompts[prompt]); text != nullptr) return *text;
-  return engine_.tokenizer() == nullptr ? "" : engine_.tokenizer()->Decode(prompts_[prompt].ids);
+  std::string text;
+  if (engine_.tokenizer() == nullptr) return text;
+  // A character that the ids leave unfinished begins the text that follows.
+  TextStream stream(engine_.tokenizer());
+  for (const int32_t id : prompts_[prompt].ids) text += stream.Push(id);
+  return text;
 }
 
 int64_t Completion::IndexOf(const RequestEvent& event) const {
@@ -301,11 +304,11 @@ int Completion::Stream(const RequestEvent& first, const BodyWriter& write) {
   for (RequestEvent event; there && Next(&event);) there = WriteEvent(event, write);
   if (!there) CancelAll();
   if (!there || (error_.has_value() && error_->status == kClientLeft)) return kClientLeft;
-  metrics_->Answered(SteadyNow() - begin_);
   if (error_.has_value()) {
     write(ServerSentEvent(ErrorJson(*error_)));
-  } else if (request_.usage_at_end) {
-    write(ServerSentEvent(PieceJson(head_, {}, UsageJson(usage_))));
+  } else {
+    metrics_->Answered(SteadyNow() - begin_);
+    if (request_.usage_at_end) write(ServerSentEvent(PieceJson(head_, {}, UsageJson(usage_))));
   }
   if (!write(kLastEvent)) return kClientLeft;
   return error_.has_value() ? error_->status : 200;

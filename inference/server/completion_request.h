@@ -26,7 +26,7 @@ struct CompletionRequest {
   // one. Log-probabilities where they are asked for, or needed to choose the best.
   GenerateOptions options;
   std::optional<uint64_t> seed;
-  bool fit_context = false;            // max_new_tokens is lowered to what the context leaves
+  bool fits_limit = false;             // max_new_tokens is lowered to what context and memory leave
   int64_t n = 1;                       // of each prompt's continuations, the best so many are returned
   std::optional<AnswerPattern> vote;   // ... or one, with the answer that most give
   std::vector<std::string> bad_words;  // the model's tokenizer knows their tokens

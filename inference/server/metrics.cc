@@ -19,7 +19,7 @@ std::string Single(const std::string& name, const char* type, const char* help, 
 std::string EngineText(const EngineStats& engine) {
   std::string text = absl::StrCat(
       Single("photon_requests_waiting", "gauge", "Requests in the queue.", engine.waiting),
-      Single("photon_sequences_running", "gauge", "Continuations being written.", engine.running),
+      Single("photon_sequences_running", "gauge", "Continuations being written, or whose prompt is read.", engine.running),
       Single("photon_reserved_bytes", "gauge", "That all that runs may come to hold.", engine.reserved_bytes),
       Header("photon_state_bytes", "gauge", "Keys and values held, by encoder (flat models: of the stack)."));
   for (size_t i = 0; i < engine.level_bytes.size(); ++i) {
@@ -28,7 +28,7 @@ std::string EngineText(const EngineStats& engine) {
   absl::StrAppend(
       &text, Single("photon_window_bytes", "gauge", "Of local windows.", engine.window_bytes),
       Single("photon_prefix_bytes", "gauge", "Of prefixes kept for requests to come.", engine.prefix_bytes),
-      Single("photon_prompt_tokens_total", "counter", "Tokens of prompts, read or reused.", engine.prompt_tokens),
+      Single("photon_prompt_tokens_total", "counter", "Tokens of prompts whose reading began.", engine.prompt_tokens),
       Single("photon_reused_prefix_tokens_total", "counter", "Of these, reused.", engine.reused_tokens),
       Single("photon_generated_tokens_total", "counter", "Tokens generated.", engine.generated_tokens),
       Single("photon_engine_steps_total", "counter", "Rounds of the engine.", engine.steps));
@@ -90,7 +90,7 @@ std::string Metrics::Text(const EngineStats& engine, int64_t connections, absl::
       Single("photon_connections", "gauge", "Open connections.", connections),
       first_tokens_.Text("photon_time_to_first_token_seconds", "From a request to its first token."),
       next_tokens_.Text("photon_time_between_bursts_seconds", "Between a continuation's tokens that came together."),
-      answers_.Text("photon_request_seconds", "From a request to the end of its answer."),
+      answers_.Text("photon_request_seconds", "From a request to the end of its answer, where it had no error."),
       Header("photon_requests_total", "counter", "Answers, by status code."));
   for (const auto& [status, count] : responses_) {
     absl::StrAppend(&text, "photon_requests_total{code=\"", status, "\"} ", count, "\n");

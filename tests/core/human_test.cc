@@ -15,6 +15,13 @@ TEST(Human, Bytes) {
   EXPECT_EQ(HumanBytes(INT64_MAX), "9223372.0 TB");
 }
 
+TEST(Human, ParsesAmounts) {
+  EXPECT_EQ(*ParseBytes("1"), 1);
+  EXPECT_EQ(*ParseBytes("4MiB"), 4 << 20);
+  EXPECT_EQ(*ParseBytes("1.5kB"), 1500);
+  for (const char* bad : {"", "0", "0.5", "-1GiB", "1 XB", "GiB", "1e30"}) EXPECT_FALSE(ParseBytes(bad).ok()) << bad;
+}
+
 TEST(Human, Count) {
   EXPECT_EQ(HumanCount(0), "0");
   EXPECT_EQ(HumanCount(999), "999");

@@ -37,7 +37,7 @@ TEST(ChatRequest, Defaults) {
   EXPECT_THAT(request.prompts, ElementsAre(Prompt("U:hi\nM:")));
   EXPECT_EQ(request.reply_role, "model");
   EXPECT_EQ(request.options.max_new_tokens, 1024);
-  EXPECT_TRUE(request.fit_context);
+  EXPECT_TRUE(request.fits_limit);
   EXPECT_EQ(request.options.log_probabilities, -1);
   EXPECT_EQ(request.options.sampling.temperature, 1);
   EXPECT_THAT(request.options.stop.strings, ElementsAre("<end>"));
@@ -58,7 +58,7 @@ TEST(ChatRequest, FieldsOfItsOwnAndOfCompletions) {
          "stop_token_ids": [5], "seed": 4, "temperature": 0.5, "mode": "rec", "min_p": 0.1, "stream": true,
          "stream_options": {"include_usage": true}, "model": "m", "user": "u", "ignore_eos": true)"));
   EXPECT_EQ(request.options.max_new_tokens, 9);
-  EXPECT_FALSE(request.fit_context);
+  EXPECT_FALSE(request.fits_limit);
   EXPECT_TRUE(request.logprobs && request.stream && request.usage_at_end && request.ignore_eos);
   EXPECT_EQ(request.options.log_probabilities, 3);
   EXPECT_THAT(request.options.stop.strings, ElementsAre("a", "<end>"));
@@ -111,7 +111,7 @@ TEST(ChatRequest, ErrorsNameTheField) {
       {R"("max_completion_tokens": 0)", "max_completion_tokens", "from 1"},
       {R"("max_tokens": 0)", "max_tokens", "from 1"},
       {R"("min_tokens": 20, "max_tokens": 10)", "min_tokens", "more than max_tokens, 10"},
-      {R"("min_tokens": 2000)", "min_tokens", "more than max_completion_tokens, 1024"},
+      {R"("min_tokens": 2000, "max_completion_tokens": 1024)", "min_tokens", "more than max_completion_tokens, 1024"},
       {R"("logprobs": 3)", "logprobs", "true or false"},
       {R"("logprobs": true, "top_logprobs": 21)", "top_logprobs", "from 0 to 20"},
       {R"("top_logprobs": 2)", "top_logprobs", "needs \"logprobs\": true"},

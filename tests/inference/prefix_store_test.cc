@@ -60,6 +60,26 @@ TEST_F(PrefixStoreTest, TheLeastRecentlyUsedGoesAndSharedBeginningsStay) {
   EXPECT_EQ(store_.Length(Joined(a_, c_), 32), 16);
 }
 
+// A conversation that grows takes the place of its own beginnings, not of another's.
+TEST_F(PrefixStoreTest, OfABeginningAndWhatFollowsItTheWholeIsKept) {
+  const std::vector<int32_t> ab = Joined(a_, b_), abc = Joined(ab, c_), other = Joined(c_, a_);
+  store_.Keep(Read(abc), kRoom);
+  const int64_t whole = store_.bytes();
+  store_.Shrink(0);
+  store_.Keep(Read(other), kRoom);
+  const int64_t others = store_.bytes();
+  store_.Keep(Read(a_), whole + others);
+  store_.Keep(Read(ab), whole + others);
+  store_.Keep(Read(abc), whole + others);
+  EXPECT_EQ(store_.bytes(), whole + others);
+  EXPECT_EQ(store_.Length(abc, 48), 48);
+  EXPECT_EQ(store_.Length(ab, 32), 32);
+  EXPECT_EQ(store_.Length(other, 32), 32);
+  store_.Shrink(whole);
+  EXPECT_EQ(store_.Length(other, 32), 0) << "the older one";
+  EXPECT_EQ(store_.Length(abc, 48), 48);
+}
+
 // Never more is held than there is room for, not even for a moment: what is too large is not copied first.
 TEST_F(PrefixStoreTest, KeepsWhatThereIsRoomFor) {
   store_.Keep(Read(Joined(a_, b_)), kRoom);

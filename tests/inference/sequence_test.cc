@@ -35,7 +35,7 @@ class SequenceTest : public ::testing::Test {
   // The text shown, piece by piece joined, of a continuation by these tokens, `burst` at a time.
   std::string Shown(const GenerateOptions& options, const std::vector<int32_t>& tokens, size_t burst,
                     Continuation* result) {
-    Sequence sequence(options, tokenizer_, /*prompt=*/tokenizer_->Encode("the"), 0);
+    Sequence sequence(options, tokenizer_, /*prompt=*/tokenizer_->Encode("the"));
     std::string shown, text;
     for (size_t i = 0; i < tokens.size() && !sequence.done(); i += burst) {
       std::vector<Choice> choices;
@@ -115,7 +115,7 @@ TEST_F(SequenceTest, DiscardsWhatFollows) {
   std::string text;
   for (const auto& [tokens, want] : std::vector<std::pair<std::vector<int32_t>, std::vector<int32_t>>>{
            {{1, 2, 3, 4}, {1, 2, 3}}, {{1, 9, 3}, {1}}, {{9}, {}}, {{1, 2, 3, 9}, {1, 2, 3}}}) {
-    Sequence sequence(options, nullptr, {}, 0);
+    Sequence sequence(options, nullptr, {});
     std::vector<Choice> choices;
     for (const int32_t token : tokens) choices.push_back({.token = token});
     EXPECT_EQ(sequence.Take(choices, &text), static_cast<int64_t>(want.size()));
@@ -133,7 +133,7 @@ int32_t Next(const Sequence& sequence, const std::vector<float>& logits, int64_t
 
 TEST_F(SequenceTest, StopTokensWaitForTheMinimum) {
   const GenerateOptions options = {.max_new_tokens = 9, .stop = {.tokens = {0, 2}, .min_new_tokens = 2}};
-  Sequence sequence(options, nullptr, {}, 0);
+  Sequence sequence(options, nullptr, {});
   const std::vector<float> logits = {5, 1, 4, 0};
   EXPECT_EQ(Next(sequence, logits, 0), 1);
   EXPECT_EQ(Next(sequence, logits, 1), 1);
@@ -145,7 +145,7 @@ TEST_F(SequenceTest, StopTokensWaitForTheMinimum) {
 
 TEST_F(SequenceTest, PenaltiesCountThePromptWhatWasTakenAndTheChunk) {
   const GenerateOptions options = {.max_new_tokens = 9, .sampling = {.repetition_penalty = 2, .frequency_penalty = 1}};
-  Sequence sequence(options, nullptr, /*prompt=*/{0}, 0);
+  Sequence sequence(options, nullptr, /*prompt=*/{0});
   EXPECT_EQ(Next(sequence, {4, 3, 2.5, 0}), 1);  // 2, 3, 2.5
   std::string text;
   sequence.Take({{.token = 1}}, &text);
@@ -156,7 +156,7 @@ TEST_F(SequenceTest, PenaltiesCountThePromptWhatWasTakenAndTheChunk) {
 TEST_F(SequenceTest, LogProbabilitiesAreTheModels) {
   GenerateOptions options = {.max_new_tokens = 9, .sampling = {.temperature = 0.01}, .log_probabilities = 2};
   options.sampling.logit_bias = {{0, 100}};
-  const Sequence sequence(options, nullptr, {}, 0);
+  const Sequence sequence(options, nullptr, {});
   ChoiceWorkspace<double> workspace;
   const std::vector<double> logits = {std::log(0.1), std::log(0.2), std::log(0.7)};
   const Choice choice = sequence.Choose<double>(logits, 0, {}, workspace);

@@ -191,6 +191,23 @@ TEST(ServerChat, RepliesFillTheContextUnlessTold) {
   EXPECT_EQ(refusal({{"messages", long_messages}, {"max_completion_tokens", null}, {"min_tokens", 10}}), "messages");
 }
 
+TEST(ServerChat, RepliesFillTheMemoryUnlessTold) {
+  TestServerOptions options = WithChat("!never!");
+  options.engine.state_bytes = 60'000;
+  TestServer server(options);
+  const Json all = {{"max_completion_tokens", Json()}, {"ignore_eos", true}};
+  const int64_t written = Answer(Chat(server, all))["usage"]["completion_tokens"];
+  EXPECT_GT(written, 40);
+  EXPECT_LT(written, 1024);
+  EXPECT_EQ(Chat(server, {{"max_completion_tokens", written + 1}}).status, 400);
+}
+
+TEST(ServerChat, RepliesAreAsLongAsTheyMustBe) {
+  TestServer server(WithChat("!never!"));
+  const Json asked = {{"max_completion_tokens", Json()}, {"ignore_eos", true}, {"min_tokens", 1100}};
+  EXPECT_EQ(Answer(Chat(server, asked))["usage"]["completion_tokens"], 1100);
+}
+
 TEST(ServerChat, NeedsATemplateAndATokenizer) {
   TestServer none;
   const httplib::Response refused = Chat(none);

@@ -282,6 +282,18 @@ TEST(Server, EchoPutsThePromptBefore) {
   EXPECT_EQ(TextsOf(EventsOf(server.Complete(fields + R"(, "stream": true)").body)).at(0), text);
 }
 
+// A prompt of ids may end inside a character: what echoes it goes on as the text of all ids does.
+TEST(Server, EchoLeavesAnUnfinishedCharacterToTheText) {
+  TestServer server;
+  std::vector<int32_t> ids = server.tokenizer()->Encode("the \xc3\xa9");  // spelt in bytes, the last of them left out
+  ids.pop_back();
+  const Json request = {{"prompt", ids}, {"max_tokens", 12},         {"seed", 2},
+                        {"echo", true},  {"return_token_ids", true}, {"ignore_eos", true}};
+  const Json choice = Choices(server.Post(request.dump()))[0];
+  for (const Json& id : choice["token_ids"]) ids.push_back(id);
+  EXPECT_EQ(choice["text"], server.tokenizer()->Decode(ids));
+}
+
 TEST(Server, SeedsAreRandomUnlessGiven) {
   TestServer server;
   const auto text = [&](const char* more) {
