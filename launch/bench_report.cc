@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "inference/json_text.h"
 #include "inference/protocol/paper.h"
 
 namespace photon {
@@ -135,9 +136,8 @@ std::string ToJson(const std::vector<PaperRow>& rows, const std::string& device,
     }
     results.push_back(std::move(result));
   }
-  return Json({{"bench", "paper"}, {"device", device}, {"dtype", dtype}, {"complete", complete}, {"results", results}})
-             .dump(2) +
-         "\n";
+  return DumpIndented(
+      {{"bench", "paper"}, {"device", device}, {"dtype", dtype}, {"complete", complete}, {"results", results}});
 }
 
 absl::Status DrawRows(const std::vector<PaperRow>& rows, const WantedPicture& picture) {

@@ -10,13 +10,14 @@
 #include "core/file.h"
 #include "core/folder.h"
 #include "core/status.h"
-#include "data/open.h"
+#include "data/token_file.h"
 #include "data/token_file_info.h"
 #include "launch/commands.h"
 #include "launch/environment.h"
 #include "launch/model_options.h"
 #include "launch/wanted_picture.h"
 #include "study/study.h"
+#include "study/study_data.h"
 
 namespace photon {
 namespace {
@@ -64,12 +65,6 @@ absl::StatusOr<study::Options> OptionsOf(const StudyArguments& arguments) {
   return options;
 }
 
-// Both token files, against each other and the vocabulary, before hours of work.
-absl::Status CheckData(const std::vector<study::PlannedRun>& runs, const study::Options& options) {
-  const DataConfig& data = runs[0].config.data();
-  return OpenData(data, options.vocab_size, data.align()).status();
-}
-
 absl::Status Report(const study::Results& results, const std::string& out) {
   const std::string table = study::ToMarkdown(results);
   PHOTON_RETURN_IF_ERROR(WriteFile(out + "/study.json", study::ToJson(results)));
@@ -88,7 +83,7 @@ absl::Status RunStudy(const StudyArguments& arguments) {
     PHOTON_ASSIGN_OR_RETURN(modes.emplace_back(), ParseGenerationMode(name));
   }
   PHOTON_ASSIGN_OR_RETURN(const std::vector<study::PlannedRun> runs, study::Plan(options));
-  PHOTON_RETURN_IF_ERROR(CheckData(runs, options));
+  PHOTON_RETURN_IF_ERROR(study::CheckData(options, runs));  // before hours of work
   PHOTON_ASSIGN_OR_RETURN(const std::vector<study::RunState> states, study::ReadRunStates(runs));
   std::cout << study::PlanTable(runs, states);
   if (const study::Spread spread = study::WidestSpread(runs); spread.ratio > 1.1) {
@@ -106,7 +101,7 @@ absl::Status RunStudy(const StudyArguments& arguments) {
   if (arguments.dry_run) return absl::OkStatus();
   PHOTON_RETURN_IF_ERROR(MakeFolders(options.out));
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, /*check=*/false));
-  PHOTON_ASSIGN_OR_RETURN(const bool trained, study::TrainRuns(runs, *device));
+  PHOTON_ASSIGN_OR_RETURN(const bool trained, study::TrainRuns(options, runs, *device));
   if (!trained) {
     std::cout << "stopped; the same command goes on from there\n";
     return absl::OkStatus();

@@ -47,7 +47,7 @@ absl::StatusOr<PlannedRun> PlanRun(const Options& options, Kind kind, const Size
   run.kind = kind;
   run.size = size;
   run.seed = seed;
-  run.name = absl::StrCat(Name(kind), "-", size.name, seed == 1 ? "" : absl::StrCat("-seed", seed));
+  run.name = RunName(kind, size, seed);
   const Scale& scale = options.scale;
   const ModelConfig model = ModelOf(kind, size, options.vocab_size);
   run.parameters = LanguageModel::Create(model)->parameters().count();
@@ -63,6 +63,10 @@ absl::StatusOr<PlannedRun> PlanRun(const Options& options, Kind kind, const Size
 }
 
 }  // namespace
+
+std::string RunName(Kind kind, const Size& size, int seed) {
+  return absl::StrCat(Name(kind), "-", size.name, seed == 1 ? "" : absl::StrCat("-seed", seed));
+}
 
 double PeakLearningRate(int width) { return 0.02 / std::sqrt(width); }
 

@@ -28,7 +28,7 @@ struct PlannedRun {
   Kind kind = Kind::kVanilla;
   Size size;
   int seed = 1;
-  std::string name;  // "photon-d64", "photon-d64-seed2"; the run's folder in Options::out
+  std::string name;  // RunName
   RunConfig config;
   int64_t parameters = 0;
   double step_flops = 0;    // forward and backward
@@ -38,6 +38,9 @@ struct PlannedRun {
   double flops() const { return step_flops * static_cast<double>(steps()); }
   int64_t tokens() const { return step_tokens * steps(); }
 };
+
+// A run's folder in Options::out: "photon-d64", "photon-d64-seed2".
+std::string RunName(Kind kind, const Size& size, int seed);
 
 // 0.02 / sqrt(D), whatever the kind: 2.5e-3 at D = 64, 8.8e-4 at 512, 4.9e-4 at the paper's 1664 (which takes 3e-4 for
 // all its models, in batches 60 times as large).

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/human.h"
+#include "inference/json_text.h"
 
 namespace photon::study {
 namespace {
@@ -112,7 +113,7 @@ std::string ToJson(const Results& results) {
   if (results.bytes_per_token > 0) json["bytes_per_token"] = results.bytes_per_token;
   json["runs"] = runs;
   json["points"] = points;
-  return json.dump(2) + "\n";
+  return DumpIndented(json);
 }
 
 std::string ToMarkdown(const Results& results) {

@@ -11,6 +11,7 @@
 #include "core/status.h"
 #include "data/open.h"
 #include "parallel/communicator.h"
+#include "study/study_data.h"
 #include "train/train.h"
 #include "train/validation.h"
 
@@ -105,10 +106,11 @@ absl::StatusOr<std::vector<RunState>> ReadRunStates(const std::vector<PlannedRun
   return states;
 }
 
-absl::StatusOr<bool> TrainRuns(const std::vector<PlannedRun>& runs, OpenedDevice& device) {
+absl::StatusOr<bool> TrainRuns(const Options& options, const std::vector<PlannedRun>& runs, OpenedDevice& device) {
   PHOTON_ASSIGN_OR_RETURN(std::vector<RunState> states, ReadRunStates(runs));
   for (size_t i = 0; i < runs.size(); ++i) {
     if (states[i].finished) continue;
+    PHOTON_RETURN_IF_ERROR(CheckAndKeepData(options, runs));
     const double left = SecondsLeft(runs, states);
     std::cout << absl::StrFormat("== run %d of %d: %s, step %d of %d%s\n", i + 1, runs.size(), runs[i].name,
                                  states[i].steps, runs[i].steps(),
@@ -124,6 +126,7 @@ absl::StatusOr<bool> TrainRuns(const std::vector<PlannedRun>& runs, OpenedDevice
 
 absl::StatusOr<Results> MeasureRuns(const Options& options, const std::vector<PlannedRun>& runs,
                                     const std::vector<GenerationMode>& modes, OpenedDevice& device) {
+  PHOTON_RETURN_IF_ERROR(CheckAndKeepData(options, runs));
   Results results;
   results.options = options;
   results.device = device.Description();

@@ -15,10 +15,12 @@ namespace photon::study {
 absl::StatusOr<std::vector<RunState>> ReadRunStates(const std::vector<PlannedRun>& runs);
 
 // Trains what isn't finished, going on from checkpoints, each run as `photon train` would (train/train.h) on one rank.
-// False where a signal asked for the end: the run under way is saved. Errors are the run's, named.
-absl::StatusOr<bool> TrainRuns(const std::vector<PlannedRun>& runs, OpenedDevice& device);
+// False where a signal asked for the end: the run under way is saved. Errors are the run's, named, or of
+// CheckAndKeepData: before each run, since files may be prepared anew while the one before it trains for hours.
+absl::StatusOr<bool> TrainRuns(const Options& options, const std::vector<PlannedRun>& runs, OpenedDevice& device);
 
-// Of finished runs. `modes`: of generation, where the model has them. Loads each model in options.dtype.
+// Of finished runs. `modes`: of generation, where the model has them. Loads each model in options.dtype. Also errors of
+// CheckAndKeepData.
 absl::StatusOr<Results> MeasureRuns(const Options& options, const std::vector<PlannedRun>& runs,
                                     const std::vector<GenerationMode>& modes, OpenedDevice& device);
 

@@ -56,40 +56,50 @@ absl::StatusOr<std::vector<DataFile>> DataProgress::Identify() const {
   std::vector<DataFile> files;
   for (int s = 0; s < data_->blend().sources(); ++s) {
     const NamedDataset& source = data_->sources()[s];
-    DataFile& file = files.emplace_back();
-    file.set_name(source.name);
-    PHOTON_ASSIGN_OR_RETURN(*file.mutable_fingerprint(), source.dataset->file().Fingerprint());
+    PHOTON_ASSIGN_OR_RETURN(DataFile file, Identified(source));
     file.set_samples(source.dataset->samples());
     file.set_parts(data_->blend().parts()[s]);
+    files.push_back(std::move(file));
   }
   return files;
 }
 
-absl::Status CheckSameData(const std::vector<DataFile>& began, const std::vector<DataFile>& now) {
-  if (began.empty()) return absl::OkStatus();
-  const auto refuse = [](const std::string& what) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(what,
-                     ": the samples to come would not be those that are left. Put back the data that the run "
-                     "began with; or, where that is meant, go on with --set data.accept_changed=true"));
-  };
+absl::StatusOr<DataFile> Identified(const NamedDataset& data) {
+  DataFile file;
+  file.set_name(data.name);
+  PHOTON_ASSIGN_OR_RETURN(*file.mutable_fingerprint(), data.dataset->file().Fingerprint());
+  return file;
+}
+
+std::string DataDifference(const std::vector<DataFile>& began, const std::vector<DataFile>& now) {
+  if (began.empty()) return "";
   for (size_t s = 0; s < std::max(began.size(), now.size()); ++s) {
-    if (s >= now.size()) return refuse(absl::StrCat("the run was trained on ", began[s].name(), " too"));
-    if (s >= began.size()) return refuse(absl::StrCat("the run was not trained on ", now[s].name()));
+    if (s >= now.size()) return absl::StrCat("the run was trained on ", began[s].name(), " too");
+    if (s >= began.size()) return absl::StrCat("the run was not trained on ", now[s].name());
     // By what it holds: the files may have been moved.
     if (began[s].fingerprint() != now[s].fingerprint()) {
-      return refuse(absl::StrCat("token file ", now[s].name(), " is not the one that the run began with"));
+      const bool renamed = began[s].name() != now[s].name();
+      return absl::StrCat("token file ", now[s].name(), " is not the one that the run began with",
+                          renamed ? absl::StrCat(" (", began[s].name(), ")") : "");
     }
     if (began[s].samples() != now[s].samples()) {
-      return refuse(absl::StrCat("of ", now[s].name(), ", the run began with ", began[s].samples(),
-                                 " samples, and now ", "there are ", now[s].samples(),
-                                 " (data.sequence_length or data.valid_fraction)"));
+      return absl::StrCat("of ", now[s].name(), ", the run began with ", began[s].samples(), " samples, and now ",
+                          "there are ", now[s].samples(), " (data.sequence_length or data.valid_fraction)");
     }
     if (began[s].parts() != now[s].parts()) {
-      return refuse(absl::StrCat("the weight of ", now[s].name(), " is not the one that the run began with"));
+      return absl::StrCat("the weight of ", now[s].name(), " is not the one that the run began with");
     }
   }
-  return absl::OkStatus();
+  return "";
+}
+
+absl::Status CheckSameData(const std::vector<DataFile>& began, const std::vector<DataFile>& now) {
+  const std::string difference = DataDifference(began, now);
+  if (difference.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(difference,
+                   ": the samples to come would not be those that are left. Put back the data that the run "
+                   "began with; or, where that is meant, go on with --set data.accept_changed=true"));
 }
 
 }  // namespace photon

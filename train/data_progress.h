@@ -39,8 +39,14 @@ class DataProgress {
   int64_t steps_ = 0, batch_sequences_ = 0, last_step_ = 0;
 };
 
-// kFailedPrecondition, naming the source, where a run that began with `began` would go on with `now`. A checkpoint that
-// tells no data (`began` is empty) is let pass.
+// Name and fingerprint of the token file, all that tells it from others.
+absl::StatusOr<DataFile> Identified(const NamedDataset& data);
+
+// Where a run began with `began`: "token file /new is not the one that the run began with (/old)" and the like. Empty
+// where `now` are the same, or `began` is empty: a checkpoint that tells no data.
+std::string DataDifference(const std::vector<DataFile>& began, const std::vector<DataFile>& now);
+
+// kFailedPrecondition, naming the source, where a run that began with `began` would go on with other data.
 absl::Status CheckSameData(const std::vector<DataFile>& began, const std::vector<DataFile>& now);
 
 }  // namespace photon

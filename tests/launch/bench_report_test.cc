@@ -49,5 +49,10 @@ TEST(BenchReport, ThePapersFiguresAreOfFullSize) {
   }
 }
 
+// A checkpoint's path has any bytes.
+TEST(BenchReport, PathsNeedNotBeUtf8) {
+  EXPECT_THAT(ToJson({Row("runs/caf\xe9", 8, 4)}, "cpu", "bf16", true), HasSubstr("\"runs/caf\xef\xbf\xbd\""));
+}
+
 }  // namespace
 }  // namespace photon::testing

@@ -33,9 +33,10 @@ class CliStudy : public ::testing::Test {
     }
     testing::WriteDocuments(folder_ / name, ids, 61);
   }
-  std::string Arguments(const std::string& more = "") const {
-    return absl::StrCat("study --data ", folder_ / "train.bin", " --valid ", folder_ / "valid", " --out ",
-                        folder_ / "out", " --vocab-size 61 --sizes d64 --device cpu ", more);
+  std::string Arguments(const std::string& more = "", const std::string& train = "train.bin",
+                        const std::string& valid = "valid") const {
+    return absl::StrCat("study --data ", folder_ / train, " --valid ", folder_ / valid, " --out ", folder_ / "out",
+                        " --vocab-size 61 --sizes d64 --device cpu ", more);
   }
   std::string Refusal(const std::string& arguments) const {
     const Outcome outcome = RunPhoton(arguments);
@@ -102,7 +103,7 @@ TEST_F(CliStudy, DryRunTouchesNothing) {
 }
 
 TEST_F(CliStudy, StoppedKilledAndFinished) {
-  const std::string study = Arguments("--kinds block,photon --modes hier,rec --budget 0.1");
+  const std::string options = "--kinds block,photon --modes hier,rec --budget 0.1", study = Arguments(options);
   const Outcome stopped = Interrupt(study, " step 2/", SIGTERM);
   EXPECT_EQ(stopped.exit_code, 0) << stopped.out;
   EXPECT_THAT(stopped.out, HasSubstr("stopped; the same command goes on from there"));
@@ -125,6 +126,21 @@ TEST_F(CliStudy, StoppedKilledAndFinished) {
   EXPECT_THAT(folder_.Read("out/study.md"), HasSubstr("| d64 | photon | `rec` |"));
   for (const auto& point : json["points"]) EXPECT_GE(point["speed_disturbance"].get<double>(), 1) << point;
   EXPECT_THAT(Refusal(study + " --flops 1e12"), HasSubstr("is of a run with other options"));
+
+  // Losses of other data stand in no table of this study, nor are those that stand there called theirs.
+  const std::string results = folder_.Read("out/study.json");
+  Write("other", 90);
+  EXPECT_THAT(Refusal(Arguments(options, "other")), HasSubstr("--data: token file"));
+  EXPECT_THAT(Refusal(Arguments("--kinds vanilla --budget 0.1", "other")), HasSubstr("--data: token file"));
+  EXPECT_THAT(Refusal(Arguments(options, "train", "other")), HasSubstr("--valid: token file"));
+  EXPECT_THAT(Refusal(Arguments(options + " --dry-run", "train", "other")), HasSubstr("or another --out"));
+  EXPECT_EQ(folder_.Read("out/study.json"), results);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out/vanilla-d64"));
+  for (const char* end : {".bin", ".idx"}) {
+    std::filesystem::rename(folder_ / (std::string("train") + end), folder_ / (std::string("moved") + end));
+  }
+  const Outcome moved = RunPhoton(Arguments(options + " --dry-run", "moved"));
+  EXPECT_EQ(moved.exit_code, 0) << moved.err;
 }
 
 }  // namespace

@@ -15,5 +15,11 @@ TEST(StudyReport, SaysHowFarSpeedsWereDisturbed) {
   EXPECT_THAT(ToMarkdown(results), HasSubstr("the slowest of a model took up to 1.70 times as long."));
 }
 
+TEST(StudyReport, PathsNeedNotBeUtf8) {
+  Results results;
+  results.options.train = "data/caf\xe9";
+  EXPECT_THAT(ToJson(results), HasSubstr("\"train\": \"data/caf\xef\xbf\xbd\""));
+}
+
 }  // namespace
 }  // namespace photon::study

@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "absl/strings/str_cat.h"
 #include "data/open.h"
 #include "tests/data/temporary.h"
 #include "train/early_stop.h"
@@ -83,6 +84,7 @@ TEST_F(DataProgressTest, OtherDataThanTheRunBeganWithAreRefused) {
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(status.message(), HasSubstr("/c is not the one"));
   EXPECT_THAT(status.message(), HasSubstr("data.accept_changed"));
+  EXPECT_THAT(status.message(), HasSubstr(absl::StrCat("began with (", folder_ / "b", ")"))) << "where it lay";
   EXPECT_FALSE(CheckSameData(began, {began[0]}).ok());
   EXPECT_FALSE(CheckSameData({began[0]}, began).ok());
 }
