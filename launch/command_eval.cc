@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/status.h"
+#include "inference/json_text.h"
 #include "inference/loaded_model.h"
 #include "inference/score.h"
 #include "launch/commands.h"
@@ -29,11 +30,6 @@ struct EvalArguments {
   EvalDriftOptions drift;
 };
 
-// Files, and tasks that are called as they are, have any bytes in their names.
-std::string Text(const Json& json) {
-  return json.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
-}
-
 // What was evaluated, before how: files outlive the commands that wrote them.
 Json WithModel(const EvalArguments& arguments, const LoadedModel& loaded, const Json& how) {
   Json json = {
@@ -53,7 +49,7 @@ absl::Status RunTasks(const LoadedModel& loaded, const EvalArguments& arguments,
   result.results["config"] = WithModel(arguments, loaded, result.results["config"]);
   std::cout << result.table;
   PHOTON_RETURN_IF_ERROR(samples->Put(result.samples));
-  return output->Put(Text(result.results));
+  return output->Put(DumpIndented(result.results));
 }
 
 absl::Status RunDrift(const LoadedModel& loaded, const EvalArguments& arguments, WantedFile* output,
@@ -61,7 +57,7 @@ absl::Status RunDrift(const LoadedModel& loaded, const EvalArguments& arguments,
   const EvalDriftOptions& options = arguments.drift;
   PHOTON_ASSIGN_OR_RETURN(const eval::Drift drift, EvaluateDrift(loaded, options));
   std::cout << DriftTable(drift, options);
-  PHOTON_RETURN_IF_ERROR(output->Put(Text(WithModel(arguments, loaded, DriftJson(drift, options)))));
+  PHOTON_RETURN_IF_ERROR(output->Put(DumpIndented(WithModel(arguments, loaded, DriftJson(drift, options)))));
   return DrawDrift(drift, options, picture);
 }
 
