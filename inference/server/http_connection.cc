@@ -58,9 +58,10 @@ class Connection : private httplib::Server {
     Post(".*", [this](const httplib::Request&, httplib::Response& response, const httplib::ContentReader& reader) {
       ReadAndHandle(reader, response);
     });
-    // Whether the connection goes on is known only now; httplib has promised that it does.
+    // Whether the connection goes on is known only now; httplib has promised that it does. After a head that is none it
+    // does not.
     set_post_routing_handler([this](const httplib::Request&, httplib::Response& response) {
-      if (!close_ || response.has_header("Connection")) return;
+      if ((busy_ && !close_) || response.has_header("Connection")) return;
       response.headers.erase("Keep-Alive");
       response.set_header("Connection", "close");
     });
@@ -88,7 +89,7 @@ class Connection : private httplib::Server {
   void Serve() {
     const absl::Duration head_time = options_.crowded ? kCrowdedHeadTime : kHeadTime;
     for (bool first = true; stream_.AwaitInput(first ? head_time : kKeepAlive); first = false) {
-      stream_.Limit(SteadyNow() + head_time, kHeadBytes);
+      stream_.BeginHead(SteadyNow() + head_time, kHeadBytes);
       bool closed = false;
       unread_ = false;
       counted_.reset();
@@ -111,13 +112,15 @@ class Connection : private httplib::Server {
     busy_ = true;
     ++*options_.busy;
     // A body that compresses well counts as what it becomes; the reader below counts that.
-    stream_.Limit(SteadyNow() + kBodyTime, options_.max_body_bytes + kHeadBytes);
+    stream_.BeginBody(SteadyNow() + kBodyTime, options_.max_body_bytes + kHeadBytes);
     request.ranges.clear();  // nothing here is worth asking for in parts
     old_protocol_ = request.version == "HTTP/1.0";
     head_ = HeadOf(request);
     refusal_ = handler_.Refuse(head_, options_.crowded);
-    // A body that nobody reads must not be taken for the next request.
-    unread_ = head_.has_body() && (refusal_.has_value() || head_.method != "POST");
+    // A body that nobody reads must not be taken for the next request; nor what follows chunks, whose sizes and ends
+    // httplib takes as they come; nor what a POST without a length may have sent.
+    const bool read = head_.method == "POST" && !refusal_.has_value() && head_.transfer_encoding.empty();
+    unread_ = !read && (head_.has_body() || head_.method == "POST");
     if (!unread_ && !options_.last->load()) return;
     close_ = true;
     request.headers.erase("Connection");
@@ -196,7 +199,7 @@ class Connection : private httplib::Server {
   std::optional<HttpResponse> refusal_;
   bool old_protocol_ = false;
   bool busy_ = false;
-  bool unread_ = false;         // some of its body
+  bool unread_ = false;         // some of its body, maybe
   bool close_ = false;          // after it
   std::optional<int> counted_;  // what its stream came to
 };

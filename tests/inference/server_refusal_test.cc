@@ -131,11 +131,13 @@ TEST(ServerRefusals, BodiesAreNoRequests) {
   TestServer server;
   const std::string hidden = "GET /v1/models HTTP/1.1\r\n\r\n";
   const std::string length = absl::StrCat("Content-Length: ", hidden.size(), "\r\n");
-  const auto answer = [&](const std::string& method, const std::string& headers) {
+  const auto answer_to = [&](const std::string& request) {
     RawClient client(server->port());
-    client.Send(absl::StrCat(method, " /health HTTP/1.1\r\n", headers, "\r\n", hidden));
-    client.EndInput();
-    return client.Receive();
+    client.Send(absl::StrCat(request, hidden));
+    return client.Receive();  // until the server closes, before the client does
+  };
+  const auto answer = [&](const std::string& method, const std::string& headers) {
+    return answer_to(absl::StrCat(method, " /health HTTP/1.1\r\n", headers, "\r\n"));
   };
   for (const char* method : {"GET", "HEAD"}) {
     const std::string one = answer(method, length);
@@ -149,6 +151,43 @@ TEST(ServerRefusals, BodiesAreNoRequests) {
     EXPECT_THAT(one, StartsWith("HTTP/1.1 400 ")) << headers;
     EXPECT_THAT(one, Not(HasSubstr("tiny"))) << headers;
   }
+  // Lines that are no headers, which one reader skips and another understands.
+  for (const std::string& headers :
+       {absl::StrCat("Content-Length : ", hidden.size(), "\r\n"),
+        absl::StrCat("Content-Length\t: ", hidden.size(), "\r\n"),
+        absl::StrCat("Content-Length: ", hidden.size(), "\n"), absl::StrCat("X: y\n", length),
+        absl::StrCat("X: y\r", length), absl::StrCat("X: y\r\n ", length), absl::StrCat(" ", length),
+        std::string("Content-Length\r\n"), std::string("Content-Length:\r\n"), std::string("Content-Length: 2%38\r\n"),
+        std::string("Transfer-Encoding: chunke%64\r\n"), std::string(": y\r\n"), std::string("X: \0y\r\n", 7)}) {
+    const std::string one = answer("GET", headers);
+    EXPECT_THAT(one, StartsWith("HTTP/1.1 400 ")) << headers;
+    EXPECT_THAT(one, HasSubstr("Connection: close\r\n")) << headers;
+    EXPECT_THAT(one, Not(HasSubstr("Keep-Alive"))) << headers;
+    EXPECT_THAT(one, Not(HasSubstr("tiny"))) << headers;
+  }
+  const std::string post = "POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\n";
+  const std::string no_length = answer_to(post + "\r\n");
+  EXPECT_THAT(no_length, StartsWith("HTTP/1.1 411 "));
+  EXPECT_THAT(no_length, HasSubstr("Connection: close\r\n"));
+  EXPECT_THAT(no_length, Not(HasSubstr("tiny")));
+  // Chunks that end elsewhere for others: sizes with signs, and data longer than they say.
+  for (const char* chunks :
+       {"2\r\n{}XX0\r\n\r\n", "+2\r\n{}\r\n0\r\n\r\n", "0x2\r\n{}\r\n0\r\n\r\n", "-1\r\n", "2\r\n{}\r\n0\r\n\r\n"}) {
+    const std::string one = answer_to(absl::StrCat(post, "Transfer-Encoding: chunked\r\n\r\n", chunks));
+    EXPECT_THAT(one, StartsWith("HTTP/1.1 4")) << chunks;
+    EXPECT_THAT(one, HasSubstr("Connection: close\r\n")) << chunks;
+    EXPECT_THAT(one, Not(HasSubstr("tiny"))) << chunks;
+  }
+}
+
+TEST(ServerRefusals, ChunksAreRead) {
+  TestServer server;
+  const std::string body = R"({"prompt": "the", "max_tokens": 1})";
+  RawClient client(server->port());
+  client.Send(absl::StrCat(
+      "POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+      absl::Hex(body.size()), "\r\n", body, "\r\n0\r\n\r\n"));
+  EXPECT_THAT(client.Receive(), StartsWith("HTTP/1.1 200 "));
 }
 
 TEST(ServerRefusals, Keys) {
