@@ -1,4 +1,7 @@
 // photon serve
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -62,6 +65,19 @@ void WarnOfUnknownMarkers(const ServeArguments& arguments, const LoadedModel& lo
   }
 }
 
+// Each connection is an open file, of which many systems give a program 1,024 unless it asks for more.
+void AskForFiles(int64_t connections) {
+  constexpr rlim_t kOthers = 512;  // connections that are turned away, the model's files, libraries'
+  rlimit limit = {};
+  const rlim_t wanted = static_cast<rlim_t>(connections) + kOthers;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = std::min(wanted, limit.rlim_max);
+  setrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur >= wanted) return;
+  std::cerr << absl::StrCat("warning: --max-connections is ", connections, ", and this process may have ",
+                            limit.rlim_max, " files and connections open: raise `ulimit -Hn`, or give fewer\n");
+}
+
 absl::Status RunServe(ServeArguments arguments) {
   StopWatch stops;
   if (arguments.server.model_name.empty()) arguments.server.model_name = NameOf(arguments.checkpoint);
@@ -80,6 +96,7 @@ absl::Status RunServe(ServeArguments arguments) {
   PHOTON_RETURN_IF_ERROR(ChooseChat(*loaded, &arguments));
   WarnOfUnknownMarkers(arguments, *loaded);
   SetBatchInvariant(arguments.engine, arguments.dtype, *loaded);
+  AskForFiles(arguments.server.http.max_connections);
   Engine engine(loaded->decoder(), loaded->tokenizer(), options);
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(engine, arguments.server));
   std::cerr << absl::StrCat("serving ", arguments.server.model_name, " on http://", arguments.server.http.host, ":",

@@ -56,7 +56,8 @@ class HttpHandler {
   // connection is one of a few beyond the limit, for health checks and for saying that there are too many.
   virtual std::optional<HttpResponse> Refuse(const HttpHead& head, bool crowded) = 0;
   virtual HttpResponse Handle(const HttpHead& head, const std::string& body, const ClientGone& gone) = 0;
-  // What to say for errors of the protocol itself (400, 413, 414, 431, 500 ..); `message` may be empty.
+  // What to say for errors of the protocol itself (400, 413, 414, 431, 500 ..; 503: there is no room for a connection);
+  // `message` may be empty.
   virtual HttpResponse Error(int status, const std::string& message) = 0;
   // A response with this status was sent, or, of a stream, an error that has it; 499: its client left before the end.
   virtual void Done(int status) = 0;

@@ -6,8 +6,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "core/steady_time.h"
+#include "inference/server/last_answer.h"
 #include "inference/server/socket_stream.h"
 
 namespace photon {
@@ -130,9 +130,7 @@ class Connection : private httplib::Server {
   // A line that is longer than all of a head may be: httplib can't tell what it was to be, and says nothing.
   void RefuseHead() {
     const HttpResponse answer = handler_.Error(kHeadTooLarge, "");
-    const std::string bytes = absl::StrCat(
-        "HTTP/1.1 ", answer.status, " Request Header Fields Too Large\r\nContent-Type: ", answer.content_type,
-        "\r\nContent-Length: ", answer.body.size(), "\r\nConnection: close\r\n\r\n", answer.body);
+    const std::string bytes = LastAnswer(answer);
     stream_.write(bytes.data(), bytes.size());
     handler_.Done(answer.status);
     stream_.Linger(kLinger);

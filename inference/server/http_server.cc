@@ -16,7 +16,9 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "inference/server/http_connection.h"
+#include "inference/server/last_answer.h"
 #include "inference/server/listen_socket.h"
+#include "inference/server/turned_away.h"
 
 namespace photon {
 namespace {
@@ -62,12 +64,17 @@ class ThreadedServer : public HttpServer {
 
   void AcceptAll() {
     constexpr int kLookEvery = 50;  // milliseconds, for Stop
+    TurnedAway turned_away(LastAnswer(handler_.Error(503, "")), [this] { handler_.Done(503); });
+    std::vector<pollfd> polled;
     while (!stopping()) {
-      pollfd polled{listening_, POLLIN, 0};
-      if (poll(&polled, 1, kLookEvery) <= 0) continue;
+      polled = {{listening_, POLLIN, 0}};
+      turned_away.AppendTo(&polled);
+      const bool looked = poll(polled.data(), polled.size(), kLookEvery) >= 0;
+      turned_away.Look();
+      if (!looked || polled[0].revents == 0) continue;
       const int socket = accept4(listening_, nullptr, nullptr, SOCK_CLOEXEC);
       if (socket >= 0) {
-        Admit(socket);
+        if (!Admit(socket)) turned_away.Add(socket);
       } else {
         // No file descriptors or memory left, most likely: connections that end make room.
         absl::SleepFor(absl::Milliseconds(10));
@@ -75,22 +82,19 @@ class ThreadedServer : public HttpServer {
     }
   }
 
-  void Admit(int socket) {
+  // False where there is no room for it.
+  bool Admit(int socket) {
     const int on = 1;
     setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // tokens go out one by one
-    bool crowded = false, refused = false;
+    bool crowded = false;
     {
       absl::MutexLock lock(&mutex_);
       const auto open = static_cast<int64_t>(open_.size());
       crowded = open >= options_.max_connections;
-      refused = stopping_ || open >= options_.max_connections + kCrowdedConnections;
-      if (!refused) open_.insert(socket);
+      if (stopping_ || open >= options_.max_connections + kCrowdedConnections) return false;
+      open_.insert(socket);
     }
-    if (refused) {
-      close(socket);
-      return;
-    }
-    Assign({socket, crowded});
+    return Assign({socket, crowded});
   }
 
   struct Accepted {
@@ -100,19 +104,21 @@ class ThreadedServer : public HttpServer {
 
   // Threads stay for further connections: the tokenizer's library has a C library of its own (data/sentencepiece),
   // which never learns that a thread has ended and keeps what it held for it.
-  void Assign(const Accepted& accepted) {
+  bool Assign(const Accepted& accepted) {
     {
       absl::MutexLock lock(&mutex_);
       if (idle_ > waiting_.size()) {
         waiting_.push_back(accepted);
-        return;
+        return true;
       }
     }
     try {
       threads_.emplace_back([this, accepted] { Work(accepted); });
+      return true;
     } catch (const std::system_error&) {  // no threads left: connections that end make room
       absl::MutexLock lock(&mutex_);
-      Close(accepted.socket);
+      open_.erase(accepted.socket);
+      return false;
     }
   }
 

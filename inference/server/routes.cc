@@ -85,6 +85,10 @@ ApiError BodyTooLarge(int64_t max_body_bytes) {
       "", "body_too_large"};
 }
 
+ApiError TooManyConnections() {
+  return {503, "too many connections: try again, with fewer at a time", "", "too_many_connections"};
+}
+
 std::optional<HttpResponse> RefuseByHead(const HttpHead& head, const ApiKeys& keys, const Admission& admission) {
   if (head.ambiguous_length) {
     return ErrorResponse({400,
@@ -107,7 +111,7 @@ std::optional<HttpResponse> RefuseByHead(const HttpHead& head, const ApiKeys& ke
                           "", "invalid_api_key"});
   }
   if (admission.crowded && !IsOpen(*route)) {
-    return ErrorResponse({503, "too many connections: try again, with fewer at a time", "", "too_many_connections"});
+    return ErrorResponse(TooManyConnections());
   }
   if (!Posts(*route)) return std::nullopt;
   if (admission.draining) {

@@ -26,5 +26,6 @@ struct Admission {
 std::optional<HttpResponse> RefuseByHead(const HttpHead& head, const ApiKeys& keys, const Admission& admission);
 
 ApiError BodyTooLarge(int64_t max_body_bytes);
+ApiError TooManyConnections();
 
 }  // namespace photon

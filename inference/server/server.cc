@@ -113,6 +113,7 @@ class EngineServer : public Server, public HttpHandler {
     if (status == 414) {
       return ErrorResponse({status, "the URL is longer than 8 KiB: send what is long in the body", "", "bad_request"});
     }
+    if (status == 503) return ErrorResponse(TooManyConnections());
     if (status >= 500) {
       return ErrorResponse(
           {500, absl::StrCat("the server failed: ", message, "; please report it"), "", "internal_error"});

@@ -239,17 +239,28 @@ TEST(ServerRefusals, TooManyConnections) {
   EXPECT_EQ(third.status, 503);
   EXPECT_EQ(ErrorOf(third)["code"], "too_many_connections");
   EXPECT_EQ(server.Client().Get("/health")->status, 200);
+  // Nobody goes without an answer: neither those that the crowd leaves no place at all ..
   std::vector<std::unique_ptr<RawClient>> crowd;
-  for (int i = 0; i < 50; ++i) crowd.push_back(std::make_unique<RawClient>(server->port()));
+  for (int i = 0; i < 300; ++i) {
+    crowd.push_back(std::make_unique<RawClient>(server->port()));
+    if (i >= 4) crowd.back()->Send(RawPost("{}"));
+  }
+  for (size_t i = 4; i < crowd.size(); ++i) {
+    const std::string answer = crowd[i]->Receive();
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 503 Service Unavailable\r\n")) << i;
+    EXPECT_THAT(answer, HasSubstr("Retry-After: 1\r\n")) << i;
+    EXPECT_THAT(answer, HasSubstr("Connection: close\r\n")) << i;
+    EXPECT_THAT(answer, HasSubstr("\"too_many_connections\"")) << i;
+  }
+  // .. nor those that come while it goes.
   first.EndInput();
   second.EndInput();
   crowd.clear();
-  // Until the crowd has gone, connections may be closed without an answer.
-  EXPECT_TRUE(Soon([&] {
-    const auto answer =
-        server.Client().Post("/v1/completions", R"({"prompt": "the", "max_tokens": 1})", "application/json");
-    return answer && answer->status == 200;
-  }));
+  EXPECT_TRUE(Soon([&] { return server.Complete(R"("prompt": "the", "max_tokens": 1)").status == 200; }));
+  const std::string metrics = server.Client().Get("/metrics")->body;
+  const std::string before = "photon_requests_total{code=\"503\"} ";
+  ASSERT_THAT(metrics, HasSubstr(before));
+  EXPECT_GE(std::atoi(metrics.c_str() + metrics.find(before) + before.size()), 297);
 }
 
 TEST(ServerRefusals, RequestsThatTakeTooLong) {
