@@ -221,6 +221,7 @@ TEST(ServerRefusals, TheQueueIsFull) {
   const httplib::Response third = server.Complete(R"("prompt": "the")");
   EXPECT_EQ(third.status, 429);
   EXPECT_EQ(third.get_header_value("Retry-After"), "1");
+  EXPECT_FALSE(third.has_header("x-should-retry"));  // it should
   EXPECT_EQ(ErrorOf(third)["code"], "queue_full");
   // More than could ever wait: no use in trying again.
   const httplib::Response many = server.Complete(R"("prompt": ["the", "end", "of"])");
@@ -268,6 +269,7 @@ TEST(ServerRefusals, RequestsThatTakeTooLong) {
   const httplib::Response whole = server.Complete(kLong);
   EXPECT_EQ(whole.status, 408);
   EXPECT_EQ(ErrorOf(whole)["code"], "request_timeout");
+  EXPECT_EQ(whole.get_header_value("x-should-retry"), "false");
   const httplib::Response stream = server.Complete(absl::StrCat(kLong, R"(, "stream": true)"));
   EXPECT_EQ(stream.status, 200);
   EXPECT_EQ(EventsOf(stream.body).back()["error"]["code"], "request_timeout");
@@ -284,6 +286,7 @@ TEST(ServerRefusals, LogitsThatAreNoNumbers) {
     const httplib::Response response = server.Complete(absl::StrCat(R"("prompt": "the")", more));
     EXPECT_EQ(response.status, 500) << response.body;
     EXPECT_EQ(ErrorOf(response)["code"], "model_failure");
+    EXPECT_EQ(response.get_header_value("x-should-retry"), "false");
   }
   EXPECT_EQ(server.Client().Get("/ready")->status, 200);
 }
