@@ -14,6 +14,7 @@ namespace photon {
 namespace {
 
 constexpr absl::Duration kKeepAlive = absl::Seconds(5);
+constexpr char kKeepAliveHeader[] = "timeout=5";  // the same: clients open another connection in time
 constexpr absl::Duration kHeadTime = absl::Seconds(10), kCrowdedHeadTime = absl::Seconds(1);
 constexpr absl::Duration kBodyTime = absl::Seconds(60);
 constexpr absl::Duration kLinger = absl::Seconds(2);
@@ -58,11 +59,12 @@ class Connection : private httplib::Server {
     Post(".*", [this](const httplib::Request&, httplib::Response& response, const httplib::ContentReader& reader) {
       ReadAndHandle(reader, response);
     });
-    // Whether the connection goes on is known only now; httplib has promised that it does. After a head that is none it
-    // does not.
+    // Whether the connection goes on is known only now; httplib has promised that it does, for so many requests as it
+    // would answer itself. After a head that is none it does not.
     set_post_routing_handler([this](const httplib::Request&, httplib::Response& response) {
-      if ((busy_ && !close_) || response.has_header("Connection")) return;
       response.headers.erase("Keep-Alive");
+      if (response.has_header("Connection")) return;
+      if (busy_ && !close_) return response.set_header("Keep-Alive", kKeepAliveHeader);
       response.set_header("Connection", "close");
     });
     set_error_handler(HandlerWithResponse([this](const httplib::Request&, httplib::Response& response) {
@@ -121,7 +123,7 @@ class Connection : private httplib::Server {
     // httplib takes as they come; nor what a POST without a length may have sent.
     const bool read = head_.method == "POST" && !refusal_.has_value() && head_.transfer_encoding.empty();
     unread_ = !read && (head_.has_body() || head_.method == "POST");
-    if (!unread_ && !options_.last->load()) return;
+    if (!unread_ && !old_protocol_ && !options_.last->load()) return;
     close_ = true;
     request.headers.erase("Connection");
     request.set_header("Connection", "close");
@@ -182,7 +184,6 @@ class Connection : private httplib::Server {
       return counted_ != kClientLeft;
     };
     if (old_protocol_) {  // knows no chunks: the end of the connection is the end of the body
-      close_ = true;
       response.set_content_provider(answer.content_type, provider);
     } else {
       response.set_chunked_content_provider(answer.content_type, provider);

@@ -8,6 +8,7 @@
 namespace photon::testing {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -177,6 +178,21 @@ TEST(ServerRefusals, BodiesAreNoRequests) {
     EXPECT_THAT(one, StartsWith("HTTP/1.1 4")) << chunks;
     EXPECT_THAT(one, HasSubstr("Connection: close\r\n")) << chunks;
     EXPECT_THAT(one, Not(HasSubstr("tiny"))) << chunks;
+  }
+}
+
+// Clients open another connection in time, and count on no other limit.
+TEST(ServerRefusals, ConnectionsAreKeptAsTheirHeadersSay) {
+  TestServer server;
+  RawClient kept(server->port());
+  for (int i = 0; i < 10; ++i) {
+    kept.Send("GET /health HTTP/1.1\r\n\r\n");
+    EXPECT_THAT(kept.Receive("}"), HasSubstr("Keep-Alive: timeout=5\r\n"));
+  }
+  for (const char* request : {"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n", "GET /health HTTP/1.0\r\n\r\n"}) {
+    RawClient closed(server->port());
+    closed.Send(request);
+    EXPECT_THAT(closed.Receive(), AllOf(HasSubstr("Connection: close\r\n"), Not(HasSubstr("Keep-Alive")))) << request;
   }
 }
 
