@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "configs/chat_template.h"
@@ -15,6 +16,7 @@
 #include "inference/chat_text.h"
 #include "inference/engine/engine.h"
 #include "inference/loaded_model.h"
+#include "inference/server/cross_origin.h"
 #include "inference/server/server.h"
 #include "launch/commands.h"
 #include "launch/engine_flags.h"
@@ -26,6 +28,7 @@ namespace {
 
 struct ServeArguments {
   std::string checkpoint, dtype, device, key_file, chat_file;
+  std::vector<std::string> origins;
   double request_timeout = 0;
   ServerOptions server;
   EngineFlags engine;
@@ -84,6 +87,7 @@ absl::Status RunServe(ServeArguments arguments) {
   if (!arguments.key_file.empty()) {
     PHOTON_ASSIGN_OR_RETURN(arguments.server.keys, ApiKeys::FromFile(arguments.key_file));
   }
+  arguments.server.origins = CrossOrigin(arguments.origins);
   if (!arguments.chat_file.empty()) {
     PHOTON_ASSIGN_OR_RETURN(arguments.server.chat, LoadChatTemplate(arguments.chat_file));
   }
@@ -114,6 +118,12 @@ void AddHttpOptions(CLI::App& command, ServeArguments* a) {
       ->capture_default_str();
   command.add_option("--port", http.port, "0: a free one")->check(Between(0, 65535))->capture_default_str();
   command.add_option("--api-keys", a->key_file, "FILE with the keys that requests must carry, one a line");
+  command
+      .add_option("--allow-origin", a->origins,
+                  "ORIGIN whose pages browsers let use the server, such as https://example.org; may be given several "
+                  "times; *: any page")
+      ->allow_extra_args(false)
+      ->check(CLI::Validator([](const std::string& text) { return std::string(ValidateOrigin(text).message()); }, ""));
   command.add_option("--model-name", a->server.model_name,
                      "What requests call the model; unless given, the folder's name");
   command.add_option("--chat-template", a->chat_file,

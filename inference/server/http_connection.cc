@@ -32,6 +32,7 @@ HttpHead HeadOf(const httplib::Request& request) {
   head.method = request.method;
   head.path = request.path;
   head.content_type = request.get_header_value("Content-Type");
+  head.origin = request.get_header_value("Origin");
   head.authorization = request.get_header_value("Authorization");
   head.content_encoding = request.get_header_value("Content-Encoding");
   head.transfer_encoding = request.get_header_value("Transfer-Encoding");
@@ -63,6 +64,7 @@ class Connection : private httplib::Server {
     // would answer itself. After a head that is none it does not.
     set_post_routing_handler([this](const httplib::Request&, httplib::Response& response) {
       response.headers.erase("Keep-Alive");
+      if (response.status == 204) response.headers.erase("Content-Length");  // httplib's, and not allowed
       if (response.has_header("Connection")) return;
       if (busy_ && !close_) return response.set_header("Keep-Alive", kKeepAliveHeader);
       response.set_header("Connection", "close");
@@ -93,6 +95,7 @@ class Connection : private httplib::Server {
     for (bool first = true; stream_.AwaitInput(first ? head_time : kKeepAlive); first = false) {
       stream_.BeginHead(SteadyNow() + head_time, kHeadBytes);
       bool closed = false;
+      head_ = {};
       unread_ = false;
       counted_.reset();
       const bool written =
@@ -131,10 +134,9 @@ class Connection : private httplib::Server {
 
   // A line that is longer than all of a head may be: httplib can't tell what it was to be, and says nothing.
   void RefuseHead() {
-    const HttpResponse answer = handler_.Error(kHeadTooLarge, "");
-    const std::string bytes = LastAnswer(answer);
+    const std::string bytes = LastAnswer(kHeadTooLarge, handler_);
     stream_.write(bytes.data(), bytes.size());
-    handler_.Done(answer.status);
+    handler_.Done(kHeadTooLarge);
     stream_.Linger(kLinger);
   }
 
@@ -173,6 +175,8 @@ class Connection : private httplib::Server {
   void Answer(HttpResponse answer, httplib::Response& response) {
     response.status = answer.status;
     for (const auto& [name, value] : answer.headers) response.set_header(name, value);
+    for (const auto& [name, value] : handler_.HeadersFor(head_)) response.set_header(name, value);
+    if (answer.status == 204) return;  // has neither a body nor a type
     if (answer.stream == nullptr) {
       response.set_content(answer.body, answer.content_type);
       return;

@@ -64,7 +64,7 @@ class ThreadedServer : public HttpServer {
 
   void AcceptAll() {
     constexpr int kLookEvery = 50;  // milliseconds, for Stop
-    TurnedAway turned_away(LastAnswer(handler_.Error(503, "")), [this] { handler_.Done(503); });
+    TurnedAway turned_away(LastAnswer(503, handler_), [this] { handler_.Done(503); });
     std::vector<pollfd> polled;
     while (!stopping()) {
       polled = {{listening_, POLLIN, 0}};

@@ -7,7 +7,7 @@
 
 namespace photon {
 
-// `answer` is no stream.
-std::string LastAnswer(const HttpResponse& answer);
+// Of handler.Error(status), with the headers of a request without a head.
+std::string LastAnswer(int status, HttpHandler& handler);
 
 }  // namespace photon

@@ -75,6 +75,9 @@ class EngineServer : public Server, public HttpHandler {
   }
 
   std::optional<HttpResponse> Refuse(const HttpHead& head, bool crowded) override {
+    if (FindRoute(head.path).has_value()) {
+      if (auto preflight = options_.origins.AnswerPreflight(head); preflight.has_value()) return preflight;
+    }
     return RefuseByHead(head, options_.keys, {options_.http.max_body_bytes, draining_, crowded});
   }
 
@@ -121,6 +124,8 @@ class EngineServer : public Server, public HttpHandler {
     return ErrorResponse(
         {status, message.empty() ? "this is no request that HTTP/1.1 allows" : message, "", "bad_request"});
   }
+
+  HttpHeaders HeadersFor(const HttpHead& head) override { return options_.origins.HeadersFor(head.origin); }
 
   void Done(int status) override { metrics_.Responded(status); }
 
