@@ -66,12 +66,12 @@ class Connection : private httplib::Server {
       response.headers.erase("Keep-Alive");
       if (response.status == 204) response.headers.erase("Content-Length");  // httplib's, and not allowed
       if (response.has_header("Connection")) return;
-      if (busy_ && !close_) return response.set_header("Keep-Alive", kKeepAliveHeader);
+      if (understood_ && !close_) return response.set_header("Keep-Alive", kKeepAliveHeader);
       response.set_header("Connection", "close");
     });
     set_error_handler(HandlerWithResponse([this](const httplib::Request&, httplib::Response& response) {
       if (!response.body.empty()) return HandlerResponse::Handled;
-      const bool too_long = !busy_ && stream_.full();  // httplib takes a head that was cut for none
+      const bool too_long = !understood_ && stream_.full();  // httplib takes a head that was cut for none
       Answer(handler_.Error(too_long ? kHeadTooLarge : response.status, ""), response);
       return HandlerResponse::Handled;
     }));
@@ -93,29 +93,26 @@ class Connection : private httplib::Server {
   void Serve() {
     const absl::Duration head_time = options_.crowded ? kCrowdedHeadTime : kHeadTime;
     for (bool first = true; stream_.AwaitInput(first ? head_time : kKeepAlive); first = false) {
+      ++*options_.busy;
       stream_.BeginHead(SteadyNow() + head_time, kHeadBytes);
       bool closed = false;
       head_ = {};
-      unread_ = false;
+      understood_ = unread_ = false;
       counted_.reset();
       const bool written =
           process_request(stream_, options_.crowded, closed, [this](auto& request) { SetUp(request); });
-      const bool understood = std::exchange(busy_, false);
-      if (understood) --*options_.busy;
-      if (!written) {
-        if (!understood && stream_.full()) RefuseHead();
-        return;
-      }
+      const bool refused = !written && !understood_ && stream_.full();
+      if (refused) RefuseHead();
+      --*options_.busy;
       // What follows a head that was no head is none either.
-      if (unread_ || !understood) return stream_.Linger(kLinger);
-      if (closed || close_ || options_.crowded || options_.last->load()) return;
+      if (refused || (written && (unread_ || !understood_))) return stream_.Linger(kLinger);
+      if (!written || closed || close_ || options_.crowded) return;
     }
   }
 
  private:
   void SetUp(httplib::Request& request) {
-    busy_ = true;
-    ++*options_.busy;
+    understood_ = true;
     // A body that compresses well counts as what it becomes; the reader below counts that.
     stream_.BeginBody(SteadyNow() + kBodyTime, options_.max_body_bytes + kHeadBytes);
     request.ranges.clear();  // nothing here is worth asking for in parts
@@ -137,7 +134,6 @@ class Connection : private httplib::Server {
     const std::string bytes = LastAnswer(kHeadTooLarge, handler_);
     stream_.write(bytes.data(), bytes.size());
     handler_.Done(kHeadTooLarge);
-    stream_.Linger(kLinger);
   }
 
   HandlerResponse Route(const httplib::Request& request, httplib::Response& response) {
@@ -201,7 +197,7 @@ class Connection : private httplib::Server {
   HttpHead head_;
   std::optional<HttpResponse> refusal_;
   bool old_protocol_ = false;
-  bool busy_ = false;
+  bool understood_ = false;     // its head
   bool unread_ = false;         // some of its body, maybe
   bool close_ = false;          // after it
   std::optional<int> counted_;  // what its stream came to

@@ -1,5 +1,6 @@
 #include "inference/server/server.h"
 
+#include <algorithm>
 #include <atomic>
 #include <random>
 #include <utility>
@@ -55,13 +56,18 @@ class EngineServer : public Server, public HttpHandler {
   void Run() override {
     constexpr absl::Duration kLookEvery = absl::Milliseconds(20);  // at flags and the last responses
     constexpr absl::Duration kLastWords = absl::Seconds(1);
+    // For reading what had come before the end was asked for.
+    constexpr absl::Duration kGrace = absl::Seconds(1);
+    absl::Time grace_end = absl::InfiniteFuture();
     while (!ended_) {
       const bool worked = engine_.Step();
       metrics_.Stepped(SteadyNow(), engine_.stats().generated_tokens);
       if (worked) continue;
       if (draining_) {
         http_->KeepNoneAlive();
-        if (http_->busy() == 0) break;
+        grace_end = std::min(grace_end, SteadyNow() + kGrace);
+        const bool unread = http_->HasInput() && SteadyNow() < grace_end;
+        if (!unread && http_->busy() == 0) break;
       }
       engine_.WaitForWork(kLookEvery);
     }
