@@ -1,9 +1,13 @@
 // photon serve
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "configs/chat_template.h"
@@ -12,6 +16,7 @@
 #include "inference/chat_text.h"
 #include "inference/engine/engine.h"
 #include "inference/loaded_model.h"
+#include "inference/server/cross_origin.h"
 #include "inference/server/server.h"
 #include "launch/commands.h"
 #include "launch/engine_flags.h"
@@ -23,6 +28,7 @@ namespace {
 
 struct ServeArguments {
   std::string checkpoint, dtype, device, key_file, chat_file;
+  std::vector<std::string> origins;
   double request_timeout = 0;
   ServerOptions server;
   EngineFlags engine;
@@ -62,12 +68,26 @@ void WarnOfUnknownMarkers(const ServeArguments& arguments, const LoadedModel& lo
   }
 }
 
+// Each connection is an open file, of which many systems give a program 1,024 unless it asks for more.
+void AskForFiles(int64_t connections) {
+  constexpr rlim_t kOthers = 512;  // connections that are turned away, the model's files, libraries'
+  rlimit limit = {};
+  const rlim_t wanted = static_cast<rlim_t>(connections) + kOthers;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = std::min(wanted, limit.rlim_max);
+  setrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur >= wanted) return;
+  std::cerr << absl::StrCat("warning: --max-connections is ", connections, ", and this process may have ",
+                            limit.rlim_max, " files and connections open: raise `ulimit -Hn`, or give fewer\n");
+}
+
 absl::Status RunServe(ServeArguments arguments) {
   StopWatch stops;
   if (arguments.server.model_name.empty()) arguments.server.model_name = NameOf(arguments.checkpoint);
   if (!arguments.key_file.empty()) {
     PHOTON_ASSIGN_OR_RETURN(arguments.server.keys, ApiKeys::FromFile(arguments.key_file));
   }
+  arguments.server.origins = CrossOrigin(arguments.origins);
   if (!arguments.chat_file.empty()) {
     PHOTON_ASSIGN_OR_RETURN(arguments.server.chat, LoadChatTemplate(arguments.chat_file));
   }
@@ -80,6 +100,7 @@ absl::Status RunServe(ServeArguments arguments) {
   PHOTON_RETURN_IF_ERROR(ChooseChat(*loaded, &arguments));
   WarnOfUnknownMarkers(arguments, *loaded);
   SetBatchInvariant(arguments.engine, arguments.dtype, *loaded);
+  AskForFiles(arguments.server.http.max_connections);
   Engine engine(loaded->decoder(), loaded->tokenizer(), options);
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(engine, arguments.server));
   std::cerr << absl::StrCat("serving ", arguments.server.model_name, " on http://", arguments.server.http.host, ":",
@@ -97,6 +118,12 @@ void AddHttpOptions(CLI::App& command, ServeArguments* a) {
       ->capture_default_str();
   command.add_option("--port", http.port, "0: a free one")->check(Between(0, 65535))->capture_default_str();
   command.add_option("--api-keys", a->key_file, "FILE with the keys that requests must carry, one a line");
+  command
+      .add_option("--allow-origin", a->origins,
+                  "ORIGIN whose pages browsers let use the server, such as https://example.org; may be given several "
+                  "times; *: any page")
+      ->allow_extra_args(false)
+      ->check(CLI::Validator([](const std::string& text) { return std::string(ValidateOrigin(text).message()); }, ""));
   command.add_option("--model-name", a->server.model_name,
                      "What requests call the model; unless given, the folder's name");
   command.add_option("--chat-template", a->chat_file,

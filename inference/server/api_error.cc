@@ -11,6 +11,8 @@
 namespace photon {
 namespace {
 
+constexpr char kModelFailure[] = "model_failure";
+
 const char* TypeOf(int status) {
   switch (status) {
     case 401:
@@ -85,6 +87,8 @@ std::string ErrorJson(const ApiError& error) {
 HttpResponse ErrorResponse(const ApiError& error) {
   HttpResponse response{.status = error.status, .body = ErrorJson(error)};
   if (error.status == 429 || error.status == 503) response.headers.emplace_back("Retry-After", "1");
+  // OpenAI's clients send what got 408 or a 5xx again, twice: it would take as long again, or fail as surely.
+  if (error.status == 408 || error.code == kModelFailure) response.headers.emplace_back("x-should-retry", "false");
   if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;
 }
@@ -104,7 +108,7 @@ ApiError ErrorOf(const absl::Status& status, const FieldNames& names) {
     case absl::StatusCode::kUnavailable:
       return {503, message, "", "shutting_down"};
     case absl::StatusCode::kDataLoss:
-      return {500, message, "", "model_failure"};
+      return {500, message, "", kModelFailure};
     default:
       return {500, message, "", "internal_error"};
   }

@@ -17,7 +17,7 @@ struct ApiError {
 };
 
 std::string ErrorJson(const ApiError& error);
-// With the headers that belong to the status: Retry-After, WWW-Authenticate.
+// With the headers that belong to the status: Retry-After, WWW-Authenticate, x-should-retry.
 HttpResponse ErrorResponse(const ApiError& error);
 
 // What the paths call differently.

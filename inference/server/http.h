@@ -13,12 +13,15 @@
 
 namespace photon {
 
+using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
+
 // A request without its body.
 struct HttpHead {
   std::string method = {};
   std::string path = {};  // decoded, without a query
   std::string content_type = {};
   std::string authorization = {};
+  std::string origin = {};  // of the page that asks, where a browser does
   std::string content_encoding = {};
   std::string transfer_encoding = {};
   std::optional<uint64_t> content_length = {};
@@ -41,7 +44,7 @@ struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";
   std::string body = {};
-  std::vector<std::pair<std::string, std::string>> headers = {};
+  HttpHeaders headers = {};
   // Where set, it writes the body, on the connection's thread. Returns the status to be counted: another than that of
   // the head where the stream ends with an error, kClientLeft where its client left before.
   std::function<int(const BodyWriter&)> stream = nullptr;
@@ -56,8 +59,11 @@ class HttpHandler {
   // connection is one of a few beyond the limit, for health checks and for saying that there are too many.
   virtual std::optional<HttpResponse> Refuse(const HttpHead& head, bool crowded) = 0;
   virtual HttpResponse Handle(const HttpHead& head, const std::string& body, const ClientGone& gone) = 0;
-  // What to say for errors of the protocol itself (400, 413, 414, 431, 500 ..); `message` may be empty.
+  // What to say for errors of the protocol itself (400, 413, 414, 431, 500 ..; 503: there is no room for a connection);
+  // `message` may be empty.
   virtual HttpResponse Error(int status, const std::string& message) = 0;
+  // What every answer to this request has besides its own headers; where the head was none, the empty one's.
+  virtual HttpHeaders HeadersFor(const HttpHead& head) = 0;
   // A response with this status was sent, or, of a stream, an error that has it; 499: its client left before the end.
   virtual void Done(int status) = 0;
 };

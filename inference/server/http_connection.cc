@@ -6,14 +6,15 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "core/steady_time.h"
+#include "inference/server/last_answer.h"
 #include "inference/server/socket_stream.h"
 
 namespace photon {
 namespace {
 
 constexpr absl::Duration kKeepAlive = absl::Seconds(5);
+constexpr char kKeepAliveHeader[] = "timeout=5";  // the same: clients open another connection in time
 constexpr absl::Duration kHeadTime = absl::Seconds(10), kCrowdedHeadTime = absl::Seconds(1);
 constexpr absl::Duration kBodyTime = absl::Seconds(60);
 constexpr absl::Duration kLinger = absl::Seconds(2);
@@ -31,6 +32,7 @@ HttpHead HeadOf(const httplib::Request& request) {
   head.method = request.method;
   head.path = request.path;
   head.content_type = request.get_header_value("Content-Type");
+  head.origin = request.get_header_value("Origin");
   head.authorization = request.get_header_value("Authorization");
   head.content_encoding = request.get_header_value("Content-Encoding");
   head.transfer_encoding = request.get_header_value("Transfer-Encoding");
@@ -58,15 +60,18 @@ class Connection : private httplib::Server {
     Post(".*", [this](const httplib::Request&, httplib::Response& response, const httplib::ContentReader& reader) {
       ReadAndHandle(reader, response);
     });
-    // Whether the connection goes on is known only now; httplib has promised that it does.
+    // Whether the connection goes on is known only now; httplib has promised that it does, for so many requests as it
+    // would answer itself. After a head that is none it does not.
     set_post_routing_handler([this](const httplib::Request&, httplib::Response& response) {
-      if (!close_ || response.has_header("Connection")) return;
       response.headers.erase("Keep-Alive");
+      if (response.status == 204) response.headers.erase("Content-Length");  // httplib's, and not allowed
+      if (response.has_header("Connection")) return;
+      if (understood_ && !close_) return response.set_header("Keep-Alive", kKeepAliveHeader);
       response.set_header("Connection", "close");
     });
     set_error_handler(HandlerWithResponse([this](const httplib::Request&, httplib::Response& response) {
       if (!response.body.empty()) return HandlerResponse::Handled;
-      const bool too_long = !busy_ && stream_.full();  // httplib takes a head that was cut for none
+      const bool too_long = !understood_ && stream_.full();  // httplib takes a head that was cut for none
       Answer(handler_.Error(too_long ? kHeadTooLarge : response.status, ""), response);
       return HandlerResponse::Handled;
     }));
@@ -88,37 +93,37 @@ class Connection : private httplib::Server {
   void Serve() {
     const absl::Duration head_time = options_.crowded ? kCrowdedHeadTime : kHeadTime;
     for (bool first = true; stream_.AwaitInput(first ? head_time : kKeepAlive); first = false) {
-      stream_.Limit(SteadyNow() + head_time, kHeadBytes);
+      ++*options_.busy;
+      stream_.BeginHead(SteadyNow() + head_time, kHeadBytes);
       bool closed = false;
-      unread_ = false;
+      head_ = {};
+      understood_ = unread_ = false;
       counted_.reset();
       const bool written =
           process_request(stream_, options_.crowded, closed, [this](auto& request) { SetUp(request); });
-      const bool understood = std::exchange(busy_, false);
-      if (understood) --*options_.busy;
-      if (!written) {
-        if (!understood && stream_.full()) RefuseHead();
-        return;
-      }
+      const bool refused = !written && !understood_ && stream_.full();
+      if (refused) RefuseHead();
+      --*options_.busy;
       // What follows a head that was no head is none either.
-      if (unread_ || !understood) return stream_.Linger(kLinger);
-      if (closed || close_ || options_.crowded || options_.last->load()) return;
+      if (refused || (written && (unread_ || !understood_))) return stream_.Linger(kLinger);
+      if (!written || closed || close_ || options_.crowded) return;
     }
   }
 
  private:
   void SetUp(httplib::Request& request) {
-    busy_ = true;
-    ++*options_.busy;
+    understood_ = true;
     // A body that compresses well counts as what it becomes; the reader below counts that.
-    stream_.Limit(SteadyNow() + kBodyTime, options_.max_body_bytes + kHeadBytes);
+    stream_.BeginBody(SteadyNow() + kBodyTime, options_.max_body_bytes + kHeadBytes);
     request.ranges.clear();  // nothing here is worth asking for in parts
     old_protocol_ = request.version == "HTTP/1.0";
     head_ = HeadOf(request);
     refusal_ = handler_.Refuse(head_, options_.crowded);
-    // A body that nobody reads must not be taken for the next request.
-    unread_ = head_.has_body() && (refusal_.has_value() || head_.method != "POST");
-    if (!unread_ && !options_.last->load()) return;
+    // A body that nobody reads must not be taken for the next request; nor what follows chunks, whose sizes and ends
+    // httplib takes as they come; nor what a POST without a length may have sent.
+    const bool read = head_.method == "POST" && !refusal_.has_value() && head_.transfer_encoding.empty();
+    unread_ = !read && (head_.has_body() || head_.method == "POST");
+    if (!unread_ && !old_protocol_ && !options_.last->load()) return;
     close_ = true;
     request.headers.erase("Connection");
     request.set_header("Connection", "close");
@@ -126,13 +131,9 @@ class Connection : private httplib::Server {
 
   // A line that is longer than all of a head may be: httplib can't tell what it was to be, and says nothing.
   void RefuseHead() {
-    const HttpResponse answer = handler_.Error(kHeadTooLarge, "");
-    const std::string bytes = absl::StrCat(
-        "HTTP/1.1 ", answer.status, " Request Header Fields Too Large\r\nContent-Type: ", answer.content_type,
-        "\r\nContent-Length: ", answer.body.size(), "\r\nConnection: close\r\n\r\n", answer.body);
+    const std::string bytes = LastAnswer(kHeadTooLarge, handler_);
     stream_.write(bytes.data(), bytes.size());
-    handler_.Done(answer.status);
-    stream_.Linger(kLinger);
+    handler_.Done(kHeadTooLarge);
   }
 
   HandlerResponse Route(const httplib::Request& request, httplib::Response& response) {
@@ -170,6 +171,8 @@ class Connection : private httplib::Server {
   void Answer(HttpResponse answer, httplib::Response& response) {
     response.status = answer.status;
     for (const auto& [name, value] : answer.headers) response.set_header(name, value);
+    for (const auto& [name, value] : handler_.HeadersFor(head_)) response.set_header(name, value);
+    if (answer.status == 204) return;  // has neither a body nor a type
     if (answer.stream == nullptr) {
       response.set_content(answer.body, answer.content_type);
       return;
@@ -181,7 +184,6 @@ class Connection : private httplib::Server {
       return counted_ != kClientLeft;
     };
     if (old_protocol_) {  // knows no chunks: the end of the connection is the end of the body
-      close_ = true;
       response.set_content_provider(answer.content_type, provider);
     } else {
       response.set_chunked_content_provider(answer.content_type, provider);
@@ -195,8 +197,8 @@ class Connection : private httplib::Server {
   HttpHead head_;
   std::optional<HttpResponse> refusal_;
   bool old_protocol_ = false;
-  bool busy_ = false;
-  bool unread_ = false;         // some of its body
+  bool understood_ = false;     // its head
+  bool unread_ = false;         // some of its body, maybe
   bool close_ = false;          // after it
   std::optional<int> counted_;  // what its stream came to
 };

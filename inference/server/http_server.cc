@@ -16,7 +16,9 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "inference/server/http_connection.h"
+#include "inference/server/last_answer.h"
 #include "inference/server/listen_socket.h"
+#include "inference/server/turned_away.h"
 
 namespace photon {
 namespace {
@@ -39,6 +41,12 @@ class ThreadedServer : public HttpServer {
     return static_cast<int64_t>(open_.size());
   }
   int64_t busy() const override { return busy_; }
+  bool HasInput() const override {
+    absl::MutexLock lock(&mutex_);
+    std::vector<pollfd> polled = {{listening_, POLLIN, 0}};
+    for (const int socket : open_) polled.push_back({socket, POLLIN, 0});
+    return poll(polled.data(), polled.size(), 0) > 0;
+  }
   void KeepNoneAlive() override { last_ = true; }
 
   void Stop() override {
@@ -62,57 +70,60 @@ class ThreadedServer : public HttpServer {
 
   void AcceptAll() {
     constexpr int kLookEvery = 50;  // milliseconds, for Stop
+    TurnedAway turned_away(LastAnswer(503, handler_), [this] { handler_.Done(503); });
+    std::vector<pollfd> polled;
     while (!stopping()) {
-      pollfd polled{listening_, POLLIN, 0};
-      if (poll(&polled, 1, kLookEvery) <= 0) continue;
-      const int socket = accept4(listening_, nullptr, nullptr, SOCK_CLOEXEC);
-      if (socket >= 0) {
-        Admit(socket);
-      } else {
+      polled = {{listening_, POLLIN, 0}};
+      turned_away.AppendTo(&polled);
+      const bool looked = poll(polled.data(), polled.size(), kLookEvery) >= 0;
+      turned_away.Look();
+      if (!looked || polled[0].revents == 0) continue;
+      const Accepted next = Next();
+      if (next.socket < 0) {
         // No file descriptors or memory left, most likely: connections that end make room.
         absl::SleepFor(absl::Milliseconds(10));
+        continue;
       }
+      const int on = 1;
+      setsockopt(next.socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // tokens go out one by one
+      if (!next.admitted || !Assign(next)) turned_away.Add(next.socket);
     }
-  }
-
-  void Admit(int socket) {
-    const int on = 1;
-    setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // tokens go out one by one
-    bool crowded = false, refused = false;
-    {
-      absl::MutexLock lock(&mutex_);
-      const auto open = static_cast<int64_t>(open_.size());
-      crowded = open >= options_.max_connections;
-      refused = stopping_ || open >= options_.max_connections + kCrowdedConnections;
-      if (!refused) open_.insert(socket);
-    }
-    if (refused) {
-      close(socket);
-      return;
-    }
-    Assign({socket, crowded});
   }
 
   struct Accepted {
-    int socket;
+    int socket;  // -1: none
     bool crowded;
+    bool admitted;
   };
 
-  // Threads stay for further connections: the tokenizer's library has a C library of its own (data/sentencepiece),
-  // which never learns that a thread has ended and keeps what it held for it.
-  void Assign(const Accepted& accepted) {
+  // Accepts a connection, and counts it among the open ones where there is room. In one: HasInput must find it either
+  // as one that waits or as one that is open.
+  Accepted Next() {
+    absl::MutexLock lock(&mutex_);
+    const int socket = accept4(listening_, nullptr, nullptr, SOCK_CLOEXEC);
+    const int64_t room = options_.max_connections - static_cast<int64_t>(open_.size());
+    const bool admitted = socket >= 0 && !stopping_ && room > -kCrowdedConnections;
+    if (admitted) open_.insert(socket);
+    return {socket, /*crowded=*/room <= 0, admitted};
+  }
+
+  // False where no thread is to be had. Threads stay for further connections: the tokenizer's library has a C library
+  // of its own (data/sentencepiece), which never learns that a thread has ended and keeps what it held for it.
+  bool Assign(const Accepted& accepted) {
     {
       absl::MutexLock lock(&mutex_);
       if (idle_ > waiting_.size()) {
         waiting_.push_back(accepted);
-        return;
+        return true;
       }
     }
     try {
       threads_.emplace_back([this, accepted] { Work(accepted); });
+      return true;
     } catch (const std::system_error&) {  // no threads left: connections that end make room
       absl::MutexLock lock(&mutex_);
-      Close(accepted.socket);
+      open_.erase(accepted.socket);
+      return false;
     }
   }
 

@@ -46,7 +46,7 @@ absl::StatusOr<int> ListeningSocket(const std::string& host, int port) {
   int last_error = 0;
   int listening = -1;
   for (const addrinfo* at = found; at != nullptr && listening < 0; at = at->ai_next) {
-    const int fd = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC, at->ai_protocol);
+    const int fd = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, at->ai_protocol);
     const int on = 1;
     // A server that is started again need not wait for its old connections. Not SO_REUSEPORT, httplib's choice: two
     // servers would share a port without noticing.

@@ -7,7 +7,7 @@
 
 namespace photon {
 
-// `host`: a name or an address. Errors: HttpServer::Listen's.
+// Its accept doesn't wait. `host`: a name or an address. Errors: HttpServer::Listen's.
 absl::StatusOr<int> ListeningSocket(const std::string& host, int port);
 int PortOf(int socket);
 

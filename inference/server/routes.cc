@@ -85,7 +85,11 @@ ApiError BodyTooLarge(int64_t max_body_bytes) {
       "", "body_too_large"};
 }
 
-std::optional<HttpResponse> RefuseByHead(const HttpHead& head, const ApiKeys& keys, const Admission& admission) {
+ApiError TooManyConnections() {
+  return {503, "too many connections: try again, with fewer at a time", "", "too_many_connections"};
+}
+
+std::optional<HttpResponse> RefuseByHead(const HttpHead& head, const ApiKeys& keys, const RequestLimits& limits) {
   if (head.ambiguous_length) {
     return ErrorResponse({400,
                           "the body's length is not clear: send one Content-Length, a number, or one Transfer-Encoding",
@@ -106,14 +110,14 @@ std::optional<HttpResponse> RefuseByHead(const HttpHead& head, const ApiKeys& ke
                                                      : "the key in Authorization is not one of this server's",
                           "", "invalid_api_key"});
   }
-  if (admission.crowded && !IsOpen(*route)) {
-    return ErrorResponse({503, "too many connections: try again, with fewer at a time", "", "too_many_connections"});
+  if (limits.crowded && !IsOpen(*route)) {
+    return ErrorResponse(TooManyConnections());
   }
   if (!Posts(*route)) return std::nullopt;
-  if (admission.draining) {
+  if (limits.draining) {
     return ErrorResponse({503, "the server is shutting down: try another, or later", "", "shutting_down"});
   }
-  if (auto error = RefuseBody(head, admission.max_body_bytes); error.has_value()) return ErrorResponse(*error);
+  if (auto error = RefuseBody(head, limits.max_body_bytes); error.has_value()) return ErrorResponse(*error);
   return std::nullopt;
 }
 

@@ -15,7 +15,7 @@ enum class Route { kPage, kHealth, kReady, kMetrics, kModels, kModel, kCompletio
 // kModel: /v1/models/NAME.
 std::optional<Route> FindRoute(absl::string_view path);
 
-struct Admission {
+struct RequestLimits {
   int64_t max_body_bytes = 0;
   bool draining = false;  // no new work
   bool crowded = false;   // too many connections
@@ -23,8 +23,9 @@ struct Admission {
 
 // Unknown paths (404), wrong methods (405), missing keys (401), too much work (503), and bodies that are of another
 // type (415), of unknown length (411) or too large (413).
-std::optional<HttpResponse> RefuseByHead(const HttpHead& head, const ApiKeys& keys, const Admission& admission);
+std::optional<HttpResponse> RefuseByHead(const HttpHead& head, const ApiKeys& keys, const RequestLimits& limits);
 
 ApiError BodyTooLarge(int64_t max_body_bytes);
+ApiError TooManyConnections();
 
 }  // namespace photon

@@ -1,5 +1,6 @@
 #include "inference/server/server.h"
 
+#include <algorithm>
 #include <atomic>
 #include <random>
 #include <utility>
@@ -55,13 +56,18 @@ class EngineServer : public Server, public HttpHandler {
   void Run() override {
     constexpr absl::Duration kLookEvery = absl::Milliseconds(20);  // at flags and the last responses
     constexpr absl::Duration kLastWords = absl::Seconds(1);
+    // For reading what had come before the end was asked for.
+    constexpr absl::Duration kGrace = absl::Seconds(1);
+    absl::Time grace_end = absl::InfiniteFuture();
     while (!ended_) {
       const bool worked = engine_.Step();
       metrics_.Stepped(SteadyNow(), engine_.stats().generated_tokens);
       if (worked) continue;
       if (draining_) {
         http_->KeepNoneAlive();
-        if (http_->busy() == 0) break;
+        grace_end = std::min(grace_end, SteadyNow() + kGrace);
+        const bool unread = http_->HasInput() && SteadyNow() < grace_end;
+        if (!unread && http_->busy() == 0) break;
       }
       engine_.WaitForWork(kLookEvery);
     }
@@ -75,6 +81,9 @@ class EngineServer : public Server, public HttpHandler {
   }
 
   std::optional<HttpResponse> Refuse(const HttpHead& head, bool crowded) override {
+    if (FindRoute(head.path).has_value()) {
+      if (auto preflight = options_.origins.AnswerPreflight(head); preflight.has_value()) return preflight;
+    }
     return RefuseByHead(head, options_.keys, {options_.http.max_body_bytes, draining_, crowded});
   }
 
@@ -113,6 +122,7 @@ class EngineServer : public Server, public HttpHandler {
     if (status == 414) {
       return ErrorResponse({status, "the URL is longer than 8 KiB: send what is long in the body", "", "bad_request"});
     }
+    if (status == 503) return ErrorResponse(TooManyConnections());
     if (status >= 500) {
       return ErrorResponse(
           {500, absl::StrCat("the server failed: ", message, "; please report it"), "", "internal_error"});
@@ -120,6 +130,8 @@ class EngineServer : public Server, public HttpHandler {
     return ErrorResponse(
         {status, message.empty() ? "this is no request that HTTP/1.1 allows" : message, "", "bad_request"});
   }
+
+  HttpHeaders HeadersFor(const HttpHead& head) override { return options_.origins.HeadersFor(head.origin); }
 
   void Done(int status) override { metrics_.Responded(status); }
 

@@ -14,6 +14,7 @@
 #include "inference/engine/engine.h"
 #include "inference/server/api_keys.h"
 #include "inference/server/completion.h"
+#include "inference/server/cross_origin.h"
 #include "inference/server/http_server.h"
 
 namespace photon {
@@ -23,6 +24,7 @@ struct ServerOptions {
   CompletionLimits limits;
   std::string model_name;
   ApiKeys keys;
+  CrossOrigin origins = {};
   std::optional<ChatTemplate> chat = {};  // valid; unset: /v1/chat/completions refuses everything
 };
 

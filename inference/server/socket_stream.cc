@@ -31,9 +31,16 @@ bool SocketStream::Wait(short events, absl::Time deadline) const {
 
 bool SocketStream::AwaitInput(absl::Duration most) { return begin_ < end_ || Wait(POLLIN, SteadyNow() + most); }
 
-void SocketStream::Limit(absl::Time deadline, size_t most_bytes) {
+void SocketStream::BeginHead(absl::Time deadline, size_t most_bytes) {
   deadline_ = deadline;
   readable_bytes_ = most_bytes;
+  head_.emplace();
+}
+
+void SocketStream::BeginBody(absl::Time deadline, size_t most_bytes) {
+  deadline_ = deadline;
+  readable_bytes_ = most_bytes;
+  head_.reset();
 }
 
 bool SocketStream::PeerClosed() const {
@@ -51,7 +58,7 @@ void SocketStream::Linger(absl::Duration most) {
 bool SocketStream::is_readable() const { return begin_ < end_ || Wait(POLLIN, deadline_); }
 
 ssize_t SocketStream::read(char* bytes, size_t size) {
-  if (readable_bytes_ == 0) return -1;
+  if (readable_bytes_ == 0 || (head_.has_value() && !head_->sound())) return -1;
   if (begin_ == end_) {
     if (!Wait(POLLIN, deadline_)) return -1;
     const ssize_t got = recv(socket_, buffer_.data(), buffer_.size(), 0);
@@ -63,6 +70,7 @@ ssize_t SocketStream::read(char* bytes, size_t size) {
   std::memcpy(bytes, buffer_.data() + begin_, given);
   begin_ += given;
   readable_bytes_ -= given;
+  if (head_.has_value()) head_->Take({bytes, given});
   return static_cast<ssize_t>(given);
 }
 

@@ -35,6 +35,7 @@ class Handler : public HttpHandler {
     PHOTON_CHECK(status < 500) << status << " " << message;
     return ErrorResponse({status, message, "", ""});
   }
+  HttpHeaders HeadersFor(const HttpHead&) override { return {}; }
   void Done(int) override {
     if (++answers_ >= kMostAnswers) *last_ = true;
   }

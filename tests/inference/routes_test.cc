@@ -18,8 +18,8 @@ HttpHead Posted(uint64_t length = 10) {
   return head;
 }
 
-int StatusOf(const HttpHead& head, const Admission& admission = {.max_body_bytes = 100}, const ApiKeys& keys = {}) {
-  const std::optional<HttpResponse> refusal = RefuseByHead(head, keys, admission);
+int StatusOf(const HttpHead& head, const RequestLimits& limits = {.max_body_bytes = 100}, const ApiKeys& keys = {}) {
+  const std::optional<HttpResponse> refusal = RefuseByHead(head, keys, limits);
   return refusal.has_value() ? refusal->status : 200;
 }
 

@@ -100,6 +100,39 @@ TEST(ServerEnds, Draining) {
   EXPECT_TRUE(Soon([&] { return server.over(); }));
 }
 
+// Whether it was read when the end was asked for, or lay in the socket, or its connection was not even accepted.
+TEST(ServerEnds, NoRequestThatWasSentGoesWithoutAnAnswer) {
+  TestServer server;
+  const std::string request = RawPost(R"({"prompt": "the", "max_tokens": 1})");
+  RawClient slow(server->port()), kept(server->port());
+  slow.Send(request.substr(0, 20));
+  kept.Send(request);
+  EXPECT_THAT(kept.Receive("}}}"), StartsWith("HTTP/1.1 200 "));
+  ASSERT_TRUE(Soon([&] { return absl::StrContains(server.Client().Get("/metrics")->body, "photon_connections 3\n"); }));
+  std::vector<std::unique_ptr<RawClient>> many;
+  for (int i = 0; i < 200; ++i) many.push_back(std::make_unique<RawClient>(server->port()));
+  kept.Send(request);
+  for (const auto& client : many) client->Send(request);
+  server->Drain();
+  for (const auto& client : many) {
+    EXPECT_THAT(client->Receive("\r\n\r\n"), AnyOf(StartsWith("HTTP/1.1 200 "), StartsWith("HTTP/1.1 503 ")));
+  }
+  EXPECT_THAT(kept.Receive("\r\n\r\n"), AnyOf(StartsWith("HTTP/1.1 200 "), StartsWith("HTTP/1.1 503 ")));
+  absl::SleepFor(absl::Milliseconds(100));  // several looks of the server
+  slow.Send(request.substr(20));
+  EXPECT_THAT(slow.Receive(), StartsWith("HTTP/1.1 503 "));
+  EXPECT_TRUE(Soon([&] { return server.over(); }));
+}
+
+TEST(ServerEnds, WhileConnectionsSayNothing) {
+  TestServer server;
+  RawClient silent(server->port()), kept(server->port());
+  kept.Send("GET /health HTTP/1.1\r\n\r\n");
+  kept.Receive("}");
+  server->Drain();
+  EXPECT_TRUE(Soon([&] { return server.over(); }));
+}
+
 TEST(ServerEnds, AtOnce) {
   TestServer server;
   RawClient client(server->port());

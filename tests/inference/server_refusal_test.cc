@@ -8,6 +8,7 @@
 namespace photon::testing {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -131,11 +132,13 @@ TEST(ServerRefusals, BodiesAreNoRequests) {
   TestServer server;
   const std::string hidden = "GET /v1/models HTTP/1.1\r\n\r\n";
   const std::string length = absl::StrCat("Content-Length: ", hidden.size(), "\r\n");
-  const auto answer = [&](const std::string& method, const std::string& headers) {
+  const auto answer_to = [&](const std::string& request) {
     RawClient client(server->port());
-    client.Send(absl::StrCat(method, " /health HTTP/1.1\r\n", headers, "\r\n", hidden));
-    client.EndInput();
-    return client.Receive();
+    client.Send(absl::StrCat(request, hidden));
+    return client.Receive();  // until the server closes, before the client does
+  };
+  const auto answer = [&](const std::string& method, const std::string& headers) {
+    return answer_to(absl::StrCat(method, " /health HTTP/1.1\r\n", headers, "\r\n"));
   };
   for (const char* method : {"GET", "HEAD"}) {
     const std::string one = answer(method, length);
@@ -149,6 +152,58 @@ TEST(ServerRefusals, BodiesAreNoRequests) {
     EXPECT_THAT(one, StartsWith("HTTP/1.1 400 ")) << headers;
     EXPECT_THAT(one, Not(HasSubstr("tiny"))) << headers;
   }
+  // Lines that are no headers, which one reader skips and another understands.
+  for (const std::string& headers :
+       {absl::StrCat("Content-Length : ", hidden.size(), "\r\n"),
+        absl::StrCat("Content-Length\t: ", hidden.size(), "\r\n"),
+        absl::StrCat("Content-Length: ", hidden.size(), "\n"), absl::StrCat("X: y\n", length),
+        absl::StrCat("X: y\r", length), absl::StrCat("X: y\r\n ", length), absl::StrCat(" ", length),
+        std::string("Content-Length\r\n"), std::string("Content-Length:\r\n"), std::string("Content-Length: 2%38\r\n"),
+        std::string("Transfer-Encoding: chunke%64\r\n"), std::string(": y\r\n"), std::string("X: \0y\r\n", 7)}) {
+    const std::string one = answer("GET", headers);
+    EXPECT_THAT(one, StartsWith("HTTP/1.1 400 ")) << headers;
+    EXPECT_THAT(one, HasSubstr("Connection: close\r\n")) << headers;
+    EXPECT_THAT(one, Not(HasSubstr("Keep-Alive"))) << headers;
+    EXPECT_THAT(one, Not(HasSubstr("tiny"))) << headers;
+  }
+  const std::string post = "POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\n";
+  const std::string no_length = answer_to(post + "\r\n");
+  EXPECT_THAT(no_length, StartsWith("HTTP/1.1 411 "));
+  EXPECT_THAT(no_length, HasSubstr("Connection: close\r\n"));
+  EXPECT_THAT(no_length, Not(HasSubstr("tiny")));
+  // Chunks that end elsewhere for others: sizes with signs, and data longer than they say.
+  for (const char* chunks :
+       {"2\r\n{}XX0\r\n\r\n", "+2\r\n{}\r\n0\r\n\r\n", "0x2\r\n{}\r\n0\r\n\r\n", "-1\r\n", "2\r\n{}\r\n0\r\n\r\n"}) {
+    const std::string one = answer_to(absl::StrCat(post, "Transfer-Encoding: chunked\r\n\r\n", chunks));
+    EXPECT_THAT(one, StartsWith("HTTP/1.1 4")) << chunks;
+    EXPECT_THAT(one, HasSubstr("Connection: close\r\n")) << chunks;
+    EXPECT_THAT(one, Not(HasSubstr("tiny"))) << chunks;
+  }
+}
+
+// Clients open another connection in time, and count on no other limit.
+TEST(ServerRefusals, ConnectionsAreKeptAsTheirHeadersSay) {
+  TestServer server;
+  RawClient kept(server->port());
+  for (int i = 0; i < 10; ++i) {
+    kept.Send("GET /health HTTP/1.1\r\n\r\n");
+    EXPECT_THAT(kept.Receive("}"), HasSubstr("Keep-Alive: timeout=5\r\n"));
+  }
+  for (const char* request : {"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n", "GET /health HTTP/1.0\r\n\r\n"}) {
+    RawClient closed(server->port());
+    closed.Send(request);
+    EXPECT_THAT(closed.Receive(), AllOf(HasSubstr("Connection: close\r\n"), Not(HasSubstr("Keep-Alive")))) << request;
+  }
+}
+
+TEST(ServerRefusals, ChunksAreRead) {
+  TestServer server;
+  const std::string body = R"({"prompt": "the", "max_tokens": 1})";
+  RawClient client(server->port());
+  client.Send(absl::StrCat(
+      "POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+      absl::Hex(body.size()), "\r\n", body, "\r\n0\r\n\r\n"));
+  EXPECT_THAT(client.Receive(), StartsWith("HTTP/1.1 200 "));
 }
 
 TEST(ServerRefusals, Keys) {
@@ -182,6 +237,7 @@ TEST(ServerRefusals, TheQueueIsFull) {
   const httplib::Response third = server.Complete(R"("prompt": "the")");
   EXPECT_EQ(third.status, 429);
   EXPECT_EQ(third.get_header_value("Retry-After"), "1");
+  EXPECT_FALSE(third.has_header("x-should-retry"));  // it should
   EXPECT_EQ(ErrorOf(third)["code"], "queue_full");
   // More than could ever wait: no use in trying again.
   const httplib::Response many = server.Complete(R"("prompt": ["the", "end", "of"])");
@@ -200,17 +256,28 @@ TEST(ServerRefusals, TooManyConnections) {
   EXPECT_EQ(third.status, 503);
   EXPECT_EQ(ErrorOf(third)["code"], "too_many_connections");
   EXPECT_EQ(server.Client().Get("/health")->status, 200);
+  // Nobody goes without an answer: neither those that the crowd leaves no place at all ..
   std::vector<std::unique_ptr<RawClient>> crowd;
-  for (int i = 0; i < 50; ++i) crowd.push_back(std::make_unique<RawClient>(server->port()));
+  for (int i = 0; i < 300; ++i) {
+    crowd.push_back(std::make_unique<RawClient>(server->port()));
+    if (i >= 4) crowd.back()->Send(RawPost("{}"));
+  }
+  for (size_t i = 4; i < crowd.size(); ++i) {
+    const std::string answer = crowd[i]->Receive();
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 503 Service Unavailable\r\n")) << i;
+    EXPECT_THAT(answer, HasSubstr("Retry-After: 1\r\n")) << i;
+    EXPECT_THAT(answer, HasSubstr("Connection: close\r\n")) << i;
+    EXPECT_THAT(answer, HasSubstr("\"too_many_connections\"")) << i;
+  }
+  // .. nor those that come while it goes.
   first.EndInput();
   second.EndInput();
   crowd.clear();
-  // Until the crowd has gone, connections may be closed without an answer.
-  EXPECT_TRUE(Soon([&] {
-    const auto answer =
-        server.Client().Post("/v1/completions", R"({"prompt": "the", "max_tokens": 1})", "application/json");
-    return answer && answer->status == 200;
-  }));
+  EXPECT_TRUE(Soon([&] { return server.Complete(R"("prompt": "the", "max_tokens": 1)").status == 200; }));
+  const std::string metrics = server.Client().Get("/metrics")->body;
+  const std::string before = "photon_requests_total{code=\"503\"} ";
+  ASSERT_THAT(metrics, HasSubstr(before));
+  EXPECT_GE(std::atoi(metrics.c_str() + metrics.find(before) + before.size()), 297);
 }
 
 TEST(ServerRefusals, RequestsThatTakeTooLong) {
@@ -218,6 +285,7 @@ TEST(ServerRefusals, RequestsThatTakeTooLong) {
   const httplib::Response whole = server.Complete(kLong);
   EXPECT_EQ(whole.status, 408);
   EXPECT_EQ(ErrorOf(whole)["code"], "request_timeout");
+  EXPECT_EQ(whole.get_header_value("x-should-retry"), "false");
   const httplib::Response stream = server.Complete(absl::StrCat(kLong, R"(, "stream": true)"));
   EXPECT_EQ(stream.status, 200);
   EXPECT_EQ(EventsOf(stream.body).back()["error"]["code"], "request_timeout");
@@ -234,6 +302,7 @@ TEST(ServerRefusals, LogitsThatAreNoNumbers) {
     const httplib::Response response = server.Complete(absl::StrCat(R"("prompt": "the")", more));
     EXPECT_EQ(response.status, 500) << response.body;
     EXPECT_EQ(ErrorOf(response)["code"], "model_failure");
+    EXPECT_EQ(response.get_header_value("x-should-retry"), "false");
   }
   EXPECT_EQ(server.Client().Get("/ready")->status, 200);
 }

@@ -133,6 +133,7 @@ TEST_F(Serve, RefusesToStart) {
       {Command("--host no.such.host.invalid"), 2, "--host no.such.host.invalid"},
       {absl::StrCat("serve --checkpoint ", folder_ / "checkpoint", " --port ", port), 4, "choose another --port"},
       {Command("--port 70000"), 2, "--port"},
+      {Command("--allow-origin http://localhost:3000/"), 2, "with nothing behind"},
       {Command("--max-running 0"), 2, "--max-running"},
       {Command("--max-context 1"), 2, "--max-context is 1"},
       {Command("--max-body-bytes 4MeB"), 2, "--max-body-bytes: 4MeB: not an amount of memory"},
