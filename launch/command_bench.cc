@@ -17,6 +17,7 @@
 #include "launch/bench_report.h"
 #include "launch/commands.h"
 #include "launch/model_options.h"
+#include "launch/other_work.h"
 #include "launch/wanted_file.h"
 #include "launch/wanted_picture.h"
 
@@ -208,6 +209,7 @@ absl::Status RunPaper(PaperArguments arguments) {
   PHOTON_ASSIGN_OR_RETURN(WantedFile json, WantedFile::Open(arguments.json));
   PHOTON_ASSIGN_OR_RETURN(const WantedPicture picture, WantedPicture::Open(arguments.plot));
   PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, /*check=*/false));
+  WarnOfOtherWork();
   PaperBench bench(arguments, *device, &json);
   PHOTON_RETURN_IF_ERROR(bench.Run(presets));
   std::cout << CompareKinds(bench.rows());

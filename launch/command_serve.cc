@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "configs/chat_template.h"
 #include "core/human.h"
@@ -103,8 +104,10 @@ absl::Status RunServe(ServeArguments arguments) {
   AskForFiles(arguments.server.http.max_connections);
   Engine engine(loaded->decoder(), loaded->tokenizer(), options);
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(engine, arguments.server));
-  std::cerr << absl::StrCat("serving ", arguments.server.model_name, " on http://", arguments.server.http.host, ":",
-                            server->port(), " (", HumanBytes(options.state_bytes), " for states)\n")
+  const std::string& host = arguments.server.http.host;
+  const bool v6 = absl::StrContains(host, ':');
+  std::cerr << absl::StrCat("serving ", arguments.server.model_name, " on http://", v6 ? "[" : "", host, v6 ? "]" : "",
+                            ":", server->port(), " (", HumanBytes(options.state_bytes), " for states)\n")
             << std::flush;
   stops.Watch(server.get());
   server->Run();

@@ -1,4 +1,5 @@
 // photon study
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -15,9 +16,11 @@
 #include "launch/commands.h"
 #include "launch/environment.h"
 #include "launch/model_options.h"
+#include "launch/other_work.h"
 #include "launch/wanted_picture.h"
 #include "study/study.h"
 #include "study/study_data.h"
+#include "train/run_lock.h"
 
 namespace photon {
 namespace {
@@ -65,7 +68,20 @@ absl::StatusOr<study::Options> OptionsOf(const StudyArguments& arguments) {
   return options;
 }
 
+// The table holds what this call named: one of an earlier call, with other models or modes, stays beside it.
+absl::Status KeepEarlier(const std::string& out) {
+  for (const char* ending : {".json", ".md"}) {
+    std::error_code error;
+    const std::string name = absl::StrCat(out, "/study", ending);
+    if (!std::filesystem::exists(name, error)) continue;
+    std::filesystem::rename(name, absl::StrCat(out, "/study.before", ending), error);
+    if (error) return absl::FailedPreconditionError(absl::StrCat(name, ": cannot be renamed: ", error.message()));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Report(const study::Results& results, const std::string& out) {
+  PHOTON_RETURN_IF_ERROR(KeepEarlier(out));
   const std::string table = study::ToMarkdown(results);
   PHOTON_RETURN_IF_ERROR(WriteFile(out + "/study.json", study::ToJson(results)));
   PHOTON_RETURN_IF_ERROR(WriteFile(out + "/study.md", table));
@@ -100,6 +116,8 @@ absl::Status RunStudy(const StudyArguments& arguments) {
   }
   if (arguments.dry_run) return absl::OkStatus();
   PHOTON_RETURN_IF_ERROR(MakeFolders(options.out));
+  PHOTON_ASSIGN_OR_RETURN(const RunLock lock, RunLock::Take(options.out, /*wait_s=*/0));
+  WarnOfOtherWork();
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, /*check=*/false));
   PHOTON_ASSIGN_OR_RETURN(const bool trained, study::TrainRuns(options, runs, *device));
   if (!trained) {

@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <deque>
+#include <iostream>
 #include <memory>
+#include <set>
+#include <string>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "core/progress.h"
 #include "core/status.h"
@@ -85,6 +89,7 @@ class Generating {
 
   absl::Status Submit(const std::shared_ptr<Line>& line) {
     const std::string at = lines_.At(line->input.number);
+    WarnOfSettings(at, line->input);
     PHOTON_RETURN_IF_ERROR(EncodeLine(loaded_.tokenizer().get(), at, &line->input));
     line->options = options_.generate;
     // Lines that begin alike are to go on differently.
@@ -108,7 +113,7 @@ class Generating {
       Write(*line);
     }
     out_.flush();
-    progress_.Update(lines_.bytes_read(), lines_.bytes());
+    progress_.Update(written_, lines_.bytes());
     return out_.good() ? absl::OkStatus()
                        : absl::FailedPreconditionError("cannot write the texts: the output takes no more");
   }
@@ -120,6 +125,20 @@ class Generating {
     json.update(GenerationJson(line.results, static_cast<int64_t>(line.input.tokens.size()), line.options,
                                options_.selection, loaded_.tokenizer().get()));
     out_ << Dump(json) << "\n";
+    written_ = line.input.end;
+  }
+
+  // A line may carry whatever its owner likes, but what elsewhere would choose tokens is meant to.
+  void WarnOfSettings(const std::string& at, const JsonLine& line) {
+    constexpr absl::string_view kSettings[] = {
+        "prompt",      "messages", "mode",     "max_tokens", "max_new_tokens", "max_completion_tokens",
+        "temperature", "top_p",    "top_k",    "min_p",      "seed",           "n",
+        "best_of",     "stop",     "logprobs", "logit_bias"};
+    for (const std::string& name : line.others) {
+      if (!absl::c_linear_search(kSettings, name) || !warned_.insert(name).second) continue;
+      std::cerr << absl::StrCat("warning: ", at, ": \"", name,
+                                "\" is passed over, here and further on: the command's options hold for all lines\n");
+    }
   }
 
   const LoadedModel& loaded_;
@@ -130,6 +149,8 @@ class Generating {
   ProgressLine progress_;
   std::deque<std::shared_ptr<Line>> under_way_;
   LineErrors errors_{options_.skip_errors};
+  std::set<std::string> warned_;  // of fields
+  int64_t written_ = 0;           // bytes of the input whose lines are done
   bool ended_ = false;
 };
 

@@ -1,6 +1,8 @@
 #include "launch/json_lines.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/json_depth.h"
 #include "core/status.h"
 #include "data/utf8.h"
@@ -31,6 +33,9 @@ absl::StatusOr<bool> JsonLines::NextObject(JsonObject* object) {
   PHOTON_ASSIGN_OR_RETURN(const bool more, input_.Next(&text));
   if (!more) return false;
   const std::string at = At(input_.number());
+  if (absl::StartsWith(text, "\x1f\x8b")) {
+    return absl::InvalidArgumentError(absl::StrCat(at, ": is gzip's: zcat FILE | photon .. --input -"));
+  }
   if (const size_t bad = FirstInvalidUtf8(text); bad != text.size()) {
     return absl::InvalidArgumentError(
         absl::StrCat(at, ": byte ", bad + 1,
@@ -57,8 +62,14 @@ absl::StatusOr<bool> JsonLines::Next(JsonLine* line) {
   const std::string at = At(object.number);
   const nlohmann::ordered_json& json = object.json;
   if (json.contains("id")) line->id = json["id"];
+  line->end = bytes_read();
+  for (const auto& [name, value] : json.items()) {
+    if (name != "id" && name != "text" && name != "tokens") line->others.push_back(name);
+  }
   if (json.contains("text") == json.contains("tokens")) {
-    return absl::InvalidArgumentError(absl::StrCat(at, ": give either \"text\" or \"tokens\""));
+    const std::string found = absl::StrJoin(line->others, ", ");
+    return absl::InvalidArgumentError(absl::StrCat(at, ": give either \"text\" or \"tokens\"",
+                                                   found.empty() ? "" : "; it has other fields: ", found));
   }
   line->is_text = json.contains("text");
   if (!line->is_text) {

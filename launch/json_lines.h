@@ -27,6 +27,8 @@ struct JsonLine {
   bool is_text = false;
   std::string text;
   std::vector<int32_t> tokens;
+  std::vector<std::string> others;  // names of further fields
+  int64_t end = 0;                  // bytes of the input up to behind it
 };
 
 // The tokens of a line that is text, with the leading begin-of-text. kFailedPrecondition, beginning with `at`, where

@@ -98,7 +98,7 @@ std::optional<ApiError> Completion::Encode(const Prompt& prompt, const Completio
   if (limits.prompt_tokens > 0 && tokens > limits.prompt_tokens) {
     return ApiError{400,
                     absl::StrCat(field, " has ", tokens, " tokens; this server takes ", limits.prompt_tokens,
-                                 " at most: shorten it"),
+                                 " at most (--max-prompt-tokens): shorten it"),
                     field, "context_length_exceeded"};
   }
   return std::nullopt;

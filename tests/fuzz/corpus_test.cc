@@ -1,4 +1,4 @@
-// What the fuzzers start from, and what they found, in every build: nothing of it may end the process.
+// What the fuzzers start from, what they found, and what they came to, in every build: nothing of it may end the process.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/file.h"
 #include "tests/fuzz/targets.h"
 
@@ -29,10 +30,13 @@ class FuzzCorpus : public ::testing::TestWithParam<Target> {};
 
 TEST_P(FuzzCorpus, EndsNothing) {
   std::vector<std::string> paths;
-  for (const auto& entry : std::filesystem::directory_iterator(std::string(PHOTON_FUZZ_CORPUS "/") + GetParam().name)) {
-    paths.push_back(entry.path().string());
+  for (const char* corpus : {PHOTON_FUZZ_CORPUS, PHOTON_FUZZ_GROWN_CORPUS}) {
+    const size_t before = paths.size();
+    for (const auto& entry : std::filesystem::directory_iterator(absl::StrCat(corpus, "/", GetParam().name))) {
+      paths.push_back(entry.path().string());
+    }
+    ASSERT_GT(paths.size(), before) << corpus;
   }
-  ASSERT_FALSE(paths.empty());
   std::sort(paths.begin(), paths.end());
   for (const std::string& path : paths) {
     SCOPED_TRACE(path);

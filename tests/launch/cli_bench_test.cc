@@ -115,10 +115,7 @@ TEST_F(BenchCommand, DrawsAPictureOfAnyName) {
   const Outcome outcome =
       Bench(absl::StrCat("--models vanilla-tiny", Short(), "--plot \"", folder_ / "it's.png", "\""));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  if (!outcome.err.empty()) {
-    EXPECT_THAT(outcome.err, HasSubstr("gnuplot-nox"));
-    GTEST_SKIP() << outcome.err;
-  }
+  if (outcome.err.find("gnuplot-nox") != std::string::npos) GTEST_SKIP() << outcome.err;
   EXPECT_GT(std::filesystem::file_size(folder_ / "it's.png"), 1000u);
 }
 

@@ -109,6 +109,20 @@ TEST_F(GenerateLinesCommand, BadLinesAreNamed) {
   EXPECT_THAT(Generate(kLines, "--state-memory much").err, HasSubstr("--state-memory: much: not an amount of memory"));
 }
 
+TEST_F(GenerateLinesCommand, SettingsInLinesArePassedOverWithAWord) {
+  const Outcome outcome = Generate(
+      "{\"tokens\": [1], \"temperature\": 0, \"label\": 3}\n{\"tokens\": [1], \"temperature\": 1, \"mode\": \"rec\"}\n",
+      "");
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.err, HasSubstr("line 1: \"temperature\" is passed over"));
+  EXPECT_THAT(outcome.err, HasSubstr("line 2: \"mode\" is passed over"));
+  EXPECT_THAT(outcome.err, Not(HasSubstr("line 2: \"temperature\"")));
+  EXPECT_THAT(outcome.err, Not(HasSubstr("label")));
+  const Outcome other = Generate("{\"continuations\": [], \"line\": 1}\n", "");
+  EXPECT_THAT(other.err, HasSubstr("it has other fields: continuations, line"));
+  EXPECT_THAT(Generate("\x1f\x8b\x08", "").err, HasSubstr("is gzip's: zcat"));
+}
+
 TEST_F(GenerateLinesCommand, OptionsThatWouldBeIgnoredAreRefused) {
   EXPECT_THAT(Generate(kLines, "--output json").err, HasSubstr("--output excludes --input"));
   for (const char* option : {"--state-memory 1GiB", "--max-running 2", "--max-context 9", "--prefill-tokens 4",

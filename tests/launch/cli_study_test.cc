@@ -127,6 +127,12 @@ TEST_F(CliStudy, StoppedKilledAndFinished) {
   for (const auto& point : json["points"]) EXPECT_GE(point["speed_disturbance"].get<double>(), 1) << point;
   EXPECT_THAT(Refusal(study + " --flops 1e12"), HasSubstr("is of a run with other options"));
 
+  // A call measures anew; what the one before reported stays.
+  const std::string before = folder_.Read("out/study.json");
+  EXPECT_EQ(RunPhoton(study).exit_code, 0);
+  EXPECT_EQ(folder_.Read("out/study.before.json"), before);
+  EXPECT_THAT(folder_.Read("out/study.before.md"), HasSubstr("| d64 | photon | `rec` |"));
+
   // Losses of other data stand in no table of this study, nor are those that stand there called theirs.
   const std::string results = folder_.Read("out/study.json");
   Write("other", 90);
