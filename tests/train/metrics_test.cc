@@ -176,7 +176,7 @@ TEST(PlotLoss, DrawsAPicture) {
 TEST(PlotLoss, TakesAnyFolder) {
   if (std::system("gnuplot --version >/dev/null 2>&1") != 0) GTEST_SKIP() << "gnuplot is not installed";
   const TemporaryFolder folder;
-  for (const std::string& name : {"it's $(touch made) \"here\"", "two\nlines", "-e"}) {
+  for (const std::string name : {"it's $(touch made) \"here\"", "two\nlines", "-e"}) {
     std::filesystem::create_directory(folder / name);
     std::ofstream(folder / (name + "/metrics.jsonl")) << "{\"step\": 1, \"ce\": 2.5}\n{\"step\": 2, \"ce\": 2.0}\n";
     const absl::Status drawn = PlotLoss(folder / name, 0);
