@@ -50,7 +50,6 @@ endfunction()
 # Reads what nearly every file of `target` begins with, and ARGN, once for all of them: a fifth of the time of a first build.
 # Files include what they use all the same.
 function(photon_precompile target)
-  target_precompile_headers(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:<absl/status/statusor.h$<ANGLE-R>>
-                            $<$<COMPILE_LANGUAGE:CXX>:<absl/strings/str_cat.h$<ANGLE-R>>
-                            $<$<COMPILE_LANGUAGE:CXX>:<absl/types/span.h$<ANGLE-R>> ${ARGN})
+  target_precompile_headers(${target} PRIVATE <absl/status/statusor.h> <absl/strings/str_cat.h> <absl/types/span.h>
+                            ${ARGN})
 endfunction()

@@ -19,21 +19,21 @@ int64_t Admission::ReadingBytesOf(const EngineRequest& request) const {
   return options_.share_prefixes ? size_.UnitRows(static_cast<int64_t>(request.prompt.size())) : 0;
 }
 
-int64_t Admission::AllBytesOf(const EngineRequest& request) const {
-  return BytesOf(request) * request.options.continuations + ReadingBytesOf(request);
+int64_t Admission::Needed(const EngineRequest& request, int64_t continuations, int64_t new_tokens) const {
+  const auto prompt = static_cast<int64_t>(request.prompt.size());
+  return size_.Most(request.options.mode, prompt, new_tokens) * continuations + ReadingBytesOf(request);
 }
 
 int64_t Admission::MostNewTokens(const EngineRequest& request, int64_t most) const {
   const auto prompt = static_cast<int64_t>(request.prompt.size());
   if (options_.max_context > 0) most = std::min(most, options_.max_context - prompt);
-  EngineRequest tried = request;
   int64_t fit = 0;
   while (fit < most) {
-    tried.options.max_new_tokens = fit + (most - fit + 1) / 2;
-    if (AllBytesOf(tried) <= options_.state_bytes) {
-      fit = tried.options.max_new_tokens;
+    const int64_t tried = fit + (most - fit + 1) / 2;
+    if (Needed(request, request.options.continuations, tried) <= options_.state_bytes) {
+      fit = tried;
     } else {
-      most = tried.options.max_new_tokens - 1;
+      most = tried - 1;
     }
   }
   return fit;
@@ -55,16 +55,16 @@ absl::Status Admission::Validate(const EngineRequest& request) const {
                                     " more: shorten the one or lower the other"),
                        absl::StatusCode::kOutOfRange);
   }
-  const int64_t bytes = AllBytesOf(request), memory = options_.state_bytes;
+  const int64_t memory = options_.state_bytes;
+  const int64_t bytes = Needed(request, options.continuations, options.max_new_tokens);
   if (bytes <= memory) return absl::OkStatus();
   const std::string message =
       absl::StrCat("the states of ", prompt + options.max_new_tokens, " tokens in ", options.continuations,
                    " continuation(s) take ", HumanBytes(bytes), ", and --state-memory is ", HumanBytes(memory), ": ");
-  if (BytesOf(request) + ReadingBytesOf(request) <= memory)
+  if (Needed(request, /*continuations=*/1, options.max_new_tokens) <= memory) {
     return OptionError("n", absl::StrCat(message, "ask for fewer, or raise --state-memory"));
-  return OptionError(size_.Most(options.mode, prompt, /*new_tokens=*/1) + ReadingBytesOf(request) <= memory
-                         ? "max-new-tokens"
-                         : "prompt",
+  }
+  return OptionError(Needed(request, /*continuations=*/1, /*new_tokens=*/1) <= memory ? "max-new-tokens" : "prompt",
                      absl::StrCat(message, "lower --max-new-tokens, shorten the prompt, or raise --state-memory"),
                      absl::StatusCode::kOutOfRange);
 }

@@ -21,7 +21,8 @@ class Admission {
   const StateSize& size() const { return size_; }
 
  private:
-  int64_t AllBytesOf(const EngineRequest& request) const;
+  // Of so many continuations with so many new tokens each, the reading of the prompt included.
+  int64_t Needed(const EngineRequest& request, int64_t continuations, int64_t new_tokens) const;
 
   const LanguageModel& model_;
   const Tokenizer* const tokenizer_;

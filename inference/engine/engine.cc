@@ -159,7 +159,8 @@ void Engine::Impl::EndLateAndCancelled(const absl::flat_hash_set<RequestId>& can
       if (cancelled.contains(request->id)) {
         request->end = absl::CancelledError("cancelled");
       } else if (request->request.deadline <= now) {
-        request->end = absl::DeadlineExceededError("the request took longer than it may (--request-timeout): ask for fewer tokens, or try when less runs");
+        request->end = absl::DeadlineExceededError(
+            "the request took longer than it may (--request-timeout): ask for fewer tokens, or try when less runs");
       }
     }
   }

@@ -19,7 +19,8 @@ std::string Single(const std::string& name, const char* type, const char* help, 
 std::string EngineText(const EngineStats& engine) {
   std::string text = absl::StrCat(
       Single("photon_requests_waiting", "gauge", "Requests in the queue.", engine.waiting),
-      Single("photon_sequences_running", "gauge", "Continuations being written, or whose prompt is read.", engine.running),
+      Single("photon_sequences_running", "gauge", "Continuations being written, or whose prompt is read.",
+             engine.running),
       Single("photon_reserved_bytes", "gauge", "That all that runs may come to hold.", engine.reserved_bytes),
       Header("photon_state_bytes", "gauge", "Keys and values held, by encoder (flat models: of the stack)."));
   for (size_t i = 0; i < engine.level_bytes.size(); ++i) {

@@ -1,4 +1,5 @@
-// What the fuzzers start from, what they found, and what they came to, in every build: nothing of it may end the process.
+// What the fuzzers start from, what they found, and what they came to, in every build: nothing of it may end the
+// process.
 #include <gtest/gtest.h>
 
 #include <algorithm>
