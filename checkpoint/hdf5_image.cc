@@ -77,6 +77,10 @@ herr_t Truncate(H5FD_t* base, hid_t, hbool_t) {
 
 H5FD_class_t DriverClass() {
   H5FD_class_t driver{};
+#ifdef H5FD_CLASS_VERSION  // from HDF5 1.14 on
+  driver.version = H5FD_CLASS_VERSION;
+  driver.value = H5_VFD_RESERVED;  // the first that the library leaves to others; it goes into no file
+#endif
   driver.name = "photon";
   driver.maxaddr = std::numeric_limits<int64_t>::max();
   driver.fc_degree = H5F_CLOSE_STRONG;

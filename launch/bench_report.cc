@@ -152,7 +152,7 @@ absl::Status DrawRows(const std::vector<PaperRow>& rows, const WantedPicture& pi
                           paper == nullptr ? "NaN" : absl::StrCat(paper->tpm[PaperColumn(row)]));
   }
   return picture.Draw(
-      "pngcairo size 1400,700 font 'sans,11'",
+      1400, 700,
       absl::StrCat(
           "set logscale y\nset format y '10^{%T}'\nset ylabel 'TPM: thousands of tokens a second and GiB'\n"
           "set style data histograms\nset style histogram clustered gap 1\nset style fill solid 0.8 border -1\n"

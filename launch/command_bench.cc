@@ -257,9 +257,9 @@ void AddBenchCommands(CLI::App& app, Run* chosen) {
   command.add_option("--dtype", a->dtype, "Type of matrix products and states")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
-  AddDeviceOption(command, &a->device);
+  AddDeviceOptions(command, &a->device);
   command.add_option("--json", a->json, "Also write everything to this file");
-  command.add_option("--plot", a->plot, "FILE.png: TPM of ours beside the paper's (needs gnuplot)");
+  command.add_option("--plot", a->plot, "FILE.png or .svg: TPM of ours beside the paper's (needs gnuplot)");
 }
 
 }  // namespace photon

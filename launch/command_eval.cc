@@ -141,7 +141,7 @@ void AddDriftOptions(CLI::App& command, EvalArguments* a, CLI::Option* drift) {
                               "Stretches of each text, one behind the other, that means are taken over"))
       ->check(Between(1, kMostOfDrift))
       ->capture_default_str();
-  of_drift(command.add_option("--plot", a->plot, "FILE.png for a picture; needs gnuplot"));
+  of_drift(command.add_option("--plot", a->plot, "FILE.png or .svg for a picture; needs gnuplot"));
 }
 
 }  // namespace
@@ -167,7 +167,7 @@ void AddEvalCommand(CLI::App& app, Run* chosen) {
   AddDriftOptions(command, a.get(), drift);
   command.add_option("--output", a->output, "FILE.json for the results");
   AddDtypeOption(command, &a->dtype);
-  AddDeviceOption(command, &a->device);
+  AddDeviceOptions(command, &a->device);
   AddCheckOption(command, &a->check);
 }
 

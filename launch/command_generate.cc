@@ -190,7 +190,7 @@ void AddGenerateCommand(CLI::App& app, Run* chosen) {
       ->check(CLI::IsMember({"text", "tokens", "json"}))
       ->excludes(input);
   AddDtypeOption(command, &a->dtype);
-  AddDeviceOption(command, &a->device);
+  AddDeviceOptions(command, &a->device);
   AddCheckOption(command, &a->check);
 }
 

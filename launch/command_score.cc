@@ -84,7 +84,7 @@ void AddScoreCommand(CLI::App& app, Run* chosen) {
       ->check(AtLeast(0))
       ->capture_default_str();
   AddDtypeOption(command, &a->dtype);
-  AddDeviceOption(command, &a->device);
+  AddDeviceOptions(command, &a->device);
   AddCheckOption(command, &a->check);
 }
 

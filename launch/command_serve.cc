@@ -82,12 +82,19 @@ void AskForFiles(int64_t connections) {
                             limit.rlim_max, " files and connections open: raise `ulimit -Hn`, or give fewer\n");
 }
 
+void WarnOfNullOrigin(const std::vector<std::string>& origins) {
+  if (std::find(origins.begin(), origins.end(), "null") == origins.end()) return;
+  std::cerr << "warning: --allow-origin null lets more pages in than those of local files: any site can put one into a "
+               "sandboxed frame, whose origin is null too\n";
+}
+
 absl::Status RunServe(ServeArguments arguments) {
   StopWatch stops;
   if (arguments.server.model_name.empty()) arguments.server.model_name = NameOf(arguments.checkpoint);
   if (!arguments.key_file.empty()) {
     PHOTON_ASSIGN_OR_RETURN(arguments.server.keys, ApiKeys::FromFile(arguments.key_file));
   }
+  WarnOfNullOrigin(arguments.origins);
   arguments.server.origins = CrossOrigin(arguments.origins);
   if (!arguments.chat_file.empty()) {
     PHOTON_ASSIGN_OR_RETURN(arguments.server.chat, LoadChatTemplate(arguments.chat_file));
@@ -163,7 +170,7 @@ void AddServeCommand(CLI::App& app, Run* chosen) {
   AddLimits(command, a.get());
   AddEngineFlags(command, &a->engine);
   AddDtypeOption(command, &a->dtype);
-  AddDeviceOption(command, &a->device);
+  AddDeviceOptions(command, &a->device);
 }
 
 }  // namespace photon

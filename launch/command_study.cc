@@ -40,12 +40,17 @@ std::string Prefix(const std::string& path) { return std::string(absl::StripSuff
 
 // As many ids as the tokenizer of the token file has.
 absl::StatusOr<int64_t> VocabSize(const StudyArguments& arguments, const std::string& prefix) {
-  if (arguments.vocab_size > 0) return arguments.vocab_size;
   PHOTON_RETURN_IF_ERROR(TokenFile::Open(prefix).status());
   PHOTON_ASSIGN_OR_RETURN(const std::optional<TokenFileInfo> info, TokenFileInfo::Read(prefix));
-  if (info.has_value()) return info->vocab_size;
-  return absl::InvalidArgumentError(
-      absl::StrCat("--data ", prefix, ": there is no ", prefix, ".json to tell the vocabulary: give --vocab-size"));
+  if (arguments.vocab_size == 0 && !info.has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--data ", prefix, ": there is no ", prefix, ".json to tell the vocabulary: give --vocab-size"));
+  }
+  if (arguments.vocab_size == 0) return info->vocab_size;
+  if (!info.has_value() || info->max_id < arguments.vocab_size) return arguments.vocab_size;
+  return absl::InvalidArgumentError(absl::StrCat("--vocab-size ", arguments.vocab_size, ": token file ", prefix,
+                                                 " holds token id ", info->max_id, ": leave the option out, for ",
+                                                 info->vocab_size));
 }
 
 absl::StatusOr<study::Options> OptionsOf(const StudyArguments& arguments) {
@@ -158,7 +163,7 @@ void AddStudyCommand(CLI::App& app, Run* chosen) {
   command.add_option("--dtype", a->dtype, "Type of matrix products")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
-  AddDeviceOption(command, &a->device);
+  AddDeviceOptions(command, &a->device);
   command.add_flag("--dry-run", a->dry_run, "Print what would be trained, and how far it is, and end");
 }
 

@@ -70,7 +70,7 @@ void AddTrainCommand(CLI::App& app, Run* chosen) {
                       "checkpoints yet)");
   command->add_flag("--profile", arguments->profile,
                     "Print and write where the time of steps 3 to 12 goes (training.profile_steps: of how many)");
-  AddDeviceOption(*command, &arguments->device);
+  AddDeviceOptions(*command, &arguments->device);
   AddCheckOption(*command, &arguments->check);
 }
 

@@ -136,7 +136,7 @@ absl::Status DrawDrift(const eval::Drift& drift, const EvalDriftOptions& options
       "plot $drift using 1:4 with linespoints lw 2 pt 7 lc rgb '#555555' title 'top-1 agreement', "
       "$drift using 1:5 with linespoints lw 2 pt 7 lc rgb '#8e6bb0' title 'KL(hier || ",
       mode, ")'\nunset multiplot\n");
-  return picture.Draw("png size 960,720", commands);
+  return picture.Draw(960, 720, commands);
 }
 
 }  // namespace photon

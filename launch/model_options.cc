@@ -6,7 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "core/checked_device.h"
+#include "launch/commands.h"
 #include "launch/environment.h"
+#include "launch/threads.h"
 
 namespace photon {
 
@@ -27,7 +29,7 @@ DType ComputeType(const std::string& dtype) {
   return type;
 }
 
-void AddDeviceOption(CLI::App& command, std::string* device) {
+void AddDeviceOptions(CLI::App& command, std::string* device) {
   const auto check = [](const std::string& name) { return std::string(CheckDeviceName(name).message()); };
   command
       .add_option("--device", *device,
@@ -35,6 +37,11 @@ void AddDeviceOption(CLI::App& command, std::string* device) {
                   "GPUs out")
       ->default_val("auto")
       ->check(CLI::Validator(check, ""));
+  command
+      .add_option_function<int>(
+          "--threads", [](int threads) { SetThreads(threads); },
+          "CPU threads of a rank; without it OMP_NUM_THREADS, else its share of the cores")
+      ->check(Between(1, kMostThreads));
 }
 
 void AddCheckOption(CLI::App& command, bool* check) {

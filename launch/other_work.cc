@@ -16,7 +16,7 @@ void WarnOfOtherWork() {
   std::cerr << absl::StrFormat(
       "warning: other programs kept %.1f of this machine's cores busy over the last minute: small steps may go ten "
       "times slower, others not, so that not even ratios are right. Measure on a quiet machine; with "
-      "OMP_NUM_THREADS=1 the harm is least\n",
+      "--threads 1 the harm is least\n",
       load);
 }
 

@@ -13,10 +13,11 @@ namespace photon {
 
 class WantedPicture {
  public:
-  // --plot PATH, a .png; empty: none, and nothing is drawn. kInvalidArgument: there is no such folder.
+  // --plot PATH, a .png or .svg; empty: none, and nothing is drawn. kInvalidArgument: another ending, or no such
+  // folder.
   static absl::StatusOr<WantedPicture> Open(const std::string& path);
-  // By gnuplot: `terminal` without "set terminal", then `commands`, which stay beside the picture. As WarnOfNoPicture.
-  absl::Status Draw(absl::string_view terminal, absl::string_view commands) const;
+  // By gnuplot, so many pixels wide and high; `commands` stay beside the picture. As WarnOfNoPicture.
+  absl::Status Draw(int width, int height, absl::string_view commands) const;
 
  private:
   explicit WantedPicture(std::string path) : path_(std::move(path)) {}

@@ -58,8 +58,14 @@ Primitive Create(const dnnl::engine& engine, const Product& p) {
     add_to_c.append_sum(1.0f);
     attributes.set_post_ops(add_to_c);
   }
-  const dnnl::matmul::desc operation = p.has_bias ? dnnl::matmul::desc(a, b, bias, c) : dnnl::matmul::desc(a, b, c);
-  const dnnl::matmul::primitive_desc description(operation, attributes, engine);
+  using Description = dnnl::matmul::primitive_desc;
+#if DNNL_VERSION_MAJOR >= 3
+  const Description description =
+      p.has_bias ? Description(engine, a, b, bias, c, attributes) : Description(engine, a, b, c, attributes);
+#else
+  using Operation = dnnl::matmul::desc;
+  const Description description(p.has_bias ? Operation(a, b, bias, c) : Operation(a, b, c), attributes, engine);
+#endif
   return {description, dnnl::matmul(description)};
 }
 
@@ -89,7 +95,9 @@ class PrimitiveCache {
 };
 
 bool OneDnnHasTiles() {
-  static const bool has = dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx;
+  // Each instruction set has its own bits and those of all that it includes.
+  constexpr auto kTiles = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_amx);
+  static const bool has = (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & kTiles) == kTiles;
   return has;
 }
 
@@ -144,10 +152,18 @@ void DoubleMatMul(const Context& context, const Tensor& a, bool transpose_a, con
     for (int64_t i = begin; i < end; ++i) {
       double* row = c.data<double>() + i * c.stride(0);
       StartRow(bias, beta, n, row);
-      for (int64_t l = 0; l < k; ++l) {
-        const double factor = rows_of_a.data<double>()[i * rows_of_a.stride(0) + l];
-        const double* b_row = rows_of_b.data<double>() + l * rows_of_b.stride(0);
-        for (int64_t j = 0; j < n; ++j) row[j] += factor * b_row[j];
+      const double* f = rows_of_a.data<double>() + i * rows_of_a.stride(0);
+      const double* b0 = rows_of_b.data<double>();
+      const int64_t stride = rows_of_b.stride(0);
+      int64_t l = 0;
+      for (; l + 4 <= k; l += 4, f += 4, b0 += 4 * stride) {  // a sum read and written once for four products
+        const double *b1 = b0 + stride, *b2 = b1 + stride, *b3 = b2 + stride;
+        for (int64_t j = 0; j < n; ++j) {
+          row[j] = row[j] + f[0] * b0[j] + f[1] * b1[j] + f[2] * b2[j] + f[3] * b3[j];
+        }
+      }
+      for (; l < k; ++l, ++f, b0 += stride) {
+        for (int64_t j = 0; j < n; ++j) row[j] += f[0] * b0[j];
       }
     }
   });

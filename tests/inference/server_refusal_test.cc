@@ -181,6 +181,18 @@ TEST(ServerRefusals, BodiesAreNoRequests) {
   }
 }
 
+// As clients ask who take the server for their proxy.
+TEST(ServerRefusals, TargetsMayNameTheServer) {
+  TestServer server;
+  for (const auto& [target, status] :
+       {std::pair("http://x:80/health?y=http://z/", "200 "), std::pair("HTTP://x/ready", "200 "),
+        std::pair("http://x", "200 "), std::pair("http://x/y", "404 "), std::pair("/http://x/health", "404 ")}) {
+    RawClient client(server->port());
+    client.Send(absl::StrCat("GET ", target, " HTTP/1.1\r\nConnection: close\r\n\r\n"));
+    EXPECT_THAT(client.Receive(), StartsWith(absl::StrCat("HTTP/1.1 ", status))) << target;
+  }
+}
+
 // Clients open another connection in time, and count on no other limit.
 TEST(ServerRefusals, ConnectionsAreKeptAsTheirHeadersSay) {
   TestServer server;

@@ -80,6 +80,7 @@ TEST_F(BenchCommand, SkipsModesThatTheModelLacks) {
 TEST_F(BenchCommand, AllIsJudgedBeforeAnythingIsMeasured) {
   const std::pair<const char*, const char*> cases[] = {
       {"--models vanilla-tiny photon-tinny", "photon-tinny.textproto; did you mean \"photon-tiny\"?"},
+      {"--models vanilla-tiny --plot x.jpg", "--plot x.jpg: pictures are .png or .svg files"},
       {"--models vanilla-tiny --plot no/such/x.png", "--plot no/such/x.png: there is no folder no/such"},
       {"--models vanilla-tiny --scale large", "--scale large"},
       {"--models vanilla-tiny --most 9223372036854775807", "is not an integer from 2 to 2147483647"},
@@ -117,6 +118,8 @@ TEST_F(BenchCommand, DrawsAPictureOfAnyName) {
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   if (outcome.err.find("gnuplot-nox") != std::string::npos) GTEST_SKIP() << outcome.err;
   EXPECT_GT(std::filesystem::file_size(folder_ / "it's.png"), 1000u);
+  ASSERT_EQ(Bench(absl::StrCat("--models vanilla-tiny", Short(), "--plot ", folder_ / "it.svg")).exit_code, 0);
+  EXPECT_THAT(folder_.Read("it.svg"), HasSubstr("<svg "));
 }
 
 TEST_F(BenchCommand, SmallIsShortUnlessToldOtherwise) {

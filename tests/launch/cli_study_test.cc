@@ -15,6 +15,7 @@
 namespace photon {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing::Outcome;
 using testing::RunPhoton;
@@ -91,6 +92,9 @@ TEST_F(CliStudy, TokenFilesOfTwoTokenizersAreRefused) {
                                                     name[0] == 'a' ? 290 : 285, " --out ", folder_ / name));
     ASSERT_EQ(prepared.exit_code, 0) << prepared.err;
   }
+  EXPECT_THAT(
+      Refusal(absl::StrCat("study --data ", folder_ / "a", " --valid ", folder_ / "a", " --out z --vocab-size 9")),
+      AllOf(HasSubstr("--vocab-size 9: token file"), HasSubstr("for 290")));
   EXPECT_THAT(Refusal(absl::StrCat("study --data ", folder_ / "a", " --valid ", folder_ / "b", " --out z")),
               HasSubstr("was prepared with another tokenizer"));
 }

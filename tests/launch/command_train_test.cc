@@ -58,6 +58,13 @@ TEST(TrainCommand, LeavesWhatOthersRelyOn) {
   EXPECT_TRUE(fs::exists(folder / "run/finished"));
 }
 
+TEST(TrainCommand, ComputesWithTheThreadsThatAreAskedFor) {
+  const TrainFolder folder("steps: 1 valid_every: 0");
+  TrainProcess run(folder, 0, "--device cpu --threads 3");  // OMP_NUM_THREADS is 1
+  ASSERT_EQ(run.Wait(), 0) << run.Log();
+  EXPECT_THAT(run.Log(), HasSubstr("CPU, 3 threads"));
+}
+
 // Scripts that start a run again look for the mark that it needs no more.
 TEST(TrainCommand, IsMarkedAsFinishedOnlyAtItsEnd) {
   const TrainFolder folder("steps: 4 valid_every: 0");
