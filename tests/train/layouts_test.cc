@@ -211,8 +211,21 @@ TEST_F(Layouts, EveryShard) {
   for (const std::string shard : {"OPTIMIZER", "GRADIENTS"}) {
     const Fields fields = {"parallel.shard=" + shard, "training.micro_batch_sequences=2"};
     for (const char* axes : {"dp2", "cp2 tp2", "dp2 tp2", "dp2 pp2"}) layouts.push_back(Of(axes, fields));
+    layouts.push_back(Of("dp2 pp2", fields + Fields{"parallel.pipeline.form=ENCODERS"}));
   }
   ExpectSame(kTwoLevels, layouts);
+}
+
+// What pipelines, spans that are passed on and early reductions each do with the order of the work, done at once.
+TEST_F(Layouts, OrdersOfWorkTogether) {
+  const Fields pipeline = {"training.micro_batch_sequences=1", "parallel.pipeline.schedule=SPLIT"};
+  const Fields passed_on = {"parallel.levels.0.spans=PASS_ON", "parallel.levels.1.spans=PASS_ON"};
+  const Fields early = {"parallel.overlap_reduction=true"};
+  ExpectSame(kTwoLevels,
+             {Of("dp2 pp2", pipeline + early), Of("pp2 cp2", pipeline + passed_on),
+              Of("dp2 pp2 cp2", pipeline + passed_on + early),
+              Of("dp2 pp2", pipeline + early + Fields{"parallel.pipeline.form=ENCODERS", "parallel.shard=GRADIENTS"})},
+             4);
 }
 
 // Flags of the model, the objective and training: under a layout that uses every axis there is.
