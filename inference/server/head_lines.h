@@ -14,6 +14,8 @@ class HeadLines {
   void Take(absl::string_view bytes);
   // All lines so far are such as a head may have.
   bool sound() const { return sound_; }
+  // Of the line under way.
+  size_t line_bytes() const { return line_.size(); }
 
  private:
   std::string line_;  // as far as it has come

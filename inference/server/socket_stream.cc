@@ -14,6 +14,7 @@ namespace {
 
 // A client that takes nothing for so long has left without saying so.
 constexpr absl::Duration kWriteTimeout = absl::Seconds(30);
+constexpr size_t kMostLineBytes = 16 << 10;  // httplib gives up beyond some length, without a word, or never
 
 }  // namespace
 
@@ -71,6 +72,7 @@ ssize_t SocketStream::read(char* bytes, size_t size) {
   begin_ += given;
   readable_bytes_ -= given;
   if (head_.has_value()) head_->Take({bytes, given});
+  if (head_.has_value() && head_->line_bytes() > kMostLineBytes) readable_bytes_ = 0;
   return static_cast<ssize_t>(given);
 }
 

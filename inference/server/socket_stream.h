@@ -22,10 +22,11 @@ class SocketStream : public httplib::Stream {
 
   // Waits for a request's first byte. False where none came in time, or the peer closed.
   bool AwaitInput(absl::Duration most);
-  // From here on, reads fail after `deadline`, and after `most_bytes`; of a head also after a line that is none.
+  // From here on, reads fail after `deadline`, and after `most_bytes`; of a head also after a line that is none, or
+  // that is longer than lines are.
   void BeginHead(absl::Time deadline, size_t most_bytes);
   void BeginBody(absl::Time deadline, size_t most_bytes);
-  bool full() const { return readable_bytes_ == 0; }  // so many were read
+  bool full() const { return readable_bytes_ == 0; }  // no more is read
   bool PeerClosed() const;
   // After a response whose request was not read to its end: closing at once would reset the connection and could take
   // the response away from a client that is still sending.

@@ -102,7 +102,7 @@ TEST(ServerChat, StreamsTheSame) {
     const std::vector<Json> events = EventsOf(Chat(server, stream).body);
     const std::map<int, std::string> contents = ContentsOf(events);
     ASSERT_EQ(contents.size(), 2u);
-    for (int i = 0; i < 2; ++i) EXPECT_EQ(contents.at(i), whole["choices"][i]["message"]["content"]) << mode;
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(Json(contents.at(i)), whole["choices"][i]["message"]["content"]) << mode;
     EXPECT_TRUE(events.back()["choices"].empty());
     EXPECT_EQ(events.back()["usage"]["completion_tokens"], 80);
     EXPECT_EQ(events[events.size() - 2]["choices"][0]["finish_reason"], "length");

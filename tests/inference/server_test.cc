@@ -78,7 +78,7 @@ TEST(Server, StreamsTheSameText) {
     const std::vector<Json> events = EventsOf(response.body);
     const std::map<int, std::string> texts = TextsOf(events);
     ASSERT_EQ(texts.size(), 2u);
-    for (int i = 0; i < 2; ++i) EXPECT_EQ(texts.at(i), whole[i]["text"]) << mode;
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(Json(texts.at(i)), whole[i]["text"]) << mode;
     EXPECT_TRUE(events.back()["choices"].empty());
     EXPECT_EQ(events.back()["usage"]["completion_tokens"], 80);
     EXPECT_EQ(events[0]["usage"], Json());
@@ -146,7 +146,7 @@ TEST(Server, StopStringsStayOutOfTokens) {
       for (const Json& name : piece["logprobs"]["tokens"]) names.push_back(name);
       EXPECT_LE(server.tokenizer()->Decode(streamed).size(), text.size());
     }
-    EXPECT_EQ(text, choice["text"]);
+    EXPECT_EQ(Json(text), choice["text"]);
     EXPECT_EQ(streamed, sent);
     EXPECT_EQ(names, choice["logprobs"]["tokens"]);
   }
