@@ -68,6 +68,6 @@ apt() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty
 apt update || true
 if ! apt install -y --no-install-recommends "${missing[@]}"; then
   tail -n 20 "$log" >&2
-  echo "apt-get could not install: ${missing[*]}. PHOTON is built on Debian 12; other releases may name them differently." >&2
+  echo "apt-get could not install: ${missing[*]}. PHOTON is built on Debian 12 and 13; other releases may name them differently." >&2
   exit 2
 fi

@@ -13,6 +13,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "configs/nearest.h"
 #include "core/allocator.h"
 #include "core/checked_backend.h"
@@ -88,7 +90,11 @@ std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
 void Report(const std::string& command, const absl::Status& status, bool thrown = false) {
   const int rank = LauncherRank(ProcessEnvironment());
   const int code = ExitCode(status);
-  if (rank != 0 && !thrown && code != kExitBug && code != kExitDevice) return;
+  if (rank != 0 && !thrown && code != kExitBug && code != kExitDevice) {
+    absl::SleepFor(
+        absl::Milliseconds(500));  // the launcher ends all at the first that fails: rank 0 is to speak before
+    return;
+  }
   const std::string who = rank == 0 ? command : absl::StrCat(command, " (rank ", rank, ")");
   std::cerr << absl::StrCat(who, ": ", status.message(), "\n") << std::flush;
 }
