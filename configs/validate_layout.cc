@@ -189,7 +189,13 @@ std::vector<int> Divisors(int n) {
 }
 
 std::string Suggestion(const RunConfig& config, int ranks, const LayoutSizes& wanted) {
-  for (int n = ranks; n > 0; --n) {
+  // No axis is longer than what it cuts.
+  const ModelConfig& model = config.model();
+  int64_t layers = model.layers();
+  for (const LevelConfig& level : model.levels()) layers += level.encoder_layers() + level.decoder_layers();
+  const double most = static_cast<double>(config.training().batch_sequences()) * config.data().sequence_length() *
+                      model.heads() * static_cast<double>(layers);
+  for (int n = static_cast<int>(std::min<double>(ranks, most)); n > 0; --n) {
     const std::vector<LayoutSizes> nearest = LayoutsThatFit(config, n, wanted, kSuggested);
     if (nearest.empty()) continue;
     std::string text = n == ranks ? absl::StrCat(". Layouts of ", ranks, " rank(s) that fit:")
@@ -232,6 +238,13 @@ std::vector<LayoutSizes> LayoutsThatFit(const RunConfig& config, int ranks, cons
   });
   fitting.resize(std::min(fitting.size(), most));
   return fitting;
+}
+
+absl::Status CheckOverlapOnGpus(const ParallelConfig& parallel, int ranks) {
+  if (!parallel.overlap_reduction() || ranks <= parallel.dp()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "parallel.overlap_reduction: with cp, tp or pp on GPUs, reductions and the exchanges inside the model may wait "
+      "for each other; set it to false");
 }
 
 absl::Status ValidateLayout(const RunConfig& config, int ranks) {

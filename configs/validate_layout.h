@@ -20,6 +20,10 @@ absl::Status FitsLayout(const RunConfig& config, const LayoutSizes& sizes);
 // many ranks that would fit or, where there is none, with the next smaller number of ranks for which there is one.
 absl::Status ValidateLayout(const RunConfig& config, int ranks);
 
+// kFailedPrecondition, on GPUs: reductions behind the computation and the exchanges of other axes than dp would wait
+// for each other.
+absl::Status CheckOverlapOnGpus(const ParallelConfig& parallel, int ranks);
+
 // Every layout of that many ranks that fits, all else as the config says; those nearest to `wanted` (by the factors
 // that axes differ by) first, at most `most`.
 std::vector<LayoutSizes> LayoutsThatFit(const RunConfig& config, int ranks, const LayoutSizes& wanted, size_t most);

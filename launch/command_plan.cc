@@ -58,6 +58,10 @@ absl::StatusOr<std::vector<std::string>> ParseLayout(const std::string& layout) 
 absl::StatusOr<Machine> MachineOf(const PlanArguments& a, const RunConfig& config) {
   Machine machine;
   if (a.device == "cpu") {
+    if (a.peak + a.links + a.network + a.memory_bandwidth + a.per_node > 0) {
+      return absl::InvalidArgumentError(
+          "--device cpu is measured: leave out --peak, --links, --bandwidth, --memory-bandwidth and --per-node");
+    }
     machine = MeasureCpu(a.devices, config.training().dtype() == "f32" ? DType::kF32 : DType::kBF16);
   } else {
     PHOTON_ASSIGN_OR_RETURN(dry::DeviceFigures figures, dry::FiguresOf(a.device));
@@ -118,6 +122,9 @@ absl::Status RunPlan(const PlanArguments& a) {
   PHOTON_ASSIGN_OR_RETURN(WantedFile schedule, WantedFile::Open(a.schedule));
   PHOTON_ASSIGN_OR_RETURN(const Machine machine, MachineOf(a, config));
   if (a.scale_to > 0) {
+    if (a.scale_to < a.devices) {
+      return absl::InvalidArgumentError(absl::StrCat("--scale-to ", a.scale_to, " is less than --devices ", a.devices));
+    }
     PHOTON_ASSIGN_OR_RETURN(const std::vector<Scaling> scaling, WeakScaling(config, machine, a.devices, a.scale_to));
     std::cout << Describe(scaling) << DescribeAssumptions(machine);
     return json.Put(ToJson(scaling));
@@ -130,11 +137,7 @@ absl::Status RunPlan(const PlanArguments& a) {
   std::cout << Describe(prediction, machine) << DescribeAssumptions(machine);
   if (prediction.sizes.pp > 1) PHOTON_RETURN_IF_ERROR(ShowPipeline(prediction.config, machine, &schedule));
   PHOTON_RETURN_IF_ERROR(json.Put(ToJson(prediction, machine)));
-  if (prediction.fits(machine)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "rank ", prediction.largest().rank, " needs ", HumanBytes(prediction.largest().memory.peak()), " and has ",
-      HumanBytes(static_cast<int64_t>(machine.for_tensors())), " for tensors; `photon plan --config ", a.config,
-      " --devices ", a.devices, "` without --layout and --dry-run lists layouts that fit"));
+  return CheckMemory(prediction, machine);
 }
 
 }  // namespace
@@ -144,7 +147,9 @@ void AddPlanCommand(CLI::App& app, Run* chosen) {
   CLI::App& command = *AddCommand(app, "plan", "Predict memory and time of layouts, and recommend one", chosen,
                                   [a] { return RunPlan(*a); });
   command.add_option("--config", a->config, "The run: a text file as in configs/")->required();
-  command.add_option("--devices", a->devices, "How many, all ranks together")->required()->check(AtLeast(1));
+  command.add_option("--devices", a->devices, "How many, all ranks together")
+      ->required()
+      ->check(Between(1, kMostRanks));
   command
       .add_option("--device", a->device,
                   absl::StrCat("What they are: ", absl::StrJoin(dry::KnownDevices(), ", "),
@@ -154,25 +159,28 @@ void AddPlanCommand(CLI::App& app, Run* chosen) {
       ->transform(Bytes());
   command.add_option("--layout", a->layout,
                      "Judge this layout instead: dp=2,tp=4 and also pp, cp, zero=0|1|2, micro=SEQUENCES");
-  command.add_flag(
+  CLI::Option* const dry_run = command.add_flag(
       "--dry-run", a->dry_run,
       "Build every rank of the config's layout (or --layout's), make one step without computing, and check "
       "shapes, memory and that all calls between ranks match");
-  command
-      .add_option("--scale-to", a->scale_to,
-                  "Predict the config's layout on --devices, twice as many, .. up to so many devices")
-      ->check(AtLeast(1));
+  CLI::Option* const scale_to =
+      command
+          .add_option("--scale-to", a->scale_to,
+                      "Predict the config's layout on --devices, twice as many, .. up to so many devices")
+          ->check(Between(1, kMostRanks))
+          ->excludes(dry_run);
   command.add_option("--set", a->overrides, "FIELD=VALUE: overrides one field of the config (repeatable)")
       ->allow_extra_args(false);
-  command.add_option("--peak", a->peak, "TFLOP/s of dense bf16 products");
-  command.add_option("--memory-bandwidth", a->memory_bandwidth, "GB/s of a device's memory");
-  command.add_option("--links", a->links, "GB/s that a device sends inside its node");
-  command.add_option("--bandwidth", a->network, "GB/s that a device sends to other nodes");
+  command.add_option("--peak", a->peak, "TFLOP/s of dense bf16 products")->check(Positive());
+  command.add_option("--memory-bandwidth", a->memory_bandwidth, "GB/s of a device's memory")->check(Positive());
+  command.add_option("--links", a->links, "GB/s that a device sends inside its node")->check(Positive());
+  command.add_option("--bandwidth", a->network, "GB/s that a device sends to other nodes")->check(Positive());
   command.add_option("--per-node", a->per_node, "Devices of a node")->check(AtLeast(1));
   command.add_option("--dry-runs", a->dry_runs, "Layouts that are looked at closely")
       ->capture_default_str()
       ->check(AtLeast(1));
-  command.add_option("--schedule", a->schedule, "Draw the pipeline's schedule into this file (SVG)");
+  command.add_option("--schedule", a->schedule, "Draw the pipeline's schedule into this file (SVG)")
+      ->excludes(scale_to);
   command.add_option("--json", a->json, "Also write everything to this file");
 }
 

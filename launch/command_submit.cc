@@ -35,7 +35,7 @@ std::vector<std::string> PlannedHosts(const SlurmJob& job) {
 }
 
 absl::Status CheckLayout(const RunConfig& config, const SlurmJob& job) {
-  const int ranks = job.nodes * job.ranks_per_node;
+  const int ranks = job.nodes * job.ranks_per_node;  // no more than fit: see the options' bounds
   PHOTON_RETURN_IF_ERROR(ValidateRun(config, ranks));
   PHOTON_ASSIGN_OR_RETURN(const auto sizes, MeshSizes(config.parallel(), ranks));
   const std::string crossing = TensorParallelAcrossHosts(sizes, PlannedHosts(job));
@@ -83,16 +83,16 @@ void AddSubmitCommand(CLI::App& app, Run* chosen) {
   command.add_option("--set", a->overrides, "FIELD=VALUE: overrides one field (repeatable)")->allow_extra_args(false);
   command.add_option("--init-from", a->init_from, "As for photon train");
   command.add_option("--device", a->device, "As for photon train");
-  command.add_option("--nodes", job.nodes)->check(AtLeast(1))->capture_default_str();
+  command.add_option("--nodes", job.nodes)->check(Between(1, 1 << 14))->capture_default_str();
   command.add_option("--ranks-per-node", job.ranks_per_node, "On GPUs, one for each")
-      ->check(AtLeast(1))
+      ->check(Between(1, 256))
       ->capture_default_str();
   command.add_option("--time", job.time, "The job's limit, as sbatch takes it: it goes on in another start")
       ->capture_default_str();
   command
       .add_option("--save-before", job.save_before_s,
                   "Seconds before the limit at which the run saves and stops; a step and a save have to fit")
-      ->check(AtLeast(1))
+      ->check(Between(1, 65535))
       ->capture_default_str();
   command.add_option("--name", job.name)->capture_default_str();
   command.add_option("--cpus-per-rank", job.cpus_per_rank)->check(AtLeast(1));

@@ -1,6 +1,7 @@
 // photon train
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "launch/environment.h"
 #include "launch/model_options.h"
 #include "parallel/job_world.h"
+#include "parallel/watchdog.h"
 #include "plan/memory_check.h"
 #include "train/train.h"
 
@@ -44,12 +46,16 @@ absl::Status RunTrain(const TrainArguments& arguments) {
   PHOTON_RETURN_IF_ERROR(job.status());
   std::unique_ptr<Communicator> world = *std::move(job);
   absl::StatusOr<RunConfig> config = LoadRunConfig(arguments.config, arguments.overrides);
+  std::optional<Watchdog> starting;  // a rank that doesn't come is missed from here on
+  starting.emplace(std::vector<Communicator*>{world.get()},
+                   (config.ok() ? *config : RunConfig()).parallel().collective_timeout_s());
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the config", config.status()));
   if (arguments.profile && config->training().profile_steps() == 0) config->mutable_training()->set_profile_steps(10);
   if (arguments.check) config->mutable_training()->set_check(true);
   absl::StatusOr<std::unique_ptr<OpenedDevice>> device = OpenDevice(arguments.device, config->training().check());
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the device", device.status()));
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "memory", CheckMemory(*config, *world, **device)));
+  starting.reset();  // Train() has its own
   return Train(*config, arguments.options, **device, std::move(world));
 }
 

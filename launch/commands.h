@@ -30,6 +30,7 @@ void AddStudyCommand(CLI::App& app, Run* chosen);
 CLI::Validator AtLeast(int64_t least);
 CLI::Validator NotNegative();                         // a number, of 0 or more
 CLI::Validator Positive();                            // a number above 0
+constexpr int kMostRanks = 1 << 20;  // of a layout that is judged, or queued
 CLI::Validator Unsigned();                            // of 64 bits
 CLI::Validator Between(int64_t least, int64_t most);  // both included
 // For transform(): an amount of memory, "2GiB", to its number of bytes.

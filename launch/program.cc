@@ -85,14 +85,18 @@ std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
   return absl::StrCat("no option \"", extra, "\"", DidYouMean(extra, names));
 }
 
-// One message from a run, not one a rank: bad input looks the same to all. A failure that may be of one rank alone
+// The command whose processes are ranks of one job; of others, a launcher may start several that know nothing of each
+// other.
+constexpr char kOfRanks[] = "photon train";
+
+// One message from a job, not one a rank: bad input looks the same to all. A failure that may be of one rank alone
 // (a bug, a transport, `thrown`: memory) is told by whoever meets it.
 void Report(const std::string& command, const absl::Status& status, bool thrown = false) {
   const int rank = LauncherRank(ProcessEnvironment());
   const int code = ExitCode(status);
-  if (rank != 0 && !thrown && code != kExitBug && code != kExitDevice) {
-    absl::SleepFor(
-        absl::Milliseconds(500));  // the launcher ends all at the first that fails: rank 0 is to speak before
+  if (command == kOfRanks && rank != 0 && !thrown && code != kExitBug && code != kExitDevice) {
+    // The launcher ends all at the first that fails: rank 0 is to speak before.
+    absl::SleepFor(absl::Milliseconds(500));
     return;
   }
   const std::string who = rank == 0 ? command : absl::StrCat(command, " (rank ", rank, ")");

@@ -45,7 +45,7 @@ absl::Status Check(const SlurmJob& job) {
   }
   const absl::StatusOr<int64_t> limit = ParseSlurmTime(job.time);
   if (!limit.ok()) return Refuse("--time", job.time, limit.status().message());
-  if (*limit <= 2 * job.save_before_s) {
+  if (*limit <= int64_t{2} * job.save_before_s) {
     return Refuse(
         "--time", job.time,
         absl::StrCat("leaves no time to train: the run saves and stops ", job.save_before_s,

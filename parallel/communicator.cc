@@ -70,12 +70,14 @@ absl::Status Communicator::CheckPeer(int peer, int tag) const {
 absl::Status Communicator::AllReduce(absl::string_view what, const Tensor& tensor, Reduction op) {
   const auto element = static_cast<int64_t>(ByteSize(tensor.dtype()));
   return Run(
-      "all-reduce", what, &tensor, AllReduceSent(tensor.elements(), element, size(), rank()), [&] { return CheckTensor(tensor); }, [&] { return DoAllReduce(tensor, op); });
+      "all-reduce", what, &tensor, AllReduceSent(tensor.elements(), element, size(), rank()),
+      [&] { return CheckTensor(tensor); }, [&] { return DoAllReduce(tensor, op); });
 }
 
 absl::Status Communicator::AllGather(absl::string_view what, const Tensor& part, const Tensor& whole) {
   return Run(
-      "all-gather", what, &whole, AllGatherSent(part.bytes(), size()), [&] { return CheckParts(part, whole); }, [&] { return DoAllGather(part, whole); });
+      "all-gather", what, &whole, AllGatherSent(part.bytes(), size()), [&] { return CheckParts(part, whole); },
+      [&] { return DoAllGather(part, whole); });
 }
 
 absl::Status Communicator::ReduceScatter(absl::string_view what, const Tensor& whole, const Tensor& part) {

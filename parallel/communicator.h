@@ -97,8 +97,8 @@ class Communicator {
     double started = 0;  // seconds of the steady clock
     Progress progress = Progress::kRunning;
   };
-  // Enters the call in the ring, runs `check` and, where that is OK, `body`; errors get rank and call in front. `sends`:
-  // the bytes that are counted where it went well.
+  // Enters the call in the ring, runs `check` and, where that is OK, `body`; errors get rank and call in front.
+  // `sends`: the bytes that are counted where it went well.
   template <typename Check, typename Body>
   absl::Status Run(absl::string_view call, absl::string_view what, const Tensor* tensor, int64_t sends, Check&& check,
                    Body&& body);

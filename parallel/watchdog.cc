@@ -64,8 +64,9 @@ bool Watchdog::TooLong(double seconds, const RankActivity& activity) {
 
 std::string Watchdog::Speaker(const Communicator& comm) const {
   const Communicator& job = *watched_.back();
-  return absl::StrFormat("photon: %s rank %d of %d%s", job.name(), job.rank(), job.size(),
-                         comm.size() == job.size() ? "" : absl::StrFormat(" (rank %d of %d in a group)", comm.rank(), comm.size()));
+  return absl::StrFormat(
+      "photon: %s rank %d of %d%s", job.name(), job.rank(), job.size(),
+      comm.size() == job.size() ? "" : absl::StrFormat(" (rank %d of %d in a group)", comm.rank(), comm.size()));
 }
 
 void Watchdog::Loop() {

@@ -26,8 +26,8 @@ class Watchdog {
   using Action = std::function<void(Communicator& stuck, const std::string& report)>;
 
   // `action`: by default the report goes to stderr and the job ends with code 1. The last of `watched` is the
-  // job's: its ranks are the ones that reports name, and its last call tells where a rank is that waits in none. Ranks above the lowest one that waits hold their report back a little:
-  // one is enough.
+  // job's: its ranks are the ones that reports name, and its last call tells where a rank is that waits in none. Ranks
+  // above the lowest one that waits hold their report back a little: one is enough.
   Watchdog(std::vector<Communicator*> watched, double timeout_s, Action action = AbortJob,
            std::unique_ptr<RollCall> roll_call = nullptr);
   ~Watchdog();

@@ -125,10 +125,14 @@ RunConfig In(RunConfig config, const LayoutSizes& sizes, const Kinds& kinds, Par
   ParallelConfig& parallel = *config.mutable_parallel();
   SetSizes(sizes, &parallel);
   parallel.set_shard(shard);
-  if (overlap && sizes.dp * sizes.cp > 1) parallel.set_overlap_reduction(true);
+  parallel.set_overlap_reduction(overlap && sizes.dp > 1);
+  if (!CheckOverlapOnGpus(parallel, sizes.ranks()).ok()) parallel.set_overlap_reduction(false);
+  const auto written = parallel.levels();
   parallel.clear_levels();
-  for (int l = 0; sizes.tp > 1 && l < std::max(config.model().levels_size(), 1); ++l) {
+  for (int l = 0; (sizes.tp > 1 || l < written.size()) && l < std::max(config.model().levels_size(), 1); ++l) {
     LevelLayout& level = *parallel.add_levels();
+    if (l < written.size() && written[l].has_spans()) level.set_spans(written[l].spans());
+    if (sizes.tp == 1) continue;
     level.set_encoder(kinds.encoder);
     level.set_decoder(kinds.decoder);
   }

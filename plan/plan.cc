@@ -1,11 +1,14 @@
 #include "plan/plan.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "configs/config.h"
 #include "plan/candidates.h"
 
 namespace photon {
@@ -90,17 +93,21 @@ absl::StatusOr<Plan> MakePlan(const RunConfig& config, const Machine& machine, c
 }
 
 absl::StatusOr<std::vector<Scaling>> WeakScaling(const RunConfig& config, const Machine& machine, int from, int to) {
-  const ParallelConfig& parallel = config.parallel();
-  const int replica = parallel.pp() * parallel.cp() * parallel.tp();
-  PHOTON_ASSIGN_OR_RETURN(const LayoutSizes first, SizesOfLayout(parallel, from));
-  const int share = config.training().batch_sequences() / first.dp;
+  PHOTON_RETURN_IF_ERROR(ValidateRun(config, from));
+  PHOTON_ASSIGN_OR_RETURN(const LayoutSizes first, SizesOfLayout(config.parallel(), from));
+  const int64_t batch = config.training().batch_sequences();
   std::vector<Scaling> points;
-  for (int devices = from; devices <= to; devices *= 2) {
+  for (int times = 1; int64_t{from} * times <= to; times *= 2) {
     RunConfig grown = config;
-    grown.mutable_parallel()->set_dp(devices / replica);
-    grown.mutable_training()->set_batch_sequences(share * (devices / replica));
-    PHOTON_ASSIGN_OR_RETURN(const Prediction p, Predict(grown, devices, machine));
-    points.push_back({.devices = devices, .step_s = p.run.step_s});
+    if (batch * times > std::numeric_limits<int32_t>::max()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("training.batch_sequences = ", batch, ", ", times, " times: too many"));
+    }
+    grown.mutable_parallel()->set_dp(first.dp * times);
+    grown.mutable_training()->set_batch_sequences(static_cast<int32_t>(batch * times));
+    PHOTON_ASSIGN_OR_RETURN(const Prediction p, Predict(grown, from * times, machine));
+    PHOTON_RETURN_IF_ERROR(CheckMemory(p, machine));
+    points.push_back({.devices = from * times, .step_s = p.run.step_s});
     points.back().efficiency = points.front().step_s / p.run.step_s;
   }
   return points;

@@ -34,6 +34,7 @@ struct Scaling {
   double step_s = 0;
   double efficiency = 0;  // tokens a second and device, over those of the first
 };
+// kInvalidArgument where the layout does not fit, into the ranks or the memory, at any of these.
 absl::StatusOr<std::vector<Scaling>> WeakScaling(const RunConfig& config, const Machine& machine, int from, int to);
 
 }  // namespace photon

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "configs/config.h"
+#include "configs/validate_layout.h"
+#include "core/human.h"
 #include "model/flops.h"
 #include "plan/link_time.h"
 
@@ -33,6 +36,7 @@ absl::StatusOr<Prediction> Predict(const RunConfig& config, int devices, const M
   PHOTON_RETURN_IF_ERROR(ValidateRun(config, devices));
   Prediction p;
   p.config = Resolved(config, devices);
+  if (machine.overlaps) PHOTON_RETURN_IF_ERROR(CheckOverlapOnGpus(p.config.parallel(), devices));
   PHOTON_ASSIGN_OR_RETURN(p.sizes, SizesOfLayout(p.config.parallel(), devices));
   PHOTON_ASSIGN_OR_RETURN(p.run, RunDry(p.config, devices,
                                         {.time = machine.time.get(),
@@ -52,6 +56,14 @@ absl::StatusOr<Prediction> Predict(const RunConfig& config, int devices, const M
   }
   p.bubble = waiting / (static_cast<double>(p.run.ranks.size()) * p.run.step_s);
   return p;
+}
+
+absl::Status CheckMemory(const Prediction& prediction, const Machine& machine) {
+  if (prediction.fits(machine)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("rank ", prediction.largest().rank, " needs ", HumanBytes(prediction.largest().memory.peak()),
+                   " and has ", HumanBytes(static_cast<int64_t>(machine.for_tensors())),
+                   " for tensors; `photon plan` without --layout, --dry-run and --scale-to lists layouts that fit"));
 }
 
 }  // namespace photon

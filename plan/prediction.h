@@ -19,7 +19,7 @@ struct Machine {
   // Bytes of a device that are not for tensors: context, libraries, and buffers of the communication library.
   double reserved = 0;
   int threads = 2;        // of this process, to build ranks side by side
-  bool overlaps = false;  // reductions beside the computation cost it nothing
+  bool overlaps = false;  // a GPU: reductions beside the computation cost it nothing, where they can be had
 
   double for_tensors() const { return figures.memory - reserved; }
   double peak(const RunConfig& config) const {
@@ -52,5 +52,8 @@ struct Thoroughness {
 // `config` as written, valid for `devices`.
 absl::StatusOr<Prediction> Predict(const RunConfig& config, int devices, const Machine& machine,
                                    const Thoroughness& thoroughness = {});
+
+// kInvalidArgument, with the figures, where it does not fit.
+absl::Status CheckMemory(const Prediction& prediction, const Machine& machine);
 
 }  // namespace photon

@@ -4,11 +4,13 @@
 
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "configs/config.h"
+#include "configs/validate_layout.h"
 #include "model/pipeline_plan.h"
 #include "parallel/device_group.h"
 #include "parallel/hosts.h"
@@ -23,18 +25,21 @@ absl::Status Train(const RunConfig& written, const TrainOptions& options, Opened
                    std::unique_ptr<Communicator> job) {
   spdlog::set_pattern("%H:%M:%S %v");
   if (job->rank() != 0) spdlog::set_level(spdlog::level::warn);
-  PHOTON_ASSIGN_OR_RETURN(const std::vector<std::string> hosts, GatherHosts(*job));
-  PHOTON_ASSIGN_OR_RETURN(std::unique_ptr<RollCall> roll_call, RollCallOf(*job, hosts));
+  const double timeout = written.parallel().collective_timeout_s();
+  std::vector<std::string> hosts;
+  std::unique_ptr<RollCall> roll_call;
+  {
+    const Watchdog watchdog({job.get()}, timeout);
+    PHOTON_ASSIGN_OR_RETURN(hosts, GatherHosts(*job));
+    PHOTON_ASSIGN_OR_RETURN(roll_call, RollCallOf(*job, hosts));
+  }
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> world,
                           DeviceGroup(std::move(job), device, device.MakeContext(nullptr)));
+  std::optional<Watchdog> starting(std::in_place, std::vector<Communicator*>{world.get()}, timeout);
   PHOTON_ASSIGN_OR_RETURN(const RunConfig requested, WithModelOf(options.init_from, *world, written));
   PHOTON_RETURN_IF_ERROR(ValidateRun(requested, world->size()));
   const RunConfig config = Resolved(requested, world->size());
-  if (config.parallel().overlap_reduction() && world->name() == "nccl" && world->size() > config.parallel().dp()) {
-    return absl::FailedPreconditionError(
-        "parallel.overlap_reduction: with cp, tp or pp on GPUs, reductions and the exchanges inside the model may wait "
-        "for each other; set it to false");
-  }
+  if (world->name() == "nccl") PHOTON_RETURN_IF_ERROR(CheckOverlapOnGpus(config.parallel(), world->size()));
   std::shared_ptr<const PipelinePlan> plan;
   if (config.parallel().pp() > 1) {
     PHOTON_ASSIGN_OR_RETURN(PipelinePlan made, PlanPipeline(config));
@@ -43,6 +48,7 @@ absl::Status Train(const RunConfig& written, const TrainOptions& options, Opened
   PHOTON_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(*world, config.parallel()));
   std::vector<Communicator*> watched = mesh.groups();
   watched.push_back(world.get());
+  starting.reset();  // from here on, with the groups and the roll call
   const Watchdog watchdog(watched, config.parallel().collective_timeout_s(), Watchdog::AbortJob, std::move(roll_call));
   if (world->rank() == 0 && world->size() > 1) {
     spdlog::info("{}", DescribeHosts(hosts));

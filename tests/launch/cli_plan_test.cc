@@ -62,6 +62,9 @@ TEST(CliPlan, TooLittleMemoryIsRefused) {
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_THAT(outcome.err, HasSubstr("rank 0 needs "));
   EXPECT_THAT(outcome.err, HasSubstr("and has 1.1 GB for tensors"));
+  const Outcome scaled = RunPhoton("plan --devices 1 --memory 4GiB --scale-to 2" + Preset("photon-1.2b"));
+  EXPECT_EQ(scaled.exit_code, 2);
+  EXPECT_THAT(scaled.err, HasSubstr("and has 1.1 GB for tensors"));
 }
 
 TEST(CliTrain, TooLittleMemoryIsRefusedBeforeAnythingIsAllocated) {
@@ -78,7 +81,14 @@ TEST(CliPlan, BadInput) {
     EXPECT_EQ(outcome.exit_code, 2) << arguments;
     return outcome.err;
   };
-  EXPECT_THAT(refusal("--devices 0"), HasSubstr("--devices: 0 is not an integer of 1 or more"));
+  EXPECT_THAT(refusal("--devices 0"), HasSubstr("--devices: 0 is not an integer from 1 to 1048576"));
+  EXPECT_THAT(refusal("--devices 8 --scale-to 4"), HasSubstr("--scale-to 4 is less than --devices 8"));
+  EXPECT_THAT(refusal("--devices 1 --scale-to 4 --dry-run"), HasSubstr("excludes"));
+  EXPECT_THAT(refusal("--devices 1 --scale-to 4 --schedule x.svg"), HasSubstr("excludes"));
+  EXPECT_THAT(refusal("--devices 3 --scale-to 6"), HasSubstr("can't be shared evenly by 3"));
+  EXPECT_THAT(refusal("--devices 1 --bandwidth -5"), HasSubstr("--bandwidth: -5 is not a number above 0"));
+  EXPECT_THAT(refusal("--devices 1 --peak nan"), HasSubstr("--peak: nan is not a number above 0"));
+  EXPECT_THAT(refusal("--devices 1 --device cpu --links 5"), HasSubstr("--device cpu is measured: leave out"));
   EXPECT_THAT(refusal("--devices 1 --device h20"), HasSubstr("did you mean \"h200\"?"));
   EXPECT_THAT(refusal("--devices 1 --memory many"),
               HasSubstr("--memory: many: not an amount of memory; use e.g. 141GiB"));
@@ -86,6 +96,8 @@ TEST(CliPlan, BadInput) {
   EXPECT_THAT(refusal("--devices 2 --layout ep=2"), HasSubstr("--layout: no \"ep=2\"; known: dp, pp, cp, tp"));
   EXPECT_THAT(refusal("--devices 2 --layout dp"), HasSubstr("is not AXIS=SIZE"));
   EXPECT_THAT(refusal("--devices 3 --layout tp=3"), HasSubstr("No layout of 3 ranks fits; of 2: "));
+  // More ranks than the model has parts to share: the next smaller number is not looked for one by one.
+  EXPECT_THAT(refusal("--devices 1000003 --layout tp=3"), HasSubstr("No layout of 1000003 ranks fits; of "));
 }
 
 }  // namespace

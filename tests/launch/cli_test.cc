@@ -91,9 +91,13 @@ TEST(Cli, PrepareRefusesBadInput) {
 }
 
 TEST(Cli, OnlyTheFirstRankReportsBadInput) {
-  const Outcome outcome = RunPhoton("checkpoint verify --checkpoint /no/where", "OMPI_COMM_WORLD_RANK=1");
-  EXPECT_EQ(outcome.exit_code, 2);
-  EXPECT_THAT(outcome.err, IsEmpty());
+  const Outcome rank = RunPhoton("train", "OMPI_COMM_WORLD_RANK=1");
+  EXPECT_EQ(rank.exit_code, 2);
+  EXPECT_THAT(rank.err, IsEmpty());
+  // Processes of other commands know nothing of each other.
+  const Outcome task = RunPhoton("checkpoint verify --checkpoint /no/where", "SLURM_PROCID=1");
+  EXPECT_EQ(task.exit_code, 2);
+  EXPECT_THAT(task.err, HasSubstr("photon checkpoint verify (rank 1): "));
 }
 
 }  // namespace

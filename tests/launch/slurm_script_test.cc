@@ -86,6 +86,7 @@ TEST(Submit, ShowsTheScript) {
       testing::RunPhoton(absl::StrCat("submit --dry-run --nodes 2 --ranks-per-node 2 --init-from W ", kTiny));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("photon='" PHOTON_BINARY "'"), HasSubstr("run_dir='runs/tiny'"),
+                                 HasSubstr("export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK"),
                                  HasSubstr("'--set' 'data.train=x' '--init-from' 'W')")));
 }
 
@@ -100,6 +101,8 @@ TEST(Submit, JudgesTheConfigForTheRanksAndNodes) {
   EXPECT_THAT(refused("--nodes 2 --set parallel.tp=2"), HasSubstr("parallel.tp = 2 crosses machines"));
   EXPECT_THAT(refused("--set model.witdh=3"), HasSubstr("did you mean \"width\""));
   EXPECT_THAT(refused("--nodes 0"), HasSubstr("--nodes"));
+  EXPECT_THAT(refused("--nodes 100000 --ranks-per-node 100000"), HasSubstr("is not an integer from 1 to"));
+  EXPECT_THAT(refused("--save-before 2000000000 --time 90"), HasSubstr("--save-before: 2000000000 is not an integer"));
 }
 
 // A stand-in takes the script as sbatch would.

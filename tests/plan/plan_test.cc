@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "configs/config.h"
+#include "configs/validate_layout.h"
 #include "plan/link_time.h"
 #include "plan/report.h"
 #include "tests/plan/small_run.h"
@@ -36,6 +37,21 @@ TEST(MakePlan, FittingLayoutsComeFastestFirst) {
     EXPECT_GT(p.mfu, 0);
     EXPECT_LT(p.mfu, 1);
   }
+}
+
+// What is recommended for GPUs, GPUs train: reductions beside the computation are for data-parallel ranks alone.
+TEST(MakePlan, TrainTakesWhatIsRecommended) {
+  const Plan plan = *MakePlan(Small(), With(1e9), {.devices = 4, .dry_runs = 30});
+  int overlapped = 0;
+  for (const Prediction& p : plan.fitting) {
+    EXPECT_TRUE(CheckOverlapOnGpus(p.config.parallel(), 4).ok()) << p.sizes.ToString();
+    overlapped += p.config.parallel().overlap_reduction();
+  }
+  EXPECT_GT(overlapped, 0);
+  RunConfig config = Small();
+  config.mutable_parallel()->set_tp(2);
+  config.mutable_parallel()->set_overlap_reduction(true);
+  EXPECT_THAT(std::string(Predict(config, 4, With(1e9)).status().message()), HasSubstr("set it to false"));
 }
 
 // With little memory the plan shares out more, or uses smaller microbatches; with too little it says so.
