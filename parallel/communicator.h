@@ -38,7 +38,8 @@ class Communicator {
 
   // `what` names the tensor or purpose in messages. Tensors are contiguous, of any dtype. `part` may be exactly its
   // place in `whole` (part number rank()), and overlaps it in no other way. Tags are in [0, kTags). Errors: kInternal
-  // for arguments that do not fit each other or those of other ranks, kUnavailable for a transport that failed.
+  // for arguments that do not fit each other or those of other ranks (of the latter, MPI and NCCL notice what they
+  // trip over: ranks that are threads, and dry runs, notice all), kUnavailable for a transport that failed.
   static constexpr int kTags = 32767;  // the least upper bound that MPI allows, less one for our own use
   absl::Status AllReduce(absl::string_view what, const Tensor& tensor, Reduction op);           // in place
   absl::Status AllGather(absl::string_view what, const Tensor& part, const Tensor& whole);      // whole: size() parts

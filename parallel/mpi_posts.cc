@@ -46,6 +46,7 @@ void MpiPosts::Push() {
       if (stop_) return;
       if (const absl::Status status = ForgetGone(); !status.ok()) {
         status_.Update(status);
+        lost_.insert(lost_.end(), posted_.begin(), posted_.end());
         posted_.clear();
       }
     }

@@ -43,6 +43,7 @@ class MpiPosts {
   const MPI_Comm comm_;
   absl::Mutex mutex_;
   std::deque<Posted> posted_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Posted> lost_ ABSL_GUARDED_BY(mutex_);  // after an error: MPI may be reading them still
   absl::Status status_ ABSL_GUARDED_BY(mutex_);  // of those that failed after they were begun
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread pusher_;  // from the first message on that doesn't go at once

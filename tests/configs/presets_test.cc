@@ -7,6 +7,7 @@
 
 #include "configs/config.h"
 #include "configs/model_config.h"
+#include "configs/validate_layout.h"
 
 namespace photon {
 namespace {
@@ -43,8 +44,10 @@ TEST(Presets, AllCanBeTrained) {
     const RunConfig config = Preset(entry.path().stem());
     const ParallelConfig& parallel = config.parallel();
     const int replica = parallel.pp() * parallel.cp() * parallel.tp();
-    for (const int ranks : {replica, 2 * replica})
+    for (const int ranks : {replica, 2 * replica}) {
       EXPECT_TRUE(ValidateRun(config, ranks).ok()) << entry.path() << ValidateRun(config, ranks);
+      EXPECT_TRUE(CheckOverlapOnGpus(Resolved(config, ranks).parallel(), ranks).ok()) << entry.path();
+    }
   }
   EXPECT_GE(count, 16);
 }

@@ -262,7 +262,8 @@ TEST_F(Layouts, EveryExchangeIsNeeded) {
                            "parallel.levels.0.spans=PASS_ON"}),
         Of("cp2 tp2", {"parallel.levels.1.spans=REPLICATED", "parallel.levels.0.decoder=TENSOR"}),
         Of("cp2 tp2", {"parallel.levels.0.encoder=SEQUENCE", "parallel.levels.1.encoder=SEQUENCE"}), Of("dp2 pp2"),
-        Of("dp2", {"parallel.shard=OPTIMIZER"})}) {
+        Of("pp2", {"parallel.pipeline.form=ENCODERS"}), Of("dp2", {"parallel.shard=OPTIMIZER"}),
+        Of("dp2", {"parallel.shard=GRADIENTS"})}) {
     SCOPED_TRACE(absl::StrJoin(layout.fields, " "));
     const bool sharded = WithFields(config, layout.fields).parallel().shard() != ParallelConfig::NOTHING;
     const auto difference = [&](Tampering& tampering) {
