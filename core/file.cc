@@ -58,7 +58,7 @@ std::string Remedy(int error, bool writes, const std::string& path) {
 }  // namespace
 
 absl::Status FileError(int error, absl::string_view what, absl::string_view path) {
-  const bool writes = what == "cannot write";
+  const bool writes = what == "cannot write" || what == "cannot create" || what == "cannot replace";
   const std::string message =
       absl::StrCat(what, " ", path, ": ", std::strerror(error), Remedy(error, writes, std::string(path)));
   switch (error) {

@@ -27,6 +27,15 @@ constexpr size_t kKeptParserBytes = 16 << 20;  // after a longer line its memory
 
 static_assert(TextBlock::kPadding >= simdjson::SIMDJSON_PADDING);
 
+// A number that it can't take; from version 3.3 on, integers of too many digits have an error of their own.
+template <typename Error>
+bool IsOfNumber(Error error) {
+  if constexpr (requires { Error::BIGINT_ERROR; }) {
+    if (error == Error::BIGINT_ERROR) return true;
+  }
+  return error == Error::NUMBER_ERROR;
+}
+
 std::string Excerpt(absl::string_view line) {
   return ReplaceInvalidUtf8(line.substr(0, kExcerptBytes)) + (line.size() > kExcerptBytes ? ".." : "");
 }
@@ -101,7 +110,7 @@ class BlockParser::Impl {
     }
     element root;
     simdjson::error_code error = ParseLine(line).get(root);
-    const bool text_or_number = error == simdjson::STRING_ERROR || error == simdjson::NUMBER_ERROR;
+    const bool text_or_number = error == simdjson::STRING_ERROR || IsOfNumber(error);
     if (text_or_number && options_.on_error == OnError::kReplace) {
       if (std::string whole = ReplaceHalfSurrogatePairs(line); absl::string_view(whole) != line) {
         mended = std::move(whole);
@@ -110,7 +119,7 @@ class BlockParser::Impl {
         error = ParseLine(line).get(root);
       }
     }
-    if (error == simdjson::NUMBER_ERROR) {
+    if (IsOfNumber(error)) {
       if (std::string narrow = WithNarrowNumbers(line); !narrow.empty()) {
         mended = std::move(narrow);
         line = Padded(&mended);

@@ -1,11 +1,14 @@
 // photon plan
+#include <algorithm>
 #include <iostream>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -14,6 +17,7 @@
 #include "core/progress.h"
 #include "launch/commands.h"
 #include "launch/wanted_file.h"
+#include "parallel/hosts.h"
 #include "plan/cpu_machine.h"
 #include "plan/pipeline_picture.h"
 #include "plan/plan.h"
@@ -34,11 +38,16 @@ struct PlanArguments {
 // "dp=2,tp=4,zero=1,micro=1": as overrides of the config.
 absl::StatusOr<std::vector<std::string>> ParseLayout(const std::string& layout) {
   std::vector<std::string> overrides;
+  std::set<std::string> named;
   for (const absl::string_view part : absl::StrSplit(layout, ',', absl::SkipEmpty())) {
     const std::vector<std::string> pair = absl::StrSplit(part, absl::MaxSplits('=', 1));
     const std::string& name = pair[0];
-    if (pair.size() != 2) {
+    int size = 0;
+    if (pair.size() != 2 || !absl::SimpleAtoi(pair[1], &size)) {
       return absl::InvalidArgumentError(absl::StrCat("--layout: \"", part, "\" is not AXIS=SIZE, as in dp=2,tp=4"));
+    }
+    if (!named.insert(name).second) {
+      return absl::InvalidArgumentError(absl::StrCat("--layout names ", name, " twice"));
     }
     if (name == "dp" || name == "pp" || name == "cp" || name == "tp") {
       overrides.push_back(absl::StrCat("parallel.", part));
@@ -113,6 +122,15 @@ absl::Status Recommend(const PlanArguments& a, const RunConfig& config, const Ma
   return a.schedule.empty() ? absl::OkStatus() : NoPipelineToDraw();
 }
 
+void WarnOfCrossing(const LayoutSizes& sizes, const Machine& machine) {
+  std::vector<std::string> hosts;
+  for (int i = 0; i < sizes.ranks(); ++i) {
+    hosts.push_back(absl::StrCat("node ", i / std::max(1, machine.figures.devices_per_node)));
+  }
+  const std::string crossing = TensorParallelAcrossHosts({sizes.dp, sizes.pp, sizes.cp, sizes.tp}, hosts);
+  if (!crossing.empty()) std::cerr << absl::StrCat("warning: ", crossing, "\n");
+}
+
 absl::Status RunPlan(const PlanArguments& a) {
   PHOTON_ASSIGN_OR_RETURN(std::vector<std::string> overrides, ParseLayout(a.layout));
   overrides.insert(overrides.begin(), a.overrides.begin(), a.overrides.end());
@@ -133,6 +151,7 @@ absl::Status RunPlan(const PlanArguments& a) {
   if (!a.schedule.empty() && config.parallel().pp() == 1) return NoPipelineToDraw();
   PHOTON_ASSIGN_OR_RETURN(const Prediction prediction,
                           Predict(config, a.devices, machine, {.all_ranks = a.dry_run, .all_microbatches = true}));
+  WarnOfCrossing(prediction.sizes, machine);
   if (a.dry_run) std::cout << DescribeRanks(prediction, /*most=*/8);
   std::cout << Describe(prediction, machine) << DescribeAssumptions(machine);
   if (prediction.sizes.pp > 1) PHOTON_RETURN_IF_ERROR(ShowPipeline(prediction.config, machine, &schedule));

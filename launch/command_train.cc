@@ -39,8 +39,8 @@ absl::Status CheckMemory(const RunConfig& config, const Communicator& world, con
 absl::Status RunTrain(const TrainArguments& arguments) {
   // Ranks read the file for themselves; one that can't must not leave the others waiting.
   absl::StatusOr<std::unique_ptr<Communicator>> job = JobWorld();
-  // What is wrong with this rank's place may be right on rank 0, which speaks for all elsewhere.
-  if (!job.ok() && LauncherRank(ProcessEnvironment()) != 0) {
+  // What is wrong with this rank's place may be right on rank 0, which speaks for all elsewhere, but for failures.
+  if (absl::IsInvalidArgument(job.status()) && LauncherRank(ProcessEnvironment()) != 0) {
     std::cerr << absl::StrCat("photon train: ", job.status().message(), "\n");
   }
   PHOTON_RETURN_IF_ERROR(job.status());

@@ -15,11 +15,16 @@
 #include <cstring>
 #include <exception>
 #include <filesystem>
+#include <iostream>
 #include <numeric>
 #include <stdexcept>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "core/status.h"
+#include "core/steady_time.h"
 #include "parallel/communicator.h"
 #include "parallel/gloo_connections.h"
 #include "parallel/gloo_side_channel.h"
@@ -277,6 +282,49 @@ class GlooRank : public Communicator {
 
 }  // namespace
 
+namespace {
+
+constexpr double kPatience = 10;  // seconds, until a rank says for whom it waits
+
+class Files : public gloo::rendezvous::FileStore {
+ public:
+  using FileStore::check;  // whether there are files of all these keys
+  using FileStore::FileStore;
+};
+
+// Says that this rank is here, and waits for the others. (Gloo would wait 30 s, whatever its timeout, and for ranks
+// that it does not name.)
+absl::Status Meet(const FileWorldOptions& options, Files* files) {
+  const auto key = [&](int rank) { return absl::StrCat(options.job, "/here-", rank); };
+  const auto where = absl::StrCat("the folder ", options.folder, ", under the job's name \"", options.job, "\"");
+  if (files->check({key(options.rank)})) {
+    return absl::InvalidArgumentError(absl::StrCat("rank ", options.rank, " has been in ", where,
+                                                   ", before: each start wants another name (PHOTON_JOB)"));
+  }
+  files->set(key(options.rank), {'1'});
+  std::vector<int> missing(options.size);
+  std::iota(missing.begin(), missing.end(), 0);
+  const absl::Time start = SteadyNow();
+  for (bool told = false;;) {
+    missing.erase(std::remove_if(missing.begin(), missing.end(), [&](int r) { return files->check({key(r)}); }),
+                  missing.end());
+    if (missing.empty()) return absl::OkStatus();
+    const double seconds = absl::ToDoubleSeconds(SteadyNow() - start);
+    const std::string who = absl::StrCat("rank ", options.rank, " of ", options.size);
+    if (seconds > options.timeout_s) {
+      return absl::UnavailableError(absl::StrCat(who, " did not meet ", "rank(s) ", absl::StrJoin(missing, ", "),
+                                                 " in ", where, ": all have to reach it, with the same name"));
+    }
+    if (!told && seconds > kPatience) {
+      std::cerr << absl::StrCat(who, " waits for ", "rank(s) ", absl::StrJoin(missing, ", "), " in ", where, "\n");
+      told = true;
+    }
+    absl::SleepFor(absl::Milliseconds(50));
+  }
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<Communicator>> FileWorld(const FileWorldOptions& options) {
   if (options.size < 1 || options.rank < 0 || options.rank >= options.size) {
     return absl::InvalidArgumentError(absl::StrCat("rank ", options.rank, " of ", options.size, " ranks"));
@@ -285,14 +333,10 @@ absl::StatusOr<std::unique_ptr<Communicator>> FileWorld(const FileWorldOptions& 
     std::filesystem::create_directories(options.folder);
     gloo::transport::tcp::attr address;
     if (!options.network_interface.empty()) address.iface = options.network_interface;
-    gloo::rendezvous::FileStore files(options.folder);
+    Files files(options.folder);
     gloo::rendezvous::PrefixStore store(options.job, files);
     const std::chrono::milliseconds timeout(static_cast<int64_t>(options.timeout_s * 1000));
-    // Gloo itself waits 30 s for files, whatever its timeout.
-    std::vector<std::string> all;
-    for (int r = 0; r < options.size; ++r) all.push_back(absl::StrCat("here-", r));
-    store.set(all[options.rank], {'1'});
-    store.wait(all, timeout);
+    PHOTON_RETURN_IF_ERROR(Meet(options, &files));
     auto mesh = std::make_shared<gloo::rendezvous::Context>(options.rank, options.size);
     mesh->setTimeout(timeout);
     auto device = gloo::transport::tcp::CreateDevice(address);
@@ -305,9 +349,8 @@ absl::StatusOr<std::unique_ptr<Communicator>> FileWorld(const FileWorldOptions& 
                                       /*group=*/0);
   } catch (const std::exception& error) {
     return absl::UnavailableError(absl::StrCat("rank ", options.rank, " of ", options.size,
-                                               " did not meet the others in the folder ", options.folder,
-                                               " (all ranks have to reach it, under one name of the job, \"",
-                                               options.job, "\", that no earlier attempt used): ", error.what()));
+                                               " could not connect to the others of the folder ", options.folder,
+                                               ", under the job's name \"", options.job, "\": ", error.what()));
   }
 }
 

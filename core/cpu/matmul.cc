@@ -169,6 +169,26 @@ void DoubleMatMul(const Context& context, const Tensor& a, bool transpose_a, con
   });
 }
 
+// C of one row or one column, whose operands' strides oneDNN 3.6 takes wrongly where they are not 1.
+template <typename In, typename Out>
+void VectorMatMul(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& bias, float beta,
+                  const Tensor& c) {
+  const int64_t m = c.dim(0), n = c.dim(1), k = a.dim(transpose_a ? 0 : 1);
+  const int64_t a_row = transpose_a ? 1 : a.stride(0), a_step = transpose_a ? a.stride(0) : 1;
+  const int64_t b_step = transpose_b ? 1 : b.stride(0), b_column = transpose_b ? b.stride(0) : 1;
+  ParallelFor(m * n, 20'000 / std::max<int64_t>(k, 1), [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; ++at) {
+      const int64_t i = at / n, j = at % n;
+      const In *x = a.data<In>() + i * a_row, *y = b.data<In>() + j * b_column;
+      Out& out = c.data<Out>()[i * c.stride(0) + j];
+      float sum = 0;
+      for (int64_t l = 0; l < k; ++l) sum += static_cast<float>(x[l * a_step]) * static_cast<float>(y[l * b_step]);
+      if (bias.defined()) sum += bias.data<float>()[j];
+      out = Out(beta == 0 ? sum : sum + static_cast<float>(out));
+    }
+  });
+}
+
 }  // namespace
 
 int64_t MostFewRows(DType dtype) { return dtype == DType::kBF16 && kHasBf16Products && !OneDnnHasTiles() ? 128 : 16; }
@@ -191,6 +211,14 @@ void MatMul(const Context& context, const Tensor& a, bool transpose_a, const Ten
   }
   if ((m <= MostFewRows(a.dtype()) || context.batch_invariant()) && !transpose_a && transpose_b) {
     MultiplyRows(a, b, bias, beta, c);
+    return;
+  }
+  if (m == 1 || n == 1) {
+    VisitFloat(a.dtype(), [&](auto in) {
+      VisitFloat(c.dtype(), [&](auto out) {
+        VectorMatMul<decltype(in), decltype(out)>(a, transpose_a, b, transpose_b, bias, beta, c);
+      });
+    });
     return;
   }
   const Product product = {.m = m,

@@ -40,6 +40,7 @@ TEST(FileError, CodesSayWhatToDo) {
   EXPECT_EQ(FileError(ENOENT, "cannot write", "x/y/z").message(),
             "cannot write x/y/z: No such file or directory; make the folder first: mkdir -p x/y");
   EXPECT_THAT(FileError(EACCES, "cannot write", "x/y").message(), HasSubstr("choose another place, or get the right"));
+  EXPECT_THAT(FileError(EACCES, "cannot create", "x/y").message(), HasSubstr("get the right to write in x"));
   EXPECT_THAT(FileError(EACCES, "tokenizer", "x/y").message(), HasSubstr("get the right to read it"));
   EXPECT_THAT(FileError(EROFS, "cannot write", "x/y").message(), HasSubstr("read-only: choose another place"));
 }

@@ -45,6 +45,12 @@ TEST(CliPlan, DryRunBuildsEveryRank) {
   EXPECT_THAT(outcome.out, HasSubstr("rank    0 [dp 0 pp 0 cp 0 tp 0]"));
 }
 
+TEST(CliPlan, WarnsOfTensorParallelismAcrossNodes) {
+  const Outcome outcome = RunPhoton("plan --devices 4 --per-node 1 --layout dp=2,tp=2" + Preset("tiny"));
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("warning: parallel.tp = 2 crosses machines"));
+}
+
 TEST(CliPlan, DrawsThePipeline) {
   const std::string svg = absl::StrCat(::testing::TempDir(), "/photon-plan-", getpid(), ".svg");
   const Outcome outcome = RunPhoton("plan --devices 2 --layout pp=2,micro=1 --schedule " + svg + Preset("tiny"));
@@ -95,6 +101,9 @@ TEST(CliPlan, BadInput) {
   EXPECT_THAT(refusal("--devices 1 --memory 1GiB"), HasSubstr("are needed for the device's libraries alone"));
   EXPECT_THAT(refusal("--devices 2 --layout ep=2"), HasSubstr("--layout: no \"ep=2\"; known: dp, pp, cp, tp"));
   EXPECT_THAT(refusal("--devices 2 --layout dp"), HasSubstr("is not AXIS=SIZE"));
+  EXPECT_THAT(refusal("--devices 2 --layout tp="), HasSubstr("is not AXIS=SIZE"));
+  EXPECT_THAT(refusal("--devices 2 --layout \"dp=2;tp=2\""), HasSubstr("is not AXIS=SIZE"));
+  EXPECT_THAT(refusal("--devices 4 --layout tp=2,tp=4"), HasSubstr("--layout names tp twice"));
   EXPECT_THAT(refusal("--devices 3 --layout tp=3"), HasSubstr("No layout of 3 ranks fits; of 2: "));
   // More ranks than the model has parts to share: the next smaller number is not looked for one by one.
   EXPECT_THAT(refusal("--devices 1000003 --layout tp=3"), HasSubstr("No layout of 1000003 ranks fits; of "));

@@ -73,7 +73,13 @@ TEST(FileWorld, SaysWhoMissesAndWhere) {
   const auto comm = FileWorld(
       {.folder = folder.path(), .job = "12-0", .rank = 1, .size = 2, .timeout_s = 0.2, .network_interface = "lo"});
   EXPECT_EQ(comm.status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(comm.status().message(), AllOf(HasSubstr("rank 1 of 2"), HasSubstr(folder.path()), HasSubstr("12-0")));
+  EXPECT_THAT(comm.status().message(),
+              AllOf(HasSubstr("rank 1 of 2"), HasSubstr("rank(s) 0"), HasSubstr(folder.path()), HasSubstr("12-0")));
+  // A name serves once.
+  const auto again = FileWorld(
+      {.folder = folder.path(), .job = "12-0", .rank = 1, .size = 2, .timeout_s = 0.2, .network_interface = "lo"});
+  EXPECT_EQ(again.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(again.status().message(), AllOf(HasSubstr("wants another name (PHOTON_JOB)"), HasSubstr("12-0")));
   EXPECT_EQ(
       FileWorld({.folder = folder.path(), .job = "x", .rank = 2, .size = 2, .network_interface = ""}).status().code(),
       absl::StatusCode::kInvalidArgument);
