@@ -54,6 +54,29 @@ TEST_F(LoaderTest, GivesTheDatasetsBatchesInOrder) {
   }
 }
 
+// Whatever the layout: among which ranks (of dp; the other axes' ranks read what their dp rank does) and in how many
+// passes.
+TEST_F(LoaderTest, AStepHasTheSameIdsHoweverItIsShared) {
+  for (const int64_t ranks : {1, 2, 3, 4, 6, 12}) {
+    for (int64_t micro = 1; micro <= 12 / ranks; ++micro) {
+      if (12 / ranks % micro != 0) continue;
+      std::vector<std::unique_ptr<Loader>> loaders;
+      for (int64_t r = 0; r < ranks; ++r) {
+        loaders.push_back(*Loader::Create(
+            dataset_, {.batch_sequences = 12, .micro_batch_sequences = micro, .rank = r, .ranks = ranks}));
+      }
+      for (int64_t step = 0; step < 20; ++step) {
+        std::vector<int32_t> ids;
+        for (const auto& loader : loaders) {
+          const std::vector<int32_t> share = Tokens(*loader->Next());
+          ids.insert(ids.end(), share.begin(), share.end());
+        }
+        EXPECT_EQ(ids, dataset_->Batch(step, 12, 0, 12)->tokens) << ranks << " ranks, " << micro << " at a time";
+      }
+    }
+  }
+}
+
 TEST_F(LoaderTest, SeekGoesAnywhereAtAnyMoment) {
   auto loader = Loader::Create(dataset_, {.batch_sequences = 4, .steps_ahead = 3});
   for (int64_t step : {0, 5, 1000000, 2, 2, 77}) {

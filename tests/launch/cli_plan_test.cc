@@ -74,8 +74,8 @@ TEST(CliPlan, TooLittleMemoryIsRefused) {
 }
 
 TEST(CliTrain, TooLittleMemoryIsRefusedBeforeAnythingIsAllocated) {
-  const Outcome outcome =
-      RunPhoton("train --device cpu --set parallel.tp=1" + Preset("photon-70b"));  // over 1 TB, and there is no data
+  const Outcome outcome = RunPhoton("train --device cpu --set parallel.tp=1 --set parallel.pp=1" +
+                                    Preset("photon-70b"));  // over 1 TB, and there is no data
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_THAT(outcome.err, HasSubstr("photon train: rank 0 needs 1."));
   EXPECT_THAT(outcome.err, HasSubstr("TB of memory and has "));
