@@ -169,7 +169,7 @@ void DoubleMatMul(const Context& context, const Tensor& a, bool transpose_a, con
   });
 }
 
-// C of one row or one column, whose operands' strides oneDNN 3.6 takes wrongly where they are not 1.
+// C of one row or one column, whose operands' strides oneDNN 3.7 takes wrongly where they are not 1.
 template <typename In, typename Out>
 void VectorMatMul(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& bias, float beta,
                   const Tensor& c) {
