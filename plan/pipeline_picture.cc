@@ -22,8 +22,11 @@ absl::StatusOr<PipelinePicture> DrawPipeline(const RunConfig& config, const Mach
   }
   timeline.time /= flops;
   timeline.work /= flops;
-  return PipelinePicture{.cut = pipeline::Describe(plan.layout),
-                         .svg = pipeline::DrawSvg(plan.layout, timeline, {.title = config.run_dir(), .unit = "s"})};
+  return PipelinePicture{
+      .cut = pipeline::Describe(plan.layout),
+      .svg = pipeline::DrawSvg(
+          plan.layout, timeline,
+          {.title = absl::StrCat(config.run_dir(), " (operations alone, near their peak)"), .unit = "s"})};
 }
 
 }  // namespace photon

@@ -208,7 +208,8 @@ std::string Describe(const Layout& layout) {
   }
   const double whole = std::accumulate(loads.begin(), loads.end(), 0.0);
   const double greatest = *std::max_element(loads.begin(), loads.end());
-  std::string text = absl::StrFormat("pipeline %s, %d rank(s)\n", Name(layout.form()), layout.ranks());
+  std::string text = absl::StrFormat("pipeline %s, %d stage(s); of all that share a stage together, before ZeRO:\n",
+                                     Name(layout.form()), layout.ranks());
   for (int rank = 0; rank < layout.ranks(); ++rank) {
     double parameters = 0, activations = 0;
     std::vector<std::string> labels;
@@ -217,9 +218,10 @@ std::string Describe(const Layout& layout) {
       activations += static_cast<double>(layout.segments()[s].activation_bytes);
       labels.push_back(layout.segments()[s].label);
     }
-    absl::StrAppendFormat(&text, "rank %3d  work %5.1f %%  parameters %s  activations of a microbatch %s  %s\n", rank,
-                          whole > 0 ? 100 * loads[rank] / whole : 0, Mebibytes(parameters), Mebibytes(activations),
-                          absl::StrJoin(labels, " | "));
+    absl::StrAppendFormat(
+        &text, "stage %3d  work %5.1f %%  parameters with their state %s  activations of a microbatch %s  %s\n", rank,
+        whole > 0 ? 100 * loads[rank] / whole : 0, Mebibytes(parameters), Mebibytes(activations),
+        absl::StrJoin(labels, " | "));
   }
   int64_t sent = 0, messages = 0;
   for (int e = 0; e < static_cast<int>(layout.edges().size()); ++e) {

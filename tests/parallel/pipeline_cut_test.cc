@@ -108,7 +108,7 @@ TEST(PipelineCut, BalancesTheStatedShapeInsideLevels) {
   // 48 layers of 101.25 units: a rank's even share is 25.3, the nearest that layers allow 25.5.
   EXPECT_DOUBLE_EQ(LoadsOf(*layout, 4).cost, 25.5);
   EXPECT_THAT(Describe(*layout),
-              AllOf(HasSubstr("pipeline FOLDED, 4 rank(s)"), HasSubstr("balance 99.3 %"), HasSubstr("| D1 9-12")));
+              AllOf(HasSubstr("pipeline FOLDED, 4 stage(s)"), HasSubstr("balance 99.3 %"), HasSubstr("| D1 9-12")));
 }
 
 TEST(PipelineCut, HeadIsAnItemLikeOthers) {
