@@ -47,8 +47,7 @@ absl::Status RunTrain(const TrainArguments& arguments) {
   std::unique_ptr<Communicator> world = *std::move(job);
   absl::StatusOr<RunConfig> config = LoadRunConfig(arguments.config, arguments.overrides);
   std::optional<Watchdog> starting;  // a rank that doesn't come is missed from here on
-  starting.emplace(std::vector<Communicator*>{world.get()},
-                   (config.ok() ? *config : RunConfig()).parallel().collective_timeout_s());
+  starting.emplace(std::vector<Communicator*>{world.get()}, StartTimeout(config.ok() ? *config : RunConfig()));
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the config", config.status()));
   if (arguments.profile && config->training().profile_steps() == 0) config->mutable_training()->set_profile_steps(10);
   if (arguments.check) config->mutable_training()->set_check(true);

@@ -21,11 +21,16 @@
 
 namespace photon {
 
+double StartTimeout(const RunConfig& config) {
+  const double asked = config.parallel().collective_timeout_s();
+  return asked > 0 ? asked : ParallelConfig().collective_timeout_s();
+}
+
 absl::Status Train(const RunConfig& written, const TrainOptions& options, OpenedDevice& device,
                    std::unique_ptr<Communicator> job) {
   spdlog::set_pattern("%H:%M:%S %v");
   if (job->rank() != 0) spdlog::set_level(spdlog::level::warn);
-  const double timeout = written.parallel().collective_timeout_s();
+  const double timeout = StartTimeout(written);
   std::vector<std::string> hosts;
   std::unique_ptr<RollCall> roll_call;
   {

@@ -26,4 +26,8 @@ struct TrainOptions {
 absl::Status Train(const RunConfig& config, const TrainOptions& options, OpenedDevice& device,
                    std::unique_ptr<Communicator> world);
 
+// Seconds after which ranks that meet to begin with miss one that doesn't come: parallel.collective_timeout_s, or its
+// default where the config, which nobody judged yet, has none that is one.
+double StartTimeout(const RunConfig& config);
+
 }  // namespace photon

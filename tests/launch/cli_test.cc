@@ -78,6 +78,16 @@ TEST(Cli, TrainRefusesBadConfigs) {
   EXPECT_THAT(nonsense.err, HasSubstr("\"nonsense\" is no device; use cpu, cuda, cuda:N or auto"));
 }
 
+// The limit of a watchdog that starts before the config is judged.
+TEST(Cli, TrainRefusesTimeoutsThatAreNone) {
+  for (const char* value : {"0", "-1", "nan"}) {
+    const std::string error =
+        Refusal(absl::StrCat("train --device cpu --config ", PHOTON_SOURCE_DIR,
+                             "/configs/tiny.textproto --set parallel.collective_timeout_s=", value));
+    EXPECT_THAT(error, HasSubstr("parallel.collective_timeout_s")) << value;
+  }
+}
+
 TEST(Cli, PrepareRefusesBadInput) {
   EXPECT_THAT(Refusal("prepare --input /no/text.txt --out /tmp/photon-none"),
               HasSubstr("no tokenizer: name a SentencePiece model"));
