@@ -27,7 +27,8 @@ constexpr size_t kKeptParserBytes = 16 << 20;  // after a longer line its memory
 
 static_assert(TextBlock::kPadding >= simdjson::SIMDJSON_PADDING);
 
-// A number that it can't take; from version 3.3 on, integers of too many digits have an error of their own.
+// A number that it can't take; in newer versions (3.12, not 3.0) integers of too many digits have an error of their
+// own.
 template <typename Error>
 bool IsOfNumber(Error error) {
   if constexpr (requires { Error::BIGINT_ERROR; }) {

@@ -1,5 +1,4 @@
 // photon plan
-#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <set>
@@ -123,11 +122,8 @@ absl::Status Recommend(const PlanArguments& a, const RunConfig& config, const Ma
 }
 
 void WarnOfCrossing(const LayoutSizes& sizes, const Machine& machine) {
-  std::vector<std::string> hosts;
-  for (int i = 0; i < sizes.ranks(); ++i) {
-    hosts.push_back(absl::StrCat("node ", i / std::max(1, machine.figures.devices_per_node)));
-  }
-  const std::string crossing = TensorParallelAcrossHosts({sizes.dp, sizes.pp, sizes.cp, sizes.tp}, hosts);
+  const std::string crossing = TensorParallelAcrossHosts({sizes.dp, sizes.pp, sizes.cp, sizes.tp},
+                                                         PlannedHosts(sizes.ranks(), machine.figures.devices_per_node));
   if (!crossing.empty()) std::cerr << absl::StrCat("warning: ", crossing, "\n");
 }
 

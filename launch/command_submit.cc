@@ -25,20 +25,11 @@ struct SubmitArguments {
   bool dry_run = false;
 };
 
-// The ranks as SLURM will lay them out: node by node.
-std::vector<std::string> PlannedHosts(const SlurmJob& job) {
-  std::vector<std::string> hosts;
-  for (int node = 0; node < job.nodes; ++node) {
-    for (int rank = 0; rank < job.ranks_per_node; ++rank) hosts.push_back(absl::StrCat("node ", node));
-  }
-  return hosts;
-}
-
 absl::Status CheckLayout(const RunConfig& config, const SlurmJob& job) {
   const int ranks = job.nodes * job.ranks_per_node;  // no more than fit: see the options' bounds
   PHOTON_RETURN_IF_ERROR(ValidateRun(config, ranks));
   PHOTON_ASSIGN_OR_RETURN(const auto sizes, MeshSizes(config.parallel(), ranks));
-  const std::string crossing = TensorParallelAcrossHosts(sizes, PlannedHosts(job));
+  const std::string crossing = TensorParallelAcrossHosts(sizes, PlannedHosts(ranks, job.ranks_per_node));
   return crossing.empty() ? absl::OkStatus() : absl::InvalidArgumentError(crossing);
 }
 

@@ -46,8 +46,9 @@ absl::Status RunTrain(const TrainArguments& arguments) {
   PHOTON_RETURN_IF_ERROR(job.status());
   std::unique_ptr<Communicator> world = *std::move(job);
   absl::StatusOr<RunConfig> config = LoadRunConfig(arguments.config, arguments.overrides);
-  std::optional<Watchdog> starting;  // a rank that doesn't come is missed from here on
-  starting.emplace(std::vector<Communicator*>{world.get()}, StartTimeout(config.ok() ? *config : RunConfig()));
+  // A rank that doesn't come is missed from here on.
+  std::optional<Watchdog> starting(std::in_place, std::vector<Communicator*>{world.get()},
+                                   StartTimeout(config.ok() ? *config : RunConfig()));
   PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the config", config.status()));
   if (arguments.profile && config->training().profile_steps() == 0) config->mutable_training()->set_profile_steps(10);
   if (arguments.check) config->mutable_training()->set_check(true);

@@ -1,5 +1,7 @@
 #include "launch/model_options.h"
 
+#include <omp.h>
+
 #include <filesystem>
 #include <iostream>
 
@@ -8,7 +10,6 @@
 #include "core/checked_device.h"
 #include "launch/commands.h"
 #include "launch/environment.h"
-#include "launch/threads.h"
 
 namespace photon {
 
@@ -38,10 +39,9 @@ void AddDeviceOptions(CLI::App& command, std::string* device) {
       ->default_val("auto")
       ->check(CLI::Validator(check, ""));
   command
-      .add_option_function<int>(
-          "--threads", [](int threads) { SetThreads(threads); },
-          "CPU threads of a rank; without it OMP_NUM_THREADS, else its share of the cores")
-      ->check(Between(1, kMostThreads));
+      .add_option_function<int>("--threads", omp_set_num_threads,
+                                "CPU threads of a rank; without it OMP_NUM_THREADS, else its share of the cores")
+      ->check(Between(1, 1024));
 }
 
 void AddCheckOption(CLI::App& command, bool* check) {

@@ -41,8 +41,6 @@ void SetThreads() {
   omp_set_num_threads(ThreadsForRank(known ? CPU_COUNT(&allowed) : omp_get_num_procs(), environment));
 }
 
-void SetThreads(int threads) { omp_set_num_threads(threads); }
-
 bool CanStartAnew(const std::string& program, const Environment& environment) {
   const std::string name = std::filesystem::path(program).filename().string();
   if (absl::StartsWith(name, "ld-") || absl::StartsWith(name, "ld.so")) return false;

@@ -15,10 +15,6 @@ int ThreadsForRank(int cores, const Environment& environment);
 // main thread.
 void SetThreads();
 
-// To so many, as the user chose; from the main thread, before any work.
-void SetThreads(int threads);
-constexpr int kMostThreads = 1024;
-
 // Makes OpenMP's threads wait for each other awake for some 0.1 ms only, then asleep, unless the user chose
 // (GOMP_SPINCOUNT or OMP_WAIT_POLICY). By default they stay awake for milliseconds: on a machine with other work to do
 // a training step then takes two to three times as long. libgomp reads the variable when it is loaded, so the program

@@ -280,10 +280,6 @@ class GlooRank : public Communicator {
   std::vector<char> scratch_;  // keeps its memory from call to call
 };
 
-}  // namespace
-
-namespace {
-
 constexpr double kPatience = 10;  // seconds, until a rank says for whom it waits
 
 class Files : public gloo::rendezvous::FileStore {
@@ -301,6 +297,7 @@ absl::Status Meet(const FileWorldOptions& options, Files* files) {
     return absl::InvalidArgumentError(absl::StrCat("rank ", options.rank, " has been in ", where,
                                                    ", before: each start wants another name (PHOTON_JOB)"));
   }
+  const std::string who = absl::StrCat("rank ", options.rank, " of ", options.size);
   files->set(key(options.rank), {'1'});
   std::vector<int> missing(options.size);
   std::iota(missing.begin(), missing.end(), 0);
@@ -310,13 +307,12 @@ absl::Status Meet(const FileWorldOptions& options, Files* files) {
                   missing.end());
     if (missing.empty()) return absl::OkStatus();
     const double seconds = absl::ToDoubleSeconds(SteadyNow() - start);
-    const std::string who = absl::StrCat("rank ", options.rank, " of ", options.size);
     if (seconds > options.timeout_s) {
-      return absl::UnavailableError(absl::StrCat(who, " did not meet ", "rank(s) ", absl::StrJoin(missing, ", "),
-                                                 " in ", where, ": all have to reach it, with the same name"));
+      return absl::UnavailableError(absl::StrCat(who, " did not meet rank(s) ", absl::StrJoin(missing, ", "), " in ",
+                                                 where, ": all have to reach it, with the same name"));
     }
     if (!told && seconds > kPatience) {
-      std::cerr << absl::StrCat(who, " waits for ", "rank(s) ", absl::StrJoin(missing, ", "), " in ", where, "\n");
+      std::cerr << absl::StrCat(who, " waits for rank(s) ", absl::StrJoin(missing, ", "), " in ", where, "\n");
       told = true;
     }
     absl::SleepFor(absl::Milliseconds(50));

@@ -47,6 +47,12 @@ absl::StatusOr<std::vector<std::string>> GatherHosts(Communicator& world) {
   return hosts;
 }
 
+std::vector<std::string> PlannedHosts(int ranks, int per_host) {
+  std::vector<std::string> hosts;
+  for (int rank = 0; rank < ranks; ++rank) hosts.push_back(absl::StrCat("node ", rank / per_host));
+  return hosts;
+}
+
 std::string DescribeRanks(const std::vector<int>& ranks, const std::vector<std::string>& hosts) {
   std::vector<std::string> names;
   for (const int rank : ranks) names.push_back(hosts[rank]);

@@ -14,6 +14,9 @@ namespace photon {
 // Every rank's machine, by name. All ranks call it.
 absl::StatusOr<std::vector<std::string>> GatherHosts(Communicator& world);
 
+// Names of the machines, "node 0" and on, of ranks that are yet to be started, so many on each.
+std::vector<std::string> PlannedHosts(int ranks, int per_host);
+
 // "ranks 0-3, 6 (node1)", "rank 5 (node2)", "ranks 0-7 (4 hosts)".
 std::string DescribeRanks(const std::vector<int>& ranks, const std::vector<std::string>& hosts);
 

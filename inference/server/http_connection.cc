@@ -136,8 +136,8 @@ class Connection : private httplib::Server {
     request.set_header("Connection", "close");
   }
 
-  // From httplib 0.15 on, requests are told who sent them, which nothing here asks for. (A template, so that only the
-  // call that there is is compiled.)
+  // In newer httplibs (0.18, not 0.11) requests are told who sent them, which nothing here asks for. (A template, so
+  // that only the call that there is is compiled.)
   template <typename Stream>
   bool Process(Stream& stream, bool& closed) {
     const std::function<void(httplib::Request&)> set_up = [this](httplib::Request& request) { SetUp(request); };

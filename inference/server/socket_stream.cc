@@ -71,8 +71,10 @@ ssize_t SocketStream::read(char* bytes, size_t size) {
   std::memcpy(bytes, buffer_.data() + begin_, given);
   begin_ += given;
   readable_bytes_ -= given;
-  if (head_.has_value()) head_->Take({bytes, given});
-  if (head_.has_value() && head_->line_bytes() > kMostLineBytes) readable_bytes_ = 0;
+  if (head_.has_value()) {
+    head_->Take({bytes, given});
+    if (head_->line_bytes() > kMostLineBytes) readable_bytes_ = 0;
+  }
   return static_cast<ssize_t>(given);
 }
 

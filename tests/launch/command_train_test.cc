@@ -15,18 +15,12 @@ namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
+using testing::Metrics;
 using ::testing::Not;
 using testing::TrainFolder;
 using testing::TrainProcess;
 
 constexpr char kEndless[] = "steps: 1000000 valid_every: 0 log_every: 10";
-
-std::vector<nlohmann::json> Metrics(const TrainFolder& folder) {
-  std::ifstream in(folder / "run/metrics.jsonl");
-  std::vector<nlohmann::json> lines;
-  for (std::string line; std::getline(in, line);) lines.push_back(nlohmann::json::parse(line));
-  return lines;
-}
 
 TEST(TrainCommand, LeavesWhatOthersRelyOn) {
   const TrainFolder folder("steps: 6 valid_every: 3", "every: 4");

@@ -16,9 +16,7 @@ using testing::TrainFolder;
 using testing::TrainProcess;
 
 double ValidationLoss(const TrainFolder& folder) {
-  std::ifstream in(folder / "run/metrics.jsonl");
-  for (std::string line; std::getline(in, line);) {
-    const nlohmann::json entry = nlohmann::json::parse(line);
+  for (const nlohmann::json& entry : testing::Metrics(folder)) {
     if (entry.contains("valid_loss")) return entry["valid_loss"];
   }
   return std::nan("");

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 #include <vector>
@@ -63,6 +64,14 @@ class TrainFolder : public TemporaryFolder {
   std::string config() const { return *this / "config.textproto"; }
   std::string Checkpoint(const std::string& name) const { return *this / ("run/checkpoints/" + name); }
 };
+
+// The lines of its run's metrics.jsonl.
+inline std::vector<nlohmann::json> Metrics(const TrainFolder& folder) {
+  std::ifstream in(folder / "run/metrics.jsonl");
+  std::vector<nlohmann::json> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
 
 // One start of the program, in a session of its own; its output goes to a file. Killed with all its ranks at the latest
 // when this ends.
