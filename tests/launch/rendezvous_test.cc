@@ -23,10 +23,8 @@ std::string TwoRanks(const TrainFolder& folder) {
 }
 
 std::vector<double> Losses(const TrainFolder& folder) {
-  std::ifstream in(folder / "run/metrics.jsonl");
   std::vector<double> losses;
-  for (std::string text; std::getline(in, text);) {
-    const nlohmann::json line = nlohmann::json::parse(text);
+  for (const nlohmann::json& line : Metrics(folder)) {
     losses.push_back(line.contains("loss") ? line["loss"] : line["valid_loss"]);
   }
   return losses;
