@@ -14,11 +14,12 @@ absl::Status Refuse(absl::string_view option, double value, absl::string_view re
 }
 
 absl::Status ValidatePenalties(const SamplingOptions& options) {
-  if (!(options.repetition_penalty > 0) || std::isinf(options.repetition_penalty)) {
-    return Refuse("repetition-penalty", options.repetition_penalty, "a number above 0, 1 being off, such as 1.1");
-  }
-  // Far more than any use of them, far less than would bury the logits' digits.
+  // Far more than any use of them, far less than would bury the logits' digits or make a token impossible.
   constexpr double kLargest = 100;
+  if (!(options.repetition_penalty >= 1 / kLargest && options.repetition_penalty <= kLargest)) {
+    return Refuse("repetition-penalty", options.repetition_penalty,
+                  "a number from 0.01 to 100, 1 being off, such as 1.1");
+  }
   if (!(std::abs(options.presence_penalty) <= kLargest)) {
     return Refuse("presence-penalty", options.presence_penalty, "a number from -100 to 100, 0 being off");
   }

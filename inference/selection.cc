@@ -33,6 +33,7 @@ std::vector<int64_t> BestOf(absl::Span<const Continuation> continuations, int64_
 }
 
 absl::StatusOr<AnswerPattern> AnswerPattern::Compile(const std::string& pattern) {
+  if (pattern.empty()) return absl::InvalidArgumentError("is empty: give a regular expression");
   RE2::Options quiet;
   quiet.set_log_errors(false);
   const auto compiled = std::make_shared<const RE2>(pattern, quiet);

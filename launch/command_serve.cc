@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "configs/chat_template.h"
@@ -117,8 +118,8 @@ absl::Status RunServe(ServeArguments arguments) {
                             ":", server->port(), " (", HumanBytes(options.state_bytes), " for states)\n")
             << std::flush;
   stops.Watch(server.get());
+  const absl::Cleanup unwatch = [&] { stops.Watch(nullptr); };  // an exception too ends the server before `stops`
   server->Run();
-  stops.Watch(nullptr);
   return absl::OkStatus();
 }
 

@@ -33,7 +33,7 @@ EngineOptions WithRoomAhead(EngineOptions engine) {
 }
 
 // One line on its way.
-struct Line : RequestListener {
+struct PromptLine : RequestListener {
   JsonLine input;
   GenerateOptions options;
   std::vector<Continuation> results;
@@ -56,38 +56,41 @@ class Generating {
 
   absl::Status Run() {
     while (!ended_ || !under_way_.empty()) {
-      PHOTON_RETURN_IF_ERROR(ReadAhead());
+      ReadAhead();
       engine_.Step();
       PHOTON_RETURN_IF_ERROR(WriteEnded());
     }
     errors_.TellSkipped();
-    return errors_.failure();
+    return errors_.failure().ok() ? unreadable_ : errors_.failure();
   }
 
  private:
   // Waits for input only where nothing else is to be done.
-  absl::Status ReadAhead() {
+  void ReadAhead() {
     const auto most = static_cast<size_t>(engine_.options().max_waiting);
     while (!ended_ && under_way_.size() < most && (under_way_.empty() || lines_.Ready())) {
-      const auto line = std::make_shared<Line>();
+      const auto line = std::make_shared<PromptLine>();
       const absl::StatusOr<bool> read = lines_.Next(&line->input);
       if (read.ok() && !*read) {
         ended_ = true;
         break;
       }
       absl::Status status = read.status();
-      if (absl::IsDataLoss(status)) return status;
+      if (absl::IsDataLoss(status)) {  // of the input itself: no line can be left out for it
+        unreadable_ = status;
+        ended_ = true;  // after what stands before it
+        break;
+      }
       if (status.ok()) status = Submit(line);
       if (status.ok()) {
         under_way_.push_back(line);
       } else if (!errors_.Pass(status)) {
-        ended_ = true;  // after what stands before it
+        ended_ = true;  // likewise
       }
     }
-    return absl::OkStatus();
   }
 
-  absl::Status Submit(const std::shared_ptr<Line>& line) {
+  absl::Status Submit(const std::shared_ptr<PromptLine>& line) {
     const std::string at = lines_.At(line->input.number);
     WarnOfSettings(at, line->input);
     PHOTON_RETURN_IF_ERROR(EncodeLine(loaded_.tokenizer().get(), at, &line->input));
@@ -102,7 +105,7 @@ class Generating {
 
   absl::Status WriteEnded() {
     while (!under_way_.empty() && under_way_.front()->end.has_value()) {
-      const std::shared_ptr<Line> line = under_way_.front();
+      const std::shared_ptr<PromptLine> line = under_way_.front();
       under_way_.pop_front();
       if (!line->end->ok()) {
         const std::string at = lines_.At(line->input.number);
@@ -118,7 +121,7 @@ class Generating {
                        : absl::FailedPreconditionError("cannot write the texts: the output takes no more");
   }
 
-  void Write(const Line& line) {
+  void Write(const PromptLine& line) {
     nlohmann::ordered_json json;
     if (!line.input.id.is_null()) json["id"] = line.input.id;
     json["line"] = line.input.number;
@@ -147,11 +150,12 @@ class Generating {
   std::ostream& out_;
   Engine engine_;
   ProgressLine progress_;
-  std::deque<std::shared_ptr<Line>> under_way_;
+  std::deque<std::shared_ptr<PromptLine>> under_way_;
   LineErrors errors_{options_.skip_errors};
   std::set<std::string> warned_;  // of fields
   int64_t written_ = 0;           // bytes of the input whose lines are done
-  bool ended_ = false;
+  bool ended_ = false;            // the input
+  absl::Status unreadable_;       // why, where it broke off
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "data/bpe/tokenizer.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -39,8 +40,9 @@ class BpeTokenizer::Lease {
     if (scratch_ == nullptr) scratch_ = std::make_unique<Scratch>();
   }
   ~Lease() {
+    static const size_t most = std::max(std::thread::hardware_concurrency(), 1u);
     const absl::MutexLock lock(&owner_.mutex_);
-    owner_.free_.push_back(std::move(scratch_));
+    if (owner_.free_.size() < most) owner_.free_.push_back(std::move(scratch_));
   }
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;

@@ -30,8 +30,8 @@ class BpeTokenizer : public Tokenizer {
   Vocabulary vocabulary() const override;
 
  private:
-  // What a call of Encode writes to. Calls take one from a list and put it back, so that caches stay warm; there are as
-  // many as calls ever ran at once.
+  // What a call of Encode writes to. Calls take one from a list and put it back, so that caches stay warm; as many
+  // are kept as run at once on all cores: a server has a thread a client.
   struct Scratch {
     RegexScratch regex;
     WordCache words;

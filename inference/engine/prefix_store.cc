@@ -58,12 +58,21 @@ int64_t PrefixStore::Length(absl::Span<const int32_t> prompt, int64_t most) cons
   return kept();
 }
 
-DecodingState PrefixStore::Copy(absl::Span<const int32_t> prompt, int64_t tokens, std::vector<Tensor>* last) {
-  const absl::Span<const int32_t> beginning = prompt.first(tokens);
+// What has the beginning, which came from Length, becomes the last to go.
+PrefixStore::Entries::iterator PrefixStore::Use(absl::Span<const int32_t> beginning) {
   const auto found = Find(Hashes(beginning).back(), beginning);
   PHOTON_CHECK(found != entries_.end());
   entries_.splice(entries_.end(), entries_, found);
   for (const uint64_t hash : found->hashes) by_hash_[hash] = found;
+  return found;
+}
+
+void PrefixStore::Touch(absl::Span<const int32_t> prompt, int64_t most) {
+  if (const int64_t kept = Length(prompt, most); kept > 0) Use(prompt.first(kept));
+}
+
+DecodingState PrefixStore::Copy(absl::Span<const int32_t> prompt, int64_t tokens, std::vector<Tensor>* last) {
+  const auto found = Use(prompt.first(tokens));
   const int64_t units = tokens / decoder_.prompt_unit();
   const std::vector<Tensor>& outputs = found->read.last;
   last->assign(outputs.begin(), outputs.begin() + (outputs.empty() ? 0 : units));

@@ -28,6 +28,8 @@ class PrefixStore {
 
   // How many of the first tokens of `prompt`, `most` at the most, are kept.
   int64_t Length(absl::Span<const int32_t> prompt, int64_t most) const;
+  // Counts that beginning as used now.
+  void Touch(absl::Span<const int32_t> prompt, int64_t most);
   // A state of its own behind these; `last` receives their outputs. `tokens` > 0 came from Length.
   DecodingState Copy(absl::Span<const int32_t> prompt, int64_t tokens, std::vector<Tensor>* last);
   // Keeps a copy, unless it is kept already, or takes more than `room` bytes; others go first, so that never more than
@@ -51,6 +53,7 @@ class PrefixStore {
   // The oldest, or a beginning of what is kept next: no other may be the last that has its beginnings (by_hash_).
   void Drop(Entries::iterator entry);
   void DropBeginningsOf(absl::Span<const int32_t> tokens);
+  Entries::iterator Use(absl::Span<const int32_t> beginning);
   Entries::iterator Find(uint64_t hash, absl::Span<const int32_t> tokens) const;
 
   const Decoder& decoder_;

@@ -104,6 +104,7 @@ void PromptReader::ReadUnits(absl::Span<ActiveRequest* const> group, int64_t eac
 
 std::vector<ActiveRequest*> PromptReader::Read(int64_t tokens, int64_t room, const Begun& begun) {
   std::vector<ActiveRequest*> whole;
+  tokens = std::max(tokens, 2 * decoder_.prompt_unit());
   const int64_t of_the_first = tokens / 2;
   while (tokens > 0 && !queue_.empty()) {
     int64_t each = 0;

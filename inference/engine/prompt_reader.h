@@ -22,8 +22,9 @@ class PromptReader {
   void Remove(const ActiveRequest* request) { std::erase(queue_, request); }
   bool waiting() const { return !queue_.empty(); }  // whether a prompt is to be read, or read on
 
-  // Reads about so many tokens, one unit at least. Returns the requests whose prompts are read now. `begun` is told of
-  // those whose reading begins, and how many of their tokens the store had. `room`: bytes that the store may hold.
+  // Reads about so many tokens, a unit of either half at least. Returns the requests whose prompts are read now.
+  // `begun` is told of those whose reading begins, and how many of their tokens the store had. `room`: bytes that the
+  // store may hold.
   using Begun = std::function<void(ActiveRequest&, int64_t reused)>;
   std::vector<ActiveRequest*> Read(int64_t tokens, int64_t room, const Begun& begun);
 

@@ -28,7 +28,7 @@ class RequestListener {
 
   // The prompt's reading begins. `reused`: so many of its tokens were read for an earlier request.
   virtual void OnStart(int64_t reused) {}
-  // New tokens of a continuation, and the text that may be shown now: a token or chunk of hier, a meta-context of the
+  // New tokens of a continuation, and the text that may be shown now: a token of hier, a meta-context of the
   // other modes. Either may be empty, not both. `choices`: one a token where log-probabilities were asked for, or none.
   virtual void OnTokens(int64_t continuation, absl::Span<const int32_t> tokens, absl::Span<const Choice> choices,
                         absl::string_view text) = 0;

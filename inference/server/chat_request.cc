@@ -18,20 +18,20 @@ constexpr int64_t kNewTokens = 1024;  // where the request doesn't say, and cont
 constexpr char kContentForms[] = "a string, or an array of parts, as in {\"type\": \"text\", \"text\": \"..\"}";
 
 // What would change the reply and is not there.
-constexpr const char* kUnsupported[] = {"tools",
-                                        "functions",
-                                        "audio",
-                                        "documents",
-                                        "chat_template",
-                                        "chat_template_kwargs",
-                                        "continue_final_message",
-                                        "web_search_options"};
+constexpr const char* kUnsupportedOfChats[] = {"tools",
+                                               "functions",
+                                               "audio",
+                                               "documents",
+                                               "chat_template",
+                                               "chat_template_kwargs",
+                                               "continue_final_message",
+                                               "web_search_options"};
 constexpr const char* kUnsupportedInMessages[] = {"tool_calls", "function_call", "audio"};
 constexpr const char* kOfCompletions[] = {"prompt", "echo", "best_of", "vote"};
 
 void RefuseUnsupported(JsonFields* fields) {
   RefuseFields(kOfCompletions, "is a field of /v1/completions: leave it out, or ask there", fields);
-  RefuseFields(kUnsupported, "is not supported here: leave it out", fields);
+  RefuseFields(kUnsupportedOfChats, "is not supported here: leave it out", fields);
   RequireTrue({"add_generation_prompt"}, fields);
   const std::pair<const char*, Json> only[] = {
       {"tool_choice", "none"}, {"function_call", "none"}, {"modalities", Json::array({"text"})}};

@@ -15,6 +15,9 @@ std::optional<ApiError> ParseObject(absl::string_view body, absl::string_view ex
   if (JsonTooDeep(body)) {
     return ApiError{400, absl::StrCat("the body nests deeper than ", kMostJsonDepth, " levels"), "", "invalid_json"};
   }
+  if (JsonTooWide(body)) {
+    return ApiError{400, absl::StrCat("the body has more than ", kMostJsonFields, " fields"), "", "invalid_json"};
+  }
   try {
     *object = Json::parse(body.begin(), body.end());
   } catch (const Json::parse_error& error) {

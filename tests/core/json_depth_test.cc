@@ -23,5 +23,17 @@ TEST(JsonDepth, StringsHoldNoBrackets) {
   EXPECT_TRUE(JsonTooDeep("\"\\\\\"" + std::string(1000, '[')));
 }
 
+std::string Fields(int count) {
+  std::string fields;
+  for (int i = 0; i < count; ++i) fields += "\"a:b\": 1,";
+  return fields;
+}
+
+TEST(JsonDepth, CountsFields) {
+  EXPECT_FALSE(JsonTooWide(Fields(kMostJsonFields)));
+  EXPECT_TRUE(JsonTooWide(Fields(kMostJsonFields + 1)));
+  EXPECT_FALSE(JsonTooWide("\"" + std::string(kMostJsonFields + 1, ':') + "\""));
+}
+
 }  // namespace
 }  // namespace photon

@@ -141,6 +141,7 @@ TEST(CompletionRequest, ErrorsNameTheFieldAndTheRemedy) {
       {R"("min_p": 2)", "min_p", "min_p is 2"},
       {R"("typical_p": 0)", "typical_p", "typical_p is 0"},
       {R"("repetition_penalty": 0)", "repetition_penalty", "repetition_penalty is 0"},
+      {R"("repetition_penalty": 1e40)", "repetition_penalty", "a number from 0.01 to 100"},
       {R"("presence_penalty": 101)", "presence_penalty", "presence_penalty is 101"},
       {R"("frequency_penalty": -101)", "frequency_penalty", "frequency_penalty is -101"},
       {R"("n": 0)", "n", "n is 0: give an integer from 1 to 128"},
@@ -148,6 +149,7 @@ TEST(CompletionRequest, ErrorsNameTheFieldAndTheRemedy) {
       {R"("n": 3, "best_of": 2)", "best_of", "less than n, 3"},
       {R"("best_of": 2, "stream": true)", "best_of", "leave out stream, or best_of"},
       {R"("vote": 3)", "vote", "give a string"},
+      {R"("vote": "")", "vote", "vote is empty: give a regular expression"},
       {R"("vote": "(")", "vote", "vote \"(\" is no regular expression"},
       {R"("vote": "x", "stream": true)", "vote", "leave out stream, or vote"},
       {R"("vote": "x", "best_of": 4)", "vote", "give one of them"},
@@ -196,6 +198,13 @@ TEST(CompletionRequest, ErrorsNameTheFieldAndTheRemedy) {
   });
 }
 
+// Each of which would be compared with all before it.
+std::string ManyFields() {
+  std::string fields = R"("prompt": "x")";
+  for (int i = 0; i < 400'000; ++i) absl::StrAppend(&fields, ",\"", i, "\":0");
+  return fields;
+}
+
 TEST(CompletionRequest, BodiesThatAreNoJsonObject) {
   const std::pair<std::string, const char*> cases[] = {
       {"", "it ends too early"},
@@ -208,6 +217,7 @@ TEST(CompletionRequest, BodiesThatAreNoJsonObject) {
       {"null", "the body is null"},
       {"1", "the body is 1"},
       {std::string(100000, '['), "the body nests deeper than 256 levels"},
+      {absl::StrCat("{", ManyFields(), "}"), "the body has more than 16384 fields"},
   };
   for (const auto& [body, message] : cases) {
     const ApiError error = Refused(ParseCompletionRequest, body);

@@ -191,6 +191,30 @@ TEST_F(EngineTest, ShortPromptsDoNotWaitForLongOnes) {
   engine.Cancel(endless);
 }
 
+// Of the smallest slices too one half is the long prompt's.
+TEST_F(EngineTest, LongPromptsDoNotWaitForShortOnes) {
+  const auto model = MakeModel(context_, {});
+  const auto decoder = Decoder::Create(context_, *model);
+  Engine engine(*decoder, nullptr, {.prefill_tokens = 1, .share_prefixes = false});
+  EngineRequest request;
+  request.prompt = {1, 2, 3};
+  request.options.max_new_tokens = 100000;
+  RequestId endless = 0;
+  SubmitTo(engine, request, &endless);
+  engine.Step();
+  request.prompt = RandomTokens(160, 19, 1);
+  request.options.max_new_tokens = 1;
+  const auto long_one = SubmitTo(engine, request);
+  int steps = 0;
+  for (; !long_one->ended() && steps < 100; ++steps) {
+    request.prompt = RandomTokens(17, 19, steps);  // a unit and a rest: a new one each step
+    SubmitTo(engine, request);
+    engine.Step();
+  }
+  EXPECT_LE(steps, 160 / 16 + 1);  // by a unit a step
+  engine.Cancel(endless);
+}
+
 TEST_F(EngineTest, NoNumberEndsThatRequestAlone) {
   const auto model = MakeModel(context_, {});
   const auto decoder = Decoder::Create(context_, *model);

@@ -60,6 +60,18 @@ TEST_F(PrefixStoreTest, TheLeastRecentlyUsedGoesAndSharedBeginningsStay) {
   EXPECT_EQ(store_.Length(Joined(a_, c_), 32), 16);
 }
 
+// Who is about to use a beginning says so before room is made for him.
+TEST_F(PrefixStoreTest, WhatIsTouchedStays) {
+  store_.Keep(Read(Joined(a_, b_)), kRoom);
+  const int64_t each = store_.bytes();
+  store_.Keep(Read(Joined(c_, b_)), kRoom);
+  store_.Touch(Joined(a_, c_), 32);  // of which a_ is kept
+  store_.Touch(Joined(b_, c_), 32);  // of which nothing is
+  store_.Shrink(each);
+  EXPECT_EQ(store_.Length(Joined(a_, b_), 32), 32);
+  EXPECT_EQ(store_.Length(Joined(c_, b_), 32), 0);
+}
+
 // A conversation that grows takes the place of its own beginnings, not of another's.
 TEST_F(PrefixStoreTest, OfABeginningAndWhatFollowsItTheWholeIsKept) {
   const std::vector<int32_t> ab = Joined(a_, b_), abc = Joined(ab, c_), other = Joined(c_, a_);
