@@ -169,12 +169,13 @@ class PaperBench {
       for (const ProtocolShape& shape : shapes_) {
         std::vector<int64_t> batches = arguments_.batches;
         if (batches.empty()) batches = {1, protocol_.LargestBatch(model, mode, shape, arguments_.most())};
+        PHOTON_ASSIGN_OR_RETURN(const ProtocolResult result, protocol_.Run(model, mode, shape, batches));
         rows_.push_back({.model = subject.name,
                          .mode = mode,
                          .shape = shape,
                          .parameters = model.parameters().count(),
-                         .full_size = arguments_.scale == "full" && arguments_.tokens() == kPaperTokens,
-                         .result = protocol_.Run(model, mode, shape, batches)});
+                         .full_size = *ScaleOf(arguments_.scale) == 1 && arguments_.tokens() == kPaperTokens,
+                         .result = result});
         progress_.Clear();
         std::cout << DescribeRow(rows_.back()) << std::flush;
         const auto done = static_cast<int64_t>(rows_.size());

@@ -1,4 +1,5 @@
 // photon study
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -53,6 +54,14 @@ absl::StatusOr<int64_t> VocabSize(const StudyArguments& arguments, const std::st
                                                  info->vocab_size));
 }
 
+// A name twice would count as a second seed.
+absl::Status CheckNamedOnce(const char* option, std::vector<std::string> names) {
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice == names.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(option, " names ", *twice, " twice: once is enough"));
+}
+
 absl::StatusOr<study::Options> OptionsOf(const StudyArguments& arguments) {
   study::Options options;
   options.train = Prefix(arguments.data);
@@ -62,6 +71,8 @@ absl::StatusOr<study::Options> OptionsOf(const StudyArguments& arguments) {
   if (!arguments.sizes.empty()) {
     PHOTON_ASSIGN_OR_RETURN(options.scale, study::WithSizes(std::move(options.scale), arguments.sizes));
   }
+  PHOTON_RETURN_IF_ERROR(CheckNamedOnce("--kinds", arguments.kinds));
+  PHOTON_RETURN_IF_ERROR(CheckNamedOnce("--modes", arguments.modes));
   for (const std::string& name : arguments.kinds) {
     PHOTON_ASSIGN_OR_RETURN(options.kinds.emplace_back(), study::ParseKind(name));
   }
@@ -121,7 +132,7 @@ absl::Status RunStudy(const StudyArguments& arguments) {
   }
   if (arguments.dry_run) return absl::OkStatus();
   PHOTON_RETURN_IF_ERROR(MakeFolders(options.out));
-  PHOTON_ASSIGN_OR_RETURN(const RunLock lock, RunLock::Take(options.out, /*wait_s=*/0));
+  PHOTON_ASSIGN_OR_RETURN(const RunLock lock, RunLock::Take(options.out, /*wait_s=*/0, "--out"));
   WarnOfOtherWork();
   PHOTON_ASSIGN_OR_RETURN(const std::unique_ptr<OpenedDevice> device, OpenDevice(arguments.device, /*check=*/false));
   PHOTON_ASSIGN_OR_RETURN(const bool trained, study::TrainRuns(options, runs, *device));
@@ -144,7 +155,8 @@ void AddStudyCommand(CLI::App& app, Run* chosen) {
   command.add_option("--valid", a->valid, "Token file to validate on, prepared with the same tokenizer")->required();
   command.add_option("--out", a->out, "Folder of the runs and the results; what is done there is not done again")
       ->required();
-  command.add_option("--scale", a->scale, "tiny: minutes on two cores; small: hours")->capture_default_str();
+  command.add_option("--scale", a->scale, "tiny: minutes on two cores; small: hours there; medium: for a GPU")
+      ->capture_default_str();
   command.add_option("--sizes", a->sizes, "Of the scale, as --dry-run names them; default: all")->delimiter(',');
   command.add_option("--kinds", a->kinds, "vanilla, block, photon")->delimiter(',')->capture_default_str();
   command.add_option("--modes", a->modes, "Of generation, for PHOTON; the others know one")

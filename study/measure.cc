@@ -48,17 +48,21 @@ absl::StatusOr<double> ModeLoss(const LoadedModel& loaded, GenerationMode mode,
   return sum / static_cast<double>(std::max<int64_t>(tokens, 1));
 }
 
-int64_t TextBytes(const Tokenizer& tokenizer, const std::vector<std::vector<int32_t>>& pieces) {
+int64_t ScoredBytes(const Tokenizer& tokenizer, const std::vector<std::vector<int32_t>>& pieces) {
   int64_t bytes = 0;
-  for (const std::vector<int32_t>& piece : pieces) bytes += static_cast<int64_t>(tokenizer.Decode(piece).size());
+  for (const std::vector<int32_t>& piece : pieces) {
+    for (size_t i = 1; i < piece.size(); ++i) bytes += static_cast<int64_t>(tokenizer.Bytes(piece[i]).size());
+  }
   return bytes;
 }
 
-Speed MeasureSpeed(Protocol& protocol, const LanguageModel& model, GenerationMode mode, int64_t tokens, int64_t batch) {
+absl::StatusOr<Speed> MeasureSpeed(Protocol& protocol, const LanguageModel& model, GenerationMode mode, int64_t tokens,
+                                   int64_t batch) {
   Speed best;
   double slowest = std::numeric_limits<double>::infinity();
   for (int i = 0; i < kSpeedTries; ++i) {  // the fastest counts: what else a machine does only slows it down
-    const ProtocolResult result = protocol.Run(model, mode, {"DE", tokens / 16, tokens}, {1, batch});
+    PHOTON_ASSIGN_OR_RETURN(const ProtocolResult result,
+                            protocol.Run(model, mode, {"DE", tokens / 16, tokens}, {1, batch}, Roofline::kLeftOut));
     const ProtocolRun& largest = result.runs.back();
     slowest = std::min(slowest, largest.tokens_per_s);
     if (largest.tokens_per_s <= best.tokens_per_s) continue;

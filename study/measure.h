@@ -23,8 +23,8 @@ std::vector<std::vector<int32_t>> ScoredPieces(const TokenBatch& batch);
 absl::StatusOr<double> ModeLoss(const LoadedModel& loaded, GenerationMode mode,
                                 const std::vector<std::vector<int32_t>>& pieces, int64_t exact_prefix);
 
-// Bytes of text that the pieces stand for, their control pieces none.
-int64_t TextBytes(const Tokenizer& tokenizer, const std::vector<std::vector<int32_t>>& pieces);
+// Bytes of text that the scored tokens of the pieces stand for: all but the first of each; control pieces none.
+int64_t ScoredBytes(const Tokenizer& tokenizer, const std::vector<std::vector<int32_t>>& pieces);
 
 struct Speed {
   double tokens_per_s = 0;
@@ -38,7 +38,8 @@ struct Speed {
 constexpr int kSpeedTries = 3;
 
 // The paper's decode-heavy shape, scaled down: `tokens` behind a sixteenth as many. Speed at `batch` sequences, memory
-// of one by the difference to a single one.
-Speed MeasureSpeed(Protocol& protocol, const LanguageModel& model, GenerationMode mode, int64_t tokens, int64_t batch);
+// of one by the difference to a single one. Errors as Protocol::Run.
+absl::StatusOr<Speed> MeasureSpeed(Protocol& protocol, const LanguageModel& model, GenerationMode mode, int64_t tokens,
+                                   int64_t batch);
 
 }  // namespace photon::study

@@ -43,7 +43,7 @@ struct PlannedRun {
 std::string RunName(Kind kind, const Size& size, int seed);
 
 // 0.02 / sqrt(D), whatever the kind: 2.5e-3 at D = 64, 8.8e-4 at 512, 4.9e-4 at the paper's 1664 (which takes 3e-4 for
-// all its models, in batches 60 times as large).
+// all its models, in batches 60 times as large as those of the scale "small").
 double PeakLearningRate(int width);
 
 // The runs, by size, then kind, then seed; each one's operations differ from the size's budget by at most half a step.

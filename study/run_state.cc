@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
@@ -47,8 +48,10 @@ void ReadMetrics(const std::string& path, RunState* state) {
   for (std::string line; std::getline(in, line);) {
     const auto entry = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!entry.is_object()) continue;  // torn by a kill
-    if (entry.contains("valid_loss") && entry["valid_loss"].is_number()) {
-      state->valid_loss = entry["valid_loss"].get<double>();
+    if (entry.contains("valid_loss")) {
+      const auto& loss = entry["valid_loss"];  // null where it was no number
+      state->valid_loss = loss.is_number() ? loss.get<double>() : std::numeric_limits<double>::quiet_NaN();
+      state->valid_step = entry.value("step", int64_t{0});
       state->valid_tokens = entry.value("valid_tokens", int64_t{0});
     } else if (entry.contains("step_s")) {
       state->steps = entry.value("step", int64_t{0});
@@ -68,6 +71,10 @@ absl::StatusOr<RunState> ReadRunState(const PlannedRun& run) {
   PHOTON_RETURN_IF_ERROR(CheckConfig(run, config));
   ReadMetrics(folder + "/metrics.jsonl", &state);
   state.finished = std::filesystem::exists(folder + "/finished");
+  if (state.finished && state.valid_step < run.steps()) {
+    return absl::DataLossError(absl::StrCat(folder, "/metrics.jsonl has no validation of step ", run.steps(),
+                                            ", the run's last: train it anew with the folder removed"));
+  }
   return state;
 }
 

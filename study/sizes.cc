@@ -17,9 +17,14 @@ const std::vector<Scale>& Scales() {
        /*batch_sequences=*/8,
        /*valid_sequences=*/64},
       {"small",
-       {{"d256", 256, 688, 4, 12, 2e14}, {"d384", 384, 1024, 6, 12, 5e14}, {"d512", 512, 1360, 8, 12, 1e15}},
+       {{"d192", 192, 512, 3, 12, 1e14}, {"d256", 256, 688, 4, 12, 2e14}, {"d320", 320, 848, 5, 12, 3e14}},
        /*sequence_length=*/512,
        /*batch_sequences=*/16,
+       /*valid_sequences=*/256},
+      {"medium",
+       {{"d512", 512, 1360, 8, 12, 1e16}, {"d768", 768, 2048, 12, 12, 3e16}, {"d1024", 1024, 2736, 16, 12, 1e17}},
+       /*sequence_length=*/1024,
+       /*batch_sequences=*/32,
        /*valid_sequences=*/256}};
   return *scales;
 }

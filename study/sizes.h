@@ -37,7 +37,7 @@ struct Scale {
   int sequence_length = 0, batch_sequences = 0, valid_sequences = 0;
 };
 
-// "tiny" (minutes on two cores) or "small" (hours).
+// "tiny" (minutes on two cores), "small" (hours there) or "medium" (for a GPU).
 absl::StatusOr<Scale> FindScale(const std::string& name);
 // Only the sizes that are named, in the scale's order. kInvalidArgument for a name it lacks.
 absl::StatusOr<Scale> WithSizes(Scale scale, const std::vector<std::string>& names);

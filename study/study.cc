@@ -8,6 +8,7 @@
 #include "configs/model_config.h"
 #include "core/human.h"
 #include "core/progress.h"
+#include "core/rounding.h"
 #include "core/status.h"
 #include "data/open.h"
 #include "parallel/communicator.h"
@@ -40,7 +41,7 @@ absl::StatusOr<Validation> OpenValidation(const Options& options, const PlannedR
   if (opened.tokenizer == nullptr) return validation;
   int64_t scored = 0;
   for (const auto& piece : validation.pieces) scored += static_cast<int64_t>(piece.size()) - 1;
-  validation.bytes_per_token = static_cast<double>(TextBytes(*opened.tokenizer, validation.pieces)) /
+  validation.bytes_per_token = static_cast<double>(ScoredBytes(*opened.tokenizer, validation.pieces)) /
                                static_cast<double>(std::max<int64_t>(scored, 1));
   return validation;
 }
@@ -67,13 +68,14 @@ class Measurer {
         known->losses.push_back(loss);
         continue;
       }
-      points->push_back(
-          {.kind = run.kind,
-           .size = run.size.name,
-           .mode = mode,
-           .parameters = run.parameters,
-           .losses = {loss},
-           .speed = MeasureSpeed(protocol_, loaded->model(), mode, options_.scale.sequence_length, kBatch)});
+      PHOTON_ASSIGN_OR_RETURN(const Speed speed,
+                              MeasureSpeed(protocol_, loaded->model(), mode, options_.scale.sequence_length, kBatch));
+      points->push_back({.kind = run.kind,
+                         .size = run.size.name,
+                         .mode = mode,
+                         .parameters = run.parameters,
+                         .losses = {loss},
+                         .speed = speed});
     }
     return absl::OkStatus();
   }
@@ -87,7 +89,7 @@ class Measurer {
   // As long as the prompt that speed is measured with, in whole meta-contexts.
   int64_t ExactPrefix(const PlannedRun& run) const {
     const int64_t meta = ChunkProduct(run.config.model());
-    return (options_.scale.sequence_length / 16 + meta - 1) / meta * meta;
+    return RoundUp<int64_t>(options_.scale.sequence_length / 16, meta);
   }
 
   const Options& options_;

@@ -40,7 +40,7 @@ void WriteHolder(int fd) {
 
 }  // namespace
 
-absl::StatusOr<RunLock> RunLock::Take(const std::string& run_dir, double wait_s) {
+absl::StatusOr<RunLock> RunLock::Take(const std::string& run_dir, double wait_s, absl::string_view option) {
   const std::string path = run_dir + "/lock";
   // For writing: network file systems lock nothing else. Not for children: gnuplot must not outlive us with it.
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -49,7 +49,7 @@ absl::StatusOr<RunLock> RunLock::Take(const std::string& run_dir, double wait_s)
   for (const double begin = Now(); TakenByAnother(fd); std::this_thread::sleep_for(kPoll)) {
     if (Now() - begin < wait_s) continue;
     return absl::AlreadyExistsError(absl::StrCat("another process trains in run_dir ", run_dir, HolderIn(fd),
-                                                 ": wait for it, or choose another folder with --set run_dir=.."));
+                                                 ": wait for it, or choose another folder with ", option));
   }
   WriteHolder(fd);
   return lock;

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "absl/strings/string_view.h"
 #include "core/status.h"
 
 namespace photon {
@@ -12,8 +13,8 @@ namespace photon {
 class RunLock {
  public:
   // The folder must exist. One that is taken is waited for for `wait_s` seconds, since a job that is queued again may
-  // start while the one before still ends; then kAlreadyExists, naming the holder.
-  static absl::StatusOr<RunLock> Take(const std::string& run_dir, double wait_s);
+  // start while the one before still ends; then kAlreadyExists, naming the holder, and `option` that takes another one.
+  static absl::StatusOr<RunLock> Take(const std::string& run_dir, double wait_s, absl::string_view option);
   RunLock(RunLock&& other) noexcept;
   RunLock& operator=(RunLock&&) = delete;
   ~RunLock();

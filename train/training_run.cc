@@ -89,7 +89,7 @@ absl::Status TrainingRun::LockRun() {
   if (!leads()) return absl::OkStatus();
   constexpr double kEndingOfAnother = 5;                   // seconds
   PHOTON_RETURN_IF_ERROR(MakeFolders(config_.run_dir()));  // durably: what is saved in it later is found only if it is
-  PHOTON_ASSIGN_OR_RETURN(RunLock lock, RunLock::Take(config_.run_dir(), kEndingOfAnother));
+  PHOTON_ASSIGN_OR_RETURN(RunLock lock, RunLock::Take(config_.run_dir(), kEndingOfAnother, "--set run_dir=.."));
   lock_.emplace(std::move(lock));
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 #include "core/matrix_peak.h"
 #include "core/random.h"
 #include "core/read_bandwidth.h"
+#include "core/rounding.h"
 #include "core/time.h"
 #include "inference/engine/engine.h"
 #include "inference/engine/state_size.h"
@@ -19,11 +20,13 @@ constexpr double kGiB = 1 << 30;
 struct Deaf : RequestListener {
   void OnTokens(int64_t, absl::Span<const int32_t>, absl::Span<const Choice>, absl::string_view) override {}
   void OnFinish(int64_t, const Continuation&) override {}
-  void OnEnd(const absl::Status& status) override { PHOTON_CHECK(status.ok()) << status; }
+  void OnEnd(const absl::Status& end) override { status.Update(end); }
+  absl::Status status;  // of the first sequence that failed
 };
 
 // Sequences of random ids, all read before the first is continued, each to its end. The most bytes that states held.
-int64_t Continue(const Decoder& decoder, GenerationMode mode, int64_t prompt, int64_t tokens, int64_t batch) {
+absl::StatusOr<int64_t> Continue(const Decoder& decoder, GenerationMode mode, int64_t prompt, int64_t tokens,
+                                 int64_t batch) {
   Engine engine(decoder, nullptr,
                 {.state_bytes = int64_t{1} << 60,
                  .max_running = batch,
@@ -45,6 +48,7 @@ int64_t Continue(const Decoder& decoder, GenerationMode mode, int64_t prompt, in
   int64_t most = 0;
   while (engine.Step()) most = std::max(most, engine.stats().state_bytes());
   decoder.context().Synchronize();
+  PHOTON_RETURN_IF_ERROR(deaf->status);
   return most;
 }
 
@@ -79,56 +83,74 @@ int64_t Protocol::LargestBatch(const LanguageModel& model, GenerationMode mode, 
 }
 
 // What follows the prompt is counted around its middle, where a sequence has its mean length, and multiplied.
-Counts Protocol::Count(const Decoder& counting, GenerationMode mode, const ProtocolShape& shape, int64_t batch) {
-  const auto count = [&](int64_t prompt, int64_t tokens) {
+absl::StatusOr<Counts> Protocol::Count(const Decoder& counting, GenerationMode mode, const ProtocolShape& shape,
+                                       int64_t batch) {
+  const auto count = [&](int64_t prompt, int64_t tokens) -> absl::StatusOr<Counts> {
     const Counts before = CountingBackend::counts();
-    Continue(counting, mode, prompt, tokens, batch);
+    PHOTON_RETURN_IF_ERROR(Continue(counting, mode, prompt, tokens, batch).status());
     return CountingBackend::counts() - before;
   };
-  const int64_t least = counting.prompt_unit(), unit = (15 + least) / least * least;
+  const int64_t least = counting.prompt_unit(), unit = RoundUp<int64_t>(16, least);
   const int64_t window = std::max(shape.tokens / 16 / unit, int64_t{1}) * unit;
   const int64_t middle = std::max<int64_t>((shape.prompt + shape.tokens / 2 - window / 2) / unit, 1) * unit;
-  const Counts begin = count(shape.prompt, 1), part = count(middle, window + 1) - count(middle, 1);
+  PHOTON_ASSIGN_OR_RETURN(const Counts begin, count(shape.prompt, 1));
+  PHOTON_ASSIGN_OR_RETURN(const Counts longer, count(middle, window + 1));
+  PHOTON_ASSIGN_OR_RETURN(const Counts shorter, count(middle, 1));
+  const Counts part = longer - shorter;
   // A mode that goes by meta-contexts has written a whole one where it was asked for a token.
   const bool whole = ByMetaContexts(counting.model().levels(), mode) && shape.prompt % least == 0;
   const int64_t rest = std::max<int64_t>(shape.tokens - (whole ? least : 1), 0);
   const double times = static_cast<double>(rest) / static_cast<double>(window);
-  return {.weight_bytes = begin.weight_bytes + static_cast<int64_t>(times * static_cast<double>(part.weight_bytes)),
-          .cache_bytes = begin.cache_bytes + static_cast<int64_t>(times * static_cast<double>(part.cache_bytes)),
-          .flops = begin.flops + times * part.flops,
-          .seconds = begin.seconds + times * part.seconds};
+  return Counts{
+      .weight_bytes = begin.weight_bytes + static_cast<int64_t>(times * static_cast<double>(part.weight_bytes)),
+      .cache_bytes = begin.cache_bytes + static_cast<int64_t>(times * static_cast<double>(part.cache_bytes)),
+      .flops = begin.flops + times * part.flops,
+      .seconds = begin.seconds + times * part.seconds};
 }
 
-ProtocolRun Protocol::RunBatch(const Decoder& decoder, GenerationMode mode, const ProtocolShape& shape, int64_t batch) {
-  Continue(decoder, mode, shape.prompt, std::min<int64_t>(shape.tokens, 40), batch);  // kernels chosen, steps recorded
+absl::StatusOr<ProtocolRun> Protocol::RunBatch(const Decoder& decoder, GenerationMode mode, const ProtocolShape& shape,
+                                               int64_t batch, Roofline roofline) {
+  // Kernels are chosen, steps recorded, and what the model keeps for all sequences is made, that no sequence pays for
+  // it.
+  const int64_t unit = decoder.prompt_unit();
+  decoder.model().RopeTable(context_, RoundUp(shape.prompt + shape.tokens, unit));
+  PHOTON_RETURN_IF_ERROR(Continue(decoder, mode, shape.prompt, std::min<int64_t>(shape.tokens, 40), batch).status());
   // What was measured behind the last batch a moment ago still holds.
   constexpr double kMoment = 1;
-  const Ceilings before = measured_at_ >= 0 && Now() - measured_at_ < kMoment ? ceilings_ : MeasureCeilings();
+  Ceilings before;
+  if (roofline == Roofline::kMeasured) {
+    before = measured_at_ >= 0 && Now() - measured_at_ < kMoment ? ceilings_ : MeasureCeilings();
+  }
   Arena& arena = device_.allocator().main();
   arena.ResetPeak();
   ProtocolRun run = {.batch = batch};
   const double begin = Now();
-  run.state_bytes = Continue(decoder, mode, shape.prompt, shape.tokens, batch);
+  PHOTON_ASSIGN_OR_RETURN(run.state_bytes, Continue(decoder, mode, shape.prompt, shape.tokens, batch));
   run.seconds = Now() - begin;
   run.tokens_per_s = static_cast<double>(batch * shape.tokens) / run.seconds;
   run.peak_bytes = static_cast<int64_t>(arena.peak() + decoder.steps().bytes());
+  if (roofline == Roofline::kLeftOut) return run;
   const Ceilings& after = MeasureCeilings();
   run.ceilings = {.bytes_per_s = (before.bytes_per_s + after.bytes_per_s) / 2,
                   .flops_per_s = (before.flops_per_s + after.flops_per_s) / 2};
   return run;
 }
 
-ProtocolResult Protocol::Run(const LanguageModel& model, GenerationMode mode, const ProtocolShape& shape,
-                             const std::vector<int64_t>& batches) {
+absl::StatusOr<ProtocolResult> Protocol::Run(const LanguageModel& model, GenerationMode mode,
+                                             const ProtocolShape& shape, const std::vector<int64_t>& batches,
+                                             Roofline roofline) {
   PHOTON_CHECK(batches.size() >= 2 && batches.front() < batches.back());
   const std::unique_ptr<Decoder> counting = Decoder::Create(counting_, model);
   ProtocolResult result;
   for (const int64_t batch : batches) {
     // A decoder of its own: the steps that it records are of this batch.
     const std::unique_ptr<Decoder> decoder = Decoder::Create(context_, model, &device_);
-    result.runs.push_back(RunBatch(*decoder, mode, shape, batch));
-    CountingBackend::Over(context_.backend(), result.runs.back().ceilings);
-    result.runs.back().counts = Count(*counting, mode, shape, batch);
+    PHOTON_ASSIGN_OR_RETURN(ProtocolRun run, RunBatch(*decoder, mode, shape, batch, roofline));
+    if (roofline == Roofline::kMeasured) {
+      CountingBackend::Over(context_.backend(), run.ceilings);
+      PHOTON_ASSIGN_OR_RETURN(run.counts, Count(*counting, mode, shape, batch));
+    }
+    result.runs.push_back(run);
   }
   const ProtocolRun &first = result.runs.front(), &last = result.runs.back();
   result.memory_per_sequence =

@@ -26,9 +26,13 @@ struct ProtocolRun {
   double tokens_per_s = 0;  // new ones
   int64_t peak_bytes = 0;   // weights, states, activations
   int64_t state_bytes = 0;  // the most that states and windows held, all sequences
-  Ceilings ceilings;        // means of what was measured right before and right after: a shared machine's change
-  Counts counts;            // what had to be done; counts.seconds is the roofline under these ceilings
+  // Zeros where the roofline was left out:
+  Ceilings ceilings;  // means of what was measured right before and right after: a shared machine's change
+  Counts counts;      // what had to be done; counts.seconds is the roofline under these ceilings
 };
+
+// Whether what had to be done is counted and the machine's ceilings are measured: more work than the protocol itself.
+enum class Roofline { kMeasured, kLeftOut };
 
 struct ProtocolResult {
   std::vector<ProtocolRun> runs;   // by batch, the smallest first
@@ -44,16 +48,18 @@ class Protocol {
 
   const Context& context() const { return context_; }
 
-  // `batches`: two at least, ascending; the model is allocated in `compute` on context().
-  ProtocolResult Run(const LanguageModel& model, GenerationMode mode, const ProtocolShape& shape,
-                     const std::vector<int64_t>& batches);
+  // `batches`: two at least, ascending; the model is allocated in `compute` on the device, and its loading has ended.
+  // kDataLoss where it gives logits that are no numbers.
+  absl::StatusOr<ProtocolResult> Run(const LanguageModel& model, GenerationMode mode, const ProtocolShape& shape,
+                                     const std::vector<int64_t>& batches, Roofline roofline = Roofline::kMeasured);
   // Sequences that the device's free memory holds, a fifth left for activations; `most` at the most.
   int64_t LargestBatch(const LanguageModel& model, GenerationMode mode, const ProtocolShape& shape, int64_t most);
 
  private:
   const Ceilings& MeasureCeilings();
-  ProtocolRun RunBatch(const Decoder& decoder, GenerationMode mode, const ProtocolShape& shape, int64_t batch);
-  Counts Count(const Decoder& counting, GenerationMode mode, const ProtocolShape& shape, int64_t batch);
+  absl::StatusOr<ProtocolRun> RunBatch(const Decoder& decoder, GenerationMode mode, const ProtocolShape& shape,
+                                       int64_t batch, Roofline roofline);
+  absl::StatusOr<Counts> Count(const Decoder& counting, GenerationMode mode, const ProtocolShape& shape, int64_t batch);
 
   OpenedDevice& device_;
   const Context context_;

@@ -16,7 +16,7 @@ TEST(Protocol, FlatModelsAreCountedAsTheFormulaSays) {
   const TinyModel tiny = {.chunks = {}, .width = 64, .vocab = 100, .layers = 2};
   const auto model = MakeModel(protocol.context(), tiny);
   const ProtocolShape shape = {"DE", 32, 512};
-  const ProtocolResult result = protocol.Run(*model, GenerationMode::kHier, shape, {1, 4});
+  const ProtocolResult result = *protocol.Run(*model, GenerationMode::kHier, shape, {1, 4});
   ASSERT_EQ(result.runs.size(), 2u);
   // Each step reads every weight once but for the embedding, of which it looks up rows.
   const ModelConfig& config = model->config();
@@ -44,7 +44,7 @@ TEST(Protocol, RecHoldsLessThanHierAndThatLessThanFlat) {
   Protocol protocol(*device, DType::kBF16);
   const auto memory = [&](const TinyModel& tiny, GenerationMode mode) {
     const auto model = MakeModel(protocol.context(), tiny, DType::kF32, DType::kBF16);
-    const ProtocolResult result = protocol.Run(*model, mode, {"DE", 32, 1024}, {1, 3});
+    const ProtocolResult result = *protocol.Run(*model, mode, {"DE", 32, 1024}, {1, 3});
     return static_cast<double>(result.runs[1].state_bytes);
   };
   const TinyModel photon = {.width = 64, .vocab = 32};
@@ -54,12 +54,22 @@ TEST(Protocol, RecHoldsLessThanHierAndThatLessThanFlat) {
   EXPECT_LT(rec, hier);
 }
 
+// A diverged model must not end the program, which may have measured others.
+TEST(Protocol, LogitsThatAreNoNumbersAreAnError) {
+  const auto device = *OpenedDevice::Open("cpu");
+  Protocol protocol(*device, DType::kF32);
+  const auto model = MakeModel(protocol.context(), {});
+  MakeNan(protocol.context(), *model);
+  const auto result = protocol.Run(*model, GenerationMode::kHier, {"DE", 4, 64}, {1, 2}, Roofline::kLeftOut);
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kDataLoss) << result.status();
+}
+
 // Prompts are so long that they are read in four steps of the engine, and few tokens follow each.
 TEST(Protocol, ABatchRunsSideBySide) {
   const auto device = *OpenedDevice::Open("cpu");
   Protocol protocol(*device, DType::kF32);
   const auto run = [&](const LanguageModel& model, GenerationMode mode, int64_t prompt) {
-    const ProtocolResult result = protocol.Run(model, mode, {"PF", prompt, 64}, {1, 8});
+    const ProtocolResult result = *protocol.Run(model, mode, {"PF", prompt, 64}, {1, 8});
     EXPECT_EQ(result.runs[1].state_bytes, 8 * result.runs[0].state_bytes) << Name(mode);
     return result.runs;
   };
@@ -88,7 +98,7 @@ TEST(Protocol, WholeMetaContextsAreCounted) {
   Protocol protocol(*device, DType::kF32);
   const auto model = MakeModel(protocol.context(), {.width = 64, .vocab = 100});
   const auto flops = [&](int64_t tokens) {
-    return protocol.Run(*model, GenerationMode::kHierParallel, {"PF", 512, tokens}, {1, 2}).runs[0].counts.flops;
+    return protocol.Run(*model, GenerationMode::kHierParallel, {"PF", 512, tokens}, {1, 2})->runs[0].counts.flops;
   };
   const double one = flops(16), two = flops(32);
   EXPECT_EQ(flops(1), one);
@@ -99,7 +109,7 @@ TEST(Protocol, BatchesOfThousands) {
   const auto device = *OpenedDevice::Open("cpu");
   Protocol protocol(*device, DType::kF32);
   const auto model = MakeModel(protocol.context(), {.chunks = {}});
-  const ProtocolResult result = protocol.Run(*model, GenerationMode::kHier, {"DE", 2, 3}, {1, 1500});
+  const ProtocolResult result = *protocol.Run(*model, GenerationMode::kHier, {"DE", 2, 3}, {1, 1500});
   EXPECT_EQ(result.runs[1].state_bytes, 1500 * result.runs[0].state_bytes);
 }
 

@@ -78,6 +78,8 @@ TEST_F(CliStudy, Refusals) {
                                    " --out z --vocab-size 61")),
               HasSubstr("gone"));
   EXPECT_THAT(Refusal(Arguments("--kinds photon,blok")), HasSubstr("did you mean \"block\"?"));
+  EXPECT_THAT(Refusal(Arguments("--kinds photon,photon")), HasSubstr("--kinds names photon twice"));
+  EXPECT_THAT(Refusal(Arguments("--modes rec,hier,rec")), HasSubstr("--modes names rec twice"));
   EXPECT_THAT(Refusal(Arguments("--scale huge")), HasSubstr("--scale huge"));
   EXPECT_THAT(Refusal(Arguments("--flops 1e9,1e9")), HasSubstr("2 numbers for 1 sizes"));
   EXPECT_THAT(Refusal(Arguments("--budget 0")), HasSubstr("--budget"));

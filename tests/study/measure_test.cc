@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "data/train_tokenizer.h"
 #include "inference/generate.h"
 #include "inference/selection.h"
 #include "tests/launch/model_checkpoint.h"
@@ -22,6 +23,24 @@ TEST(StudyMeasure, PiecesAreDocumentsWithoutPadding) {
   batch.document_begin = {0, 0, 0, 0, 4, 4, 0, 0, 2, 2, 2, 2};
   batch.real = {1, 1, 1, 0, 1, 1, 1, 0, 1, 1, 0, 0};
   EXPECT_THAT(ScoredPieces(batch), ElementsAre(ElementsAre(1, 2, 3), ElementsAre(4, 5), ElementsAre(7, 8)));
+}
+
+// The first token of a piece is given, and no loss is taken of it: its text counts for nothing.
+TEST(StudyMeasure, BytesAreThoseOfTheScoredTokens) {
+  const testing::TemporaryFolder folder;
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += "the end of the beginning of the end\n";
+  CorpusOptions corpus;
+  corpus.files = {folder.Write("t.txt", text)};
+  const auto tokenizer = *Tokenizer::FromBytes(*TrainTokenizer(corpus, 280), "test");
+  const std::vector<int32_t> whole = tokenizer->Encode("the end");
+  ASSERT_GE(whole.size(), 2u);
+  std::vector<int32_t> document = {tokenizer->bos()};
+  document.insert(document.end(), whole.begin(), whole.end());
+  const auto first = static_cast<int64_t>(tokenizer->Bytes(whole[0]).size());
+  const int64_t all = ScoredBytes(*tokenizer, {document});
+  EXPECT_EQ(all, 8) << "with the space that encoding puts before";
+  EXPECT_EQ(ScoredBytes(*tokenizer, {document, whole}), 2 * all - first);
 }
 
 // What a mode writes, it must find as likely as when it wrote it: 16 tokens read exactly, then the mode's own way.

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
 #include "configs/config.h"
 #include "model/flops.h"
 #include "study/run_state.h"
@@ -66,7 +67,8 @@ TEST_P(StudyPlan, RunsAreAlikeButForTheirModels) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Scales, StudyPlan,
-                         ::testing::Values(std::pair{"tiny", int64_t{1024}}, std::pair{"small", int64_t{8192}}),
+                         ::testing::Values(std::pair{"tiny", int64_t{1024}}, std::pair{"small", int64_t{8192}},
+                                           std::pair{"medium", int64_t{32000}}),
                          [](const auto& info) { return info.param.first; });
 
 TEST(StudyPlanTest, LayersAreSharedOutAsInThePaper) {
@@ -143,10 +145,30 @@ TEST(StudyRunState, AFolderOfAnotherConfigIsRefused) {
   EXPECT_EQ(state->steps, 2);
   EXPECT_EQ(state->seconds_per_step, 1);
   EXPECT_EQ(state->valid_loss, 4.5);
+  EXPECT_EQ(state->valid_step, 2);
   run.config.mutable_training()->set_steps(run.steps() + 1);
   const auto refused = ReadRunState(run).status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(refused.message(), HasSubstr("is of a run with other options (\"steps: "));
+}
+
+// An earlier validation must not stand for the last.
+TEST(StudyRunState, TheLastValidationCounts) {
+  const testing::TemporaryFolder folder;
+  PlannedRun run = (*Plan(OptionsOf("tiny", 512)))[0];
+  run.config.set_run_dir(folder.path());
+  folder.Write("config.textproto", ToText(Resolved(run.config, 1)));
+  const std::string earlier = "{\"step\":2,\"valid_loss\":4.5,\"valid_tokens\":100}\n";
+  folder.Write("metrics.jsonl", earlier);
+  folder.Write("finished", "");
+  const auto missing = ReadRunState(run).status();
+  EXPECT_EQ(missing.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(missing.message(), HasSubstr(absl::StrCat("has no validation of step ", run.steps())));
+  const std::string at = absl::StrCat("{\"step\":", run.steps());
+  folder.Write("metrics.jsonl", absl::StrCat(earlier, at, ",\"valid_loss\":null,\"valid_tokens\":100}\n"));
+  const auto no_number = ReadRunState(run);
+  ASSERT_TRUE(no_number.ok()) << no_number.status();
+  EXPECT_TRUE(std::isnan(no_number->valid_loss));
 }
 
 }  // namespace
