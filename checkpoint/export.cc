@@ -14,11 +14,12 @@
 #include "checkpoint/weights_progress.h"
 #include "configs/model_config.h"
 #include "core/file.h"
+#include "core/rounding.h"
 
 namespace photon {
 namespace {
 
-constexpr int kImportedLength = 1024;  // training length of an imported model, rounded up to whole chunks
+constexpr int64_t kImportedLength = 1024;  // training length of an imported model, rounded up to whole chunks
 
 Region Whole(const Shape& shape) { return Region{std::vector<int64_t>(shape.rank(), 0), shape}; }
 
@@ -53,7 +54,7 @@ RunConfig ImportedConfig(const ModelConfig& model) {
   RunConfig config;
   *config.mutable_model() = model;
   const int64_t unit = ChunkProduct(model);
-  config.mutable_data()->set_sequence_length((kImportedLength + unit - 1) / unit * unit);
+  config.mutable_data()->set_sequence_length(RoundUp(kImportedLength, unit));
   return config;
 }
 

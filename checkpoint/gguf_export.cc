@@ -13,7 +13,7 @@
 namespace photon {
 namespace {
 
-enum FileType : uint32_t { kAllF32 = 0, kMostlyBF16 = 32 };  // enum llama_ftype
+enum GgufFileType : uint32_t { kAllF32 = 0, kMostlyBF16 = 32 };  // enum llama_ftype
 
 // Where a tensor of the file comes from.
 struct Source {

@@ -6,14 +6,13 @@
 #include <iterator>
 
 #include "absl/strings/str_cat.h"
+#include "core/rounding.h"
 
 namespace photon {
 namespace {
 
 constexpr size_t kAlignment = 256;            // cache lines on the CPU, coalescing and vector loads on a GPU
 constexpr size_t kMinimumSlab = 32ull << 20;  // few large slabs merge better than many small ones
-
-size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 }  // namespace
 
@@ -67,7 +66,7 @@ struct Arena::State {
   }
 
   void Grow(size_t bytes) {
-    const size_t slab = RoundUp(std::max(bytes, kMinimumSlab), 2ull << 20);
+    const size_t slab = RoundUp(std::max(bytes, kMinimumSlab), size_t{2} << 20);
     // Free slabs are too small now. A few are wanted again in the next step; but where a block grows again and again,
     // as caches do, they would add up to many times what is in use.
     const size_t most = std::max(peak_ever, in_use + bytes);

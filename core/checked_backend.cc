@@ -28,7 +28,7 @@ const Tensor* AsTensor(const T&) {
   return nullptr;
 }
 
-struct Counts {
+struct NonFinite {
   int64_t nans, infinities;
 };
 
@@ -37,19 +37,19 @@ bool Counted(const Argument& argument) {
 }
 
 // Of every argument that is Counted(), in order; waits.
-std::vector<Counts> Count(const Context& context, const std::vector<Argument>& arguments) {
+std::vector<NonFinite> Count(const Context& context, const std::vector<Argument>& arguments) {
   const Tensor counts = context.Zeros({static_cast<int64_t>(arguments.size()), 2}, DType::kI64);
   for (size_t i = 0; i < arguments.size(); ++i) {
     const auto row = static_cast<int64_t>(i);
     if (Counted(arguments[i]))
       ops::CountNonFinite(context, *arguments[i].tensor, counts.Rows(row, row + 1).Reshape({2}));
   }
-  std::vector<Counts> host(arguments.size());
+  std::vector<NonFinite> host(arguments.size());
   context.ToHost(counts, host.data());
   return host;
 }
 
-bool IsBad(const Argument& argument, const Counts& counts) {
+bool IsBad(const Argument& argument, const NonFinite& counts) {
   switch (argument.use) {
     case Argument::kRead:
       return false;
@@ -61,7 +61,7 @@ bool IsBad(const Argument& argument, const Counts& counts) {
   return false;
 }
 
-std::string Describe(const Argument& argument, const Counts& counts) {
+std::string Describe(const Argument& argument, const NonFinite& counts) {
   const std::string tensor = absl::StrCat(argument.name, " ", argument.tensor->ToString());
   if (counts.nans + counts.infinities == 0) return absl::StrCat(tensor, ", finite");
   return absl::StrCat(tensor, ", ", counts.nans, " NaN and ", counts.infinities, " infinite of ",
@@ -69,7 +69,7 @@ std::string Describe(const Argument& argument, const Counts& counts) {
 }
 
 [[noreturn]] void Fail(const Context& context, absl::string_view operation, const std::vector<Argument>& arguments) {
-  const std::vector<Counts> counts = Count(context, arguments);
+  const std::vector<NonFinite> counts = Count(context, arguments);
   std::vector<std::string> written, read;
   for (size_t i = 0; i < arguments.size(); ++i) {
     if (!Counted(arguments[i])) continue;
@@ -93,7 +93,7 @@ void Check(const Context& context, absl::string_view names, std::initializer_lis
     if (use != Argument::kRead && Counted(arguments.back())) written.push_back(arguments.back());
   }
   if (written.empty()) return;
-  const std::vector<Counts> counts = Count(context, written);
+  const std::vector<NonFinite> counts = Count(context, written);
   for (size_t i = 0; i < written.size(); ++i) {
     if (IsBad(written[i], counts[i])) Fail(context, words[0], arguments);
   }

@@ -133,6 +133,8 @@ absl::Status SyncPath(const std::string& path, FileSystem& files) {
   return absl::OkStatus();
 }
 
+bool FileExists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
 std::string ParentFolder(const std::string& path) {
   const std::string parent = std::filesystem::path(path).parent_path().string();
   return parent.empty() ? "." : parent;

@@ -29,6 +29,8 @@ absl::Status WriteAll(FileSystem& files, int fd, absl::string_view bytes, absl::
 absl::Status SyncPath(const std::string& path, FileSystem& files = RealFileSystem());
 // The folder that holds `path`; "." for a bare name.
 std::string ParentFolder(const std::string& path);
+// Whether anything stands at `path`; a link to nothing does not count.
+bool FileExists(const std::string& path);
 // Removes a file, not a folder; absent is OK.
 absl::Status RemoveFile(const std::string& path, FileSystem& files = RealFileSystem());
 // A file `path` of these bytes, durably, in place of one that may be there: see OutputFile.

@@ -4,13 +4,9 @@
 #include <numeric>
 #include <tuple>
 
+#include "core/rounding.h"
+
 namespace photon {
-namespace {
-
-int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-
-}  // namespace
-
 int64_t RoundUpToAlignment(int64_t elements) { return RoundUp(elements, kGroupAlignment); }
 
 FlatLayout LayOut(const std::vector<FlatGroup>& groups, const MeshCoordinates& at, bool sharded,

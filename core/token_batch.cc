@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "core/rounding.h"
 
 namespace photon {
 
@@ -11,7 +12,7 @@ TokenBatch TokenBatch::FromIds(absl::Span<const int32_t> ids, int64_t align, boo
   const int64_t count = static_cast<int64_t>(ids.size());
   TokenBatch batch;
   batch.sequences = 1;
-  batch.length = (count + align - 1) / align * align;
+  batch.length = RoundUp(count, align);
   batch.tokens.assign(batch.length, 0);
   batch.document_begin.assign(batch.length, 0);
   batch.real.assign(batch.length, 0);

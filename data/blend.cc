@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "core/random.h"
+#include "core/rounding.h"
 #include "data/round_in_two_orders.h"
 
 namespace photon {
@@ -21,8 +22,6 @@ namespace {
 using Wide = __int128;
 
 constexpr int64_t kShortestBlock = 1024;
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The decimal digits of a weight: mantissa * 10^exponent is the number that its shortest notation stands for.
 struct Decimal {

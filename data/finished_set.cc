@@ -1,17 +1,14 @@
 #include "data/finished_set.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <filesystem>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/file.h"
 
 namespace photon {
 namespace {
-
-bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
 absl::Status Taken(const std::string& prefix, absl::string_view problem) {
   return absl::AlreadyExistsError(absl::StrCat("--out ", prefix, " is there already, ", problem,
@@ -42,7 +39,7 @@ absl::StatusOr<std::optional<TokenFileInfo>> FinishedBefore(const std::string& p
   const absl::StatusOr<std::optional<TokenFileInfo>> info = TokenFileInfo::Read(prefix);
   if (!info.ok()) return Taken(prefix, absl::StrCat("with a ", prefix, ".json that is no token file's"));
   if (!info->has_value()) {
-    if (!Exists(prefix + ".idx") && !Exists(prefix + ".bin")) return std::nullopt;
+    if (!FileExists(prefix + ".idx") && !FileExists(prefix + ".bin")) return std::nullopt;
     return Taken(prefix, "a token file without PREFIX.json, as other programs make them");
   }
   if ((*info)->call.empty()) return Taken(prefix, "part of another set, or made by an earlier version");
@@ -53,7 +50,7 @@ absl::StatusOr<std::optional<TokenFileInfo>> FinishedBefore(const std::string& p
   }
   const std::vector<std::string> files = (*info)->split() ? PartsOf(prefix, **info) : std::vector<std::string>{prefix};
   const bool whole = std::all_of(files.begin(), files.end(), [](const std::string& file) {
-    return Exists(file + ".bin") && Exists(file + ".idx");
+    return FileExists(file + ".bin") && FileExists(file + ".idx");
   });
   return whole ? *info : std::nullopt;
 }

@@ -1,7 +1,5 @@
 #include "data/publish_prepared.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -15,11 +13,9 @@
 namespace photon {
 namespace {
 
-bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
-
 // A file that is no longer there has its name already.
 absl::Status Rename(const std::string& from, const std::string& to, FileSystem& files) {
-  if (files.Rename(from.c_str(), to.c_str()) == 0 || (errno == ENOENT && Exists(to))) return absl::OkStatus();
+  if (files.Rename(from.c_str(), to.c_str()) == 0 || (errno == ENOENT && FileExists(to))) return absl::OkStatus();
   return FileError(errno, "cannot replace", to);
 }
 
@@ -53,7 +49,7 @@ absl::Status PublishPrepared(const std::string& folder, const std::string& prefi
     if (!output.name.empty()) files.push_back({from + ".json", to + ".json"});
     indexes.push_back({from + ".idx.tmp", to + ".idx"});
   }
-  if (Exists(files.front().first)) PHOTON_RETURN_IF_ERROR(RemoveOldParts(prefix, state, file_system));
+  if (FileExists(files.front().first)) PHOTON_RETURN_IF_ERROR(RemoveOldParts(prefix, state, file_system));
   const std::string rejects = prefix + ".rejects.jsonl";
   if (state.skipped_lines + state.replaced_lines > 0) {
     files.push_back({folder + "/rejects.jsonl.tmp", rejects});
@@ -61,7 +57,7 @@ absl::Status PublishPrepared(const std::string& folder, const std::string& prefi
     PHOTON_RETURN_IF_ERROR(RemoveFile(rejects, file_system));
   }
   for (const auto& [from, to] : indexes) {
-    if (Exists(from)) PHOTON_RETURN_IF_ERROR(RemoveFile(to, file_system));
+    if (FileExists(from)) PHOTON_RETURN_IF_ERROR(RemoveFile(to, file_system));
   }
   if (state.call.split_by_source) {
     PHOTON_RETURN_IF_ERROR(RemoveFile(prefix + ".idx", file_system));

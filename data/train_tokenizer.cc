@@ -71,8 +71,6 @@ class Lines {
   absl::Status status_;
 };
 
-void AppendBytes(void* user, const char* data, size_t size) { static_cast<std::string*>(user)->append(data, size); }
-
 // SentencePiece's message begins with a file of its own and the condition that failed, in brackets.
 absl::Status TrainingError(int64_t vocab_size, const std::string& error) {
   const size_t bracket = error.rfind("] ");

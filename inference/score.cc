@@ -8,6 +8,7 @@
 #include "core/check.h"
 #include "core/ops/cross_entropy.h"
 #include "core/ops/sample.h"
+#include "core/rounding.h"
 #include "core/status.h"
 #include "inference/rows.h"
 #include "inference/segment_scorer.h"
@@ -15,8 +16,6 @@
 
 namespace photon {
 namespace {
-
-int64_t RoundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 using Requests = absl::Span<const ScoreRequest>;
 

@@ -19,12 +19,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Line {
+struct ScoredLine {
   JsonLine input;
   std::vector<double> log_probabilities = {};
 };
 
-Json ScoreJson(const Line& line, bool summary) {
+Json ScoreJson(const ScoredLine& line, bool summary) {
   const double sum = std::accumulate(line.log_probabilities.begin(), line.log_probabilities.end(), 0.0);
   const auto scored = static_cast<double>(line.log_probabilities.size());
   Json json;
@@ -68,7 +68,7 @@ class Scoring {
     window_.clear();
     int64_t tokens = 0;
     while (static_cast<int64_t>(window_.size()) < kLines && tokens <= kBatches * options_.batch_tokens) {
-      Line line;
+      ScoredLine line;
       const absl::StatusOr<bool> read = lines_.Next(&line.input);
       if (read.ok() && !*read) {
         ended_ = true;
@@ -107,7 +107,7 @@ class Scoring {
       PHOTON_RETURN_IF_ERROR(ScoreTogether(absl::MakeConstSpan(order).subspan(begin, end - begin)));
       begin = end;
     }
-    for (const Line& line : window_) out_ << Dump(ScoreJson(line, options_.summary)) << "\n";
+    for (const ScoredLine& line : window_) out_ << Dump(ScoreJson(line, options_.summary)) << "\n";
     out_.flush();
     if (!out_.good()) return absl::FailedPreconditionError("cannot write the scores: the output takes no more");
     return errors_.failure();
@@ -134,7 +134,7 @@ class Scoring {
   JsonLines lines_;
   std::ostream& out_;
   ProgressLine progress_;
-  std::vector<Line> window_;
+  std::vector<ScoredLine> window_;
   LineErrors errors_{options_.skip_errors};
   bool ended_ = false;
 };

@@ -11,9 +11,9 @@ namespace {
 
 // Gloo can wait for a message, but not look for one, and a wait that ends by a timeout ends the connections: so a
 // thread waits, for ever.
-class Channel : public SideChannel {
+class GlooChannel : public SideChannel {
  public:
-  Channel(std::shared_ptr<GlooConnections> connections, std::vector<int> members, int rank, uint64_t slot)
+  GlooChannel(std::shared_ptr<GlooConnections> connections, std::vector<int> members, int rank, uint64_t slot)
       : connections_(std::move(connections)), members_(std::move(members)), rank_(rank), slot_(slot) {
     for (const int member : members_) {
       if (member != members_[rank_]) others_.push_back(member);
@@ -21,7 +21,7 @@ class Channel : public SideChannel {
     buffer_ = connections_->mesh().createUnboundBuffer(arriving_.data(), kBytes);
     if (!others_.empty()) thread_ = std::thread([this] { Receive(); });
   }
-  ~Channel() override {
+  ~GlooChannel() override {
     if (!thread_.joinable()) return;
     {
       absl::MutexLock lock(&mutex_);
@@ -91,7 +91,7 @@ class Channel : public SideChannel {
 
 std::unique_ptr<SideChannel> GlooSideChannel(std::shared_ptr<GlooConnections> connections, std::vector<int> members,
                                              int rank, uint64_t slot) {
-  return std::make_unique<Channel>(std::move(connections), std::move(members), rank, slot);
+  return std::make_unique<GlooChannel>(std::move(connections), std::move(members), rank, slot);
 }
 
 }  // namespace photon

@@ -8,14 +8,14 @@
 namespace photon {
 namespace {
 
-class Channel : public SideChannel {
+class MpiChannel : public SideChannel {
  public:
-  explicit Channel(MPI_Comm comm) : comm_(comm) {
+  explicit MpiChannel(MPI_Comm comm) : comm_(comm) {
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
   }
-  ~Channel() override {
+  ~MpiChannel() override {
     // A message to a rank that never took it would be cancelled at most after an end of MPI that waits for that rank.
     DropSent();
     for (Outgoing& out : sent_) MPI_Request_free(&out.request);
@@ -72,6 +72,6 @@ class Channel : public SideChannel {
 
 }  // namespace
 
-std::unique_ptr<SideChannel> MpiSideChannel(MPI_Comm comm) { return std::make_unique<Channel>(comm); }
+std::unique_ptr<SideChannel> MpiSideChannel(MPI_Comm comm) { return std::make_unique<MpiChannel>(comm); }
 
 }  // namespace photon

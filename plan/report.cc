@@ -47,7 +47,7 @@ std::string KindsOf(const RunConfig& config) {
 
 int ZeroStage(const ParallelConfig& parallel) { return static_cast<int>(parallel.shard()); }
 
-std::vector<std::pair<const char*, int64_t>> Kinds(const MemoryUse& memory) {
+std::vector<std::pair<const char*, int64_t>> MemoryByKind(const MemoryUse& memory) {
   return {{"masters", memory.masters}, {"moments", memory.moments}, {"gradients", memory.gradients},
           {"copies", memory.copies},   {"tables", memory.tables},   {"activations", memory.activations}};
 }
@@ -72,7 +72,7 @@ std::string ConfigBlock(const Prediction& p) {
 ordered_json JsonOf(const Prediction& p, const Machine& machine) {
   ordered_json memory, axes;
   const RankUse& largest = p.largest();
-  for (const auto& [kind, bytes] : Kinds(largest.memory)) memory[kind] = bytes;
+  for (const auto& [kind, bytes] : MemoryByKind(largest.memory)) memory[kind] = bytes;
   for (const auto& [set, use] : p.slowest().axes) {
     axes[NameOf(set)] = {
         {"bytes_sent", use.bytes_sent}, {"communicating_s", use.communicating}, {"waiting_s", use.waiting}};
@@ -142,7 +142,7 @@ std::string Describe(const Prediction& p, const Machine& machine) {
                         HumanCount(largest.parameters), static_cast<double>(largest.memory.peak()) / kGiB,
                         machine.for_tensors() / kGiB);
   bool first = true;
-  for (const auto& [kind, bytes] : Kinds(largest.memory)) {
+  for (const auto& [kind, bytes] : MemoryByKind(largest.memory)) {
     absl::StrAppendFormat(&text, "%s%s %.3g", first ? "" : ", ", kind, static_cast<double>(bytes) / kGiB);
     first = false;
   }

@@ -7,7 +7,7 @@ namespace photon::ops {
 namespace {
 
 // gate_up is [N, 2 F] where y is [N, F].
-bool Fit(const Tensor& gate_up, const Tensor& y) {
+bool FitsGateUp(const Tensor& gate_up, const Tensor& y) {
   return gate_up.rank() == 2 && y.rank() == 2 && IsFloating(y) && gate_up.dtype() == y.dtype() &&
          gate_up.dim(0) == y.dim(0) && gate_up.dim(1) == 2 * y.dim(1) && gate_up.contiguous() && y.contiguous();
 }
@@ -15,13 +15,13 @@ bool Fit(const Tensor& gate_up, const Tensor& y) {
 }  // namespace
 
 void SwiGluForward(const Context& context, const Tensor& gate_up, const Tensor& y) {
-  PHOTON_CHECK(Fit(gate_up, y)) << "[swiglu] gate_up " << gate_up.ToString() << ", y " << y.ToString()
-                                << ": want [N, 2 F] and [N, F], contiguous, one floating dtype";
+  PHOTON_CHECK(FitsGateUp(gate_up, y)) << "[swiglu] gate_up " << gate_up.ToString() << ", y " << y.ToString()
+                                       << ": want [N, 2 F] and [N, F], contiguous, one floating dtype";
   context.backend().swiglu_forward(context, gate_up, y);
 }
 
 void SwiGluBackward(const Context& context, const Tensor& dy, const Tensor& gate_up, const Tensor& dgate_up) {
-  PHOTON_CHECK(Fit(gate_up, dy) && Fit(dgate_up, dy))
+  PHOTON_CHECK(FitsGateUp(gate_up, dy) && FitsGateUp(dgate_up, dy))
       << "[swiglu_backward] dy " << dy.ToString() << ", gate_up " << gate_up.ToString() << ", dgate_up "
       << dgate_up.ToString() << ": want [N, F], [N, 2 F] and [N, 2 F], contiguous, one floating dtype";
   context.backend().swiglu_backward(context, dy, gate_up, dgate_up);

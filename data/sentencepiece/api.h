@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "data/vocabulary.h"
 
@@ -16,6 +17,10 @@ namespace photon {
 
 // Receives a result (or an error message) while the call that produces it runs.
 using BytesSink = void (*)(void* user, const char* data, size_t size);
+// One whose `user` is a std::string.
+inline void AppendBytes(void* user, const char* data, size_t size) {
+  static_cast<std::string*>(user)->append(data, size);
+}
 using IdsSink = void (*)(void* user, const int32_t* ids, size_t count);
 // The next training sentence; returns false after the last.
 using SentenceSource = bool (*)(void* user, const char** data, size_t* size);

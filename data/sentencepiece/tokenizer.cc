@@ -14,8 +14,6 @@ namespace {
 constexpr char kSpace[] = "\xE2\x96\x81";          // U+2581, SentencePiece's space
 constexpr char kUnknownText[] = " \xE2\x81\x87 ";  // what SentencePiece shows for an unknown piece
 
-void AppendBytes(void* user, const char* data, size_t size) { static_cast<std::string*>(user)->append(data, size); }
-
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> SentencePieceTokenizer::Create(std::string bytes,

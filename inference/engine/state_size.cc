@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "configs/model_config.h"
+#include "core/rounding.h"
 
 namespace photon {
 
@@ -44,14 +45,14 @@ int64_t StateSize::Caches(int64_t tokens, size_t first) const {
 int64_t StateSize::UnitRows(int64_t prompt) const { return unit_row_ > 0 ? prompt / meta_ * unit_row_ : 0; }
 
 int64_t StateSize::MostByMetaContexts(GenerationMode mode, int64_t prompt, int64_t new_tokens) const {
-  const int64_t all = (prompt + new_tokens + meta_ - 1) / meta_ * meta_;
+  const int64_t all = RoundUp(prompt + new_tokens, meta_);
   const size_t first = mode == GenerationMode::kRec ? levels_.size() - 1 : 0;
   return Caches(all, first) + meta_windows_ + rows_;
 }
 
 int64_t StateSize::Most(GenerationMode mode, int64_t prompt, int64_t new_tokens) const {
   if (!ByMetaContexts(static_cast<int>(levels_.size()), mode)) return Caches(prompt + new_tokens, 0) + windows_ + rows_;
-  const int64_t begins = (prompt + meta_ - 1) / meta_ * meta_;  // exactly, up to the boundary
+  const int64_t begins = RoundUp(prompt, meta_);  // exactly, up to the boundary
   return std::max(Caches(begins, 0) + windows_ + rows_, MostByMetaContexts(mode, prompt, new_tokens));
 }
 

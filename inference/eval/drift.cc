@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "configs/model_config.h"
 #include "core/cpu/parallel_for.h"
+#include "core/rounding.h"
 #include "core/status.h"
 #include "inference/rows.h"
 #include "inference/score.h"
@@ -55,8 +56,8 @@ class Readings {
       if (begin == options_.prefix && options_.mode == GenerationMode::kRec && model_.levels() >= 2) other_->BeginRec();
       // Behind the prefix no more than one slice, as the logits of both are held.
       const int64_t fit = (exact ? kPrefixTokens : SegmentScorer::kSliceTokens) / (count_ * meta_);
-      const int64_t end = std::min(begin + std::max<int64_t>(fit, 1) * meta_,
-                                   exact ? options_.prefix : (length_ + meta_ - 1) / meta_ * meta_);
+      const int64_t end =
+          std::min(begin + std::max<int64_t>(fit, 1) * meta_, exact ? options_.prefix : RoundUp(length_, meta_));
       const std::vector<int32_t> tokens = Tokens(begin, end);
       if (exact) {
         const std::vector<bool> none(tokens.size(), false);

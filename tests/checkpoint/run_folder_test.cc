@@ -10,7 +10,7 @@ using namespace photon::testing;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-void Save(const std::string& run, int64_t step, int keep) {
+void SaveStep(const std::string& run, int64_t step, int keep) {
   WriteSample(CheckpointDir(run, step), 1, Layout::kRows, step);
   const absl::Status status = PublishCheckpoint(run, step, keep);
   ASSERT_TRUE(status.ok()) << status;
@@ -24,40 +24,40 @@ TEST(RunFolder, NamesSortByStep) {
 TEST(RunFolder, KeepsTheLastAndSwingsLatest) {
   TemporaryFolder run;
   for (int64_t step : {5, 10, 15, 20}) {
-    Save(run.path(), step, 2);
+    SaveStep(run.path(), step, 2);
     EXPECT_EQ(std::filesystem::read_symlink(run / "checkpoints/latest"),
               std::filesystem::path(CheckpointDir("", step)).filename());
   }
   EXPECT_THAT(FilesIn(run / "checkpoints"), ElementsAre("latest", "step-00000015", "step-00000020"));
   EXPECT_THAT(ListCheckpoints(run.path()), ElementsAre(CheckpointDir(run.path(), 20), CheckpointDir(run.path(), 15)));
-  Save(run.path(), 25, 0);  // 0 keeps all
+  SaveStep(run.path(), 25, 0);  // 0 keeps all
   EXPECT_EQ(ListCheckpoints(run.path()).size(), 3u);
 }
 
 TEST(RunFolder, NewestFirstBeyondEightDigits) {
   TemporaryFolder run;
-  Save(run.path(), 99999999, 0);
-  Save(run.path(), 100000000, 0);
+  SaveStep(run.path(), 99999999, 0);
+  SaveStep(run.path(), 100000000, 0);
   EXPECT_EQ(ListCheckpoints(run.path()).front(), CheckpointDir(run.path(), 100000000));
 }
 
 TEST(RunFolder, LaterStepsThanThePublishedNeitherCountNorGo) {
   TemporaryFolder run;
-  Save(run.path(), 10, 0);
+  SaveStep(run.path(), 10, 0);
   WriteSample(CheckpointDir(run.path(), 400));  // refused on resuming, say
-  Save(run.path(), 20, 2);
+  SaveStep(run.path(), 20, 2);
   EXPECT_EQ(ListCheckpoints(run.path()).size(), 3u);
   EXPECT_EQ(*ResolveCheckpoint(run.path()), CheckpointDir(run.path(), 20));
 }
 
 TEST(RunFolder, RemovesLeftoversOfItsOwnOnly) {
   TemporaryFolder run;
-  Save(run.path(), 10, 2);
+  SaveStep(run.path(), 10, 2);
   for (const char* name : {"step-00000020.tmp", "step-00000005.deleting", "notes.tmp", "step-x.tmp"}) {
     std::filesystem::create_directory(run / "checkpoints/" + name);
   }
   EXPECT_THAT(ListCheckpoints(run.path()), ElementsAre(CheckpointDir(run.path(), 10)));
-  Save(run.path(), 30, 2);
+  SaveStep(run.path(), 30, 2);
   EXPECT_THAT(FilesIn(run / "checkpoints"),
               ElementsAre("latest", "notes.tmp", "step-00000010", "step-00000030", "step-x.tmp"));
 }
@@ -70,7 +70,7 @@ TEST(RunFolder, ResolvesWhatPeopleGive) {
   EXPECT_THAT(std::string(empty.status().message()), HasSubstr(run.path()));
   WriteSample(CheckpointDir(run.path(), 1));
   EXPECT_EQ(*ResolveCheckpoint(run.path()), CheckpointDir(run.path(), 1)) << "saved, killed before it was published";
-  Save(run.path(), 2, 0);
+  SaveStep(run.path(), 2, 0);
   WriteSample(CheckpointDir(run.path(), 3));
   EXPECT_EQ(*ResolveCheckpoint(run.path()), CheckpointDir(run.path(), 2));
   EXPECT_EQ(*ResolveCheckpoint(CheckpointDir(run.path(), 1)), CheckpointDir(run.path(), 1));
@@ -87,10 +87,10 @@ TEST(RunFolder, AFolderWithoutManifestIsListedButNeverChosen) {
   }
   EXPECT_EQ(ListCheckpoints(run.path()).size(), 2u);
   EXPECT_EQ(ResolveCheckpoint(run.path()).status().code(), absl::StatusCode::kNotFound);
-  for (const int64_t step : {10, 20, 40}) Save(run.path(), step, 2);
+  for (const int64_t step : {10, 20, 40}) SaveStep(run.path(), step, 2);
   EXPECT_THAT(FilesIn(run / "checkpoints"),
               ElementsAre("latest", "step-00000003", "step-00000020", "step-00000030", "step-00000040"));
-  Save(run.path(), 30, 2);  // takes the broken one's place
+  SaveStep(run.path(), 30, 2);  // takes the broken one's place
   EXPECT_TRUE(CheckpointReader::Open(CheckpointDir(run.path(), 30)).ok());
 }
 

@@ -18,7 +18,7 @@ using ::testing::Not;
 
 constexpr char kRoles[] = R"(role { name: "user" after: "\n" } role { name: "assistant" before: "> " after: "\n" } )";
 
-std::string Error(const std::string& text) {
+std::string TemplateError(const std::string& text) {
   const testing::TemporaryFolder folder;
   const absl::StatusOr<ChatTemplate> chat = LoadChatTemplate(folder.Write("chat.textproto", text));
   EXPECT_EQ(chat.status().code(), absl::StatusCode::kInvalidArgument) << text;
@@ -55,12 +55,12 @@ TEST(ChatTemplate, RefusedWithFieldAndRemedy) {
        "stop = 9 is out of range"},
       {absl::StrCat(kRoles, "rol { }"), ":1: ChatTemplate has no field \"rol\"; did you mean \"role\"?"},
   };
-  for (const auto& [text, message] : cases) EXPECT_THAT(Error(text), HasSubstr(message));
+  for (const auto& [text, message] : cases) EXPECT_THAT(TemplateError(text), HasSubstr(message));
   for (const char* text : {"{% for message in messages %}{{ message }}{% endfor %}", " {\"chat_template\": \"x\"}"}) {
-    EXPECT_THAT(Error(text), HasSubstr("If it is Jinja or JSON")) << text;
+    EXPECT_THAT(TemplateError(text), HasSubstr("If it is Jinja or JSON")) << text;
   }
-  EXPECT_THAT(Error("role { after: \"x\""), Not(HasSubstr("Jinja")));
-  EXPECT_THAT(Error("role { name: \"{{user}}\" aftr: \"x\" }"), HasSubstr("did you mean \"after\"?"));
+  EXPECT_THAT(TemplateError("role { after: \"x\""), Not(HasSubstr("Jinja")));
+  EXPECT_THAT(TemplateError("role { name: \"{{user}}\" aftr: \"x\" }"), HasSubstr("did you mean \"after\"?"));
   const absl::Status missing = LoadChatTemplate("/no/such.textproto").status();
   EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(missing.message()), HasSubstr("chat template /no/such.textproto"));

@@ -14,7 +14,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string Error(const std::string& text) {
+std::string ConfigError(const std::string& text) {
   const absl::StatusOr<RunConfig> config = ParseRunConfig(text, "run.textproto");
   EXPECT_FALSE(config.ok());
   return config.ok() ? "" : std::string(config.status().message());
@@ -42,23 +42,24 @@ TEST(DidYouMean, ListsAllWhereNoneIsNear) {
 }
 
 TEST(ParseRunConfig, UnknownFieldNamesLineAndNearest) {
-  EXPECT_EQ(Error("run_dir: \"a\"\nmodel {\n  heads: 4\n  widht: 5\n}\n"),
+  EXPECT_EQ(ConfigError("run_dir: \"a\"\nmodel {\n  heads: 4\n  widht: 5\n}\n"),
             "run.textproto:4: ModelConfig has no field \"widht\"; did you mean \"width\"?");
-  EXPECT_EQ(Error("modle { width: 5 }"), "run.textproto:1: RunConfig has no field \"modle\"; did you mean \"model\"?");
-  EXPECT_EQ(Error("model {\n\n  levels { chunks: 4 } }"),
+  EXPECT_EQ(ConfigError("modle { width: 5 }"),
+            "run.textproto:1: RunConfig has no field \"modle\"; did you mean \"model\"?");
+  EXPECT_EQ(ConfigError("model {\n\n  levels { chunks: 4 } }"),
             "run.textproto:3: LevelConfig has no field \"chunks\"; did you mean \"chunk\"?");
 }
 
 TEST(ParseRunConfig, UnknownEnumValueNamesItsOwnLine) {
-  EXPECT_EQ(Error("model {\n  shift: TOPP\n\n  width: 4\n}"),
+  EXPECT_EQ(ConfigError("model {\n  shift: TOPP\n\n  width: 4\n}"),
             "run.textproto:2: shift has no value \"TOPP\"; did you mean \"TOP\"?");
 }
 
 TEST(ParseRunConfig, OtherErrorsNameTheLine) {
-  EXPECT_THAT(Error("model {\n  width: wide\n}"), HasSubstr("run.textproto:2: "));
-  EXPECT_THAT(Error("model {\n  width: 1\n  width: 2\n}"), HasSubstr("run.textproto:3: "));
-  EXPECT_THAT(Error("model {\n  width: 1\n"), HasSubstr("run.textproto:"));
-  EXPECT_THAT(Error("model { width: 99999999999 }"), HasSubstr("Integer out of range"));
+  EXPECT_THAT(ConfigError("model {\n  width: wide\n}"), HasSubstr("run.textproto:2: "));
+  EXPECT_THAT(ConfigError("model {\n  width: 1\n  width: 2\n}"), HasSubstr("run.textproto:3: "));
+  EXPECT_THAT(ConfigError("model {\n  width: 1\n"), HasSubstr("run.textproto:"));
+  EXPECT_THAT(ConfigError("model { width: 99999999999 }"), HasSubstr("Integer out of range"));
 }
 
 TEST(LoadRunConfig, MissingFileAndFolder) {

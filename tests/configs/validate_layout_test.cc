@@ -13,14 +13,14 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 // 8 sequences of 96 tokens: 24 level-1 units of 4 and 8 level-2 units of 12.
-constexpr char kGood[] = R"(
+constexpr char kGoodLayout[] = R"(
   model { vocab_size: 96 width: 48 ffn: 48 heads: 6 kv_heads: 6
           levels { chunk: 4 encoder_layers: 2 decoder_layers: 3 } levels { chunk: 3 encoder_layers: 2 decoder_layers: 1 } }
   data { train: "text" sequence_length: 96 }
   training { batch_sequences: 8 micro_batch_sequences: 1 })";
 
 RunConfig With(const std::vector<std::string>& overrides) {
-  RunConfig config = *ParseRunConfig(kGood, "good");
+  RunConfig config = *ParseRunConfig(kGoodLayout, "good");
   for (const std::string& assignment : overrides) EXPECT_TRUE(ApplyOverride(assignment, &config).ok()) << assignment;
   return config;
 }
@@ -33,15 +33,15 @@ LevelLayout* AddLevel(RunConfig& config, EncoderLayout::Kind encoder, DecoderLay
   return level;
 }
 
-struct Bad {
+struct BadLayout {
   int ranks;
   std::vector<std::string> overrides;
   std::string reason, remedy;
 };
 
-void PrintTo(const Bad& bad, std::ostream* out) { *out << bad.ranks << " ranks, " << bad.overrides.front(); }
+void PrintTo(const BadLayout& bad, std::ostream* out) { *out << bad.ranks << " ranks, " << bad.overrides.front(); }
 
-class RefusedLayout : public ::testing::TestWithParam<Bad> {};
+class RefusedLayout : public ::testing::TestWithParam<BadLayout> {};
 
 TEST_P(RefusedLayout, NamesReasonRemedyAndLayoutsThatFit) {
   const RunConfig config = With(GetParam().overrides);
@@ -54,34 +54,39 @@ TEST_P(RefusedLayout, NamesReasonRemedyAndLayoutsThatFit) {
 INSTANTIATE_TEST_SUITE_P(
     All, RefusedLayout,
     ::testing::Values(
-        Bad{4, {"parallel.dp=2"}, "2 * 1 * 1 * 1 = 2, but the job has 4 rank(s)", "fit: dp 4, pp 1, cp 1, tp 1; dp 2"},
-        Bad{4, {"parallel.tp=3"}, "= 3 does not divide the 4 rank(s)", "start 3 or 6"},
-        Bad{4, {"parallel.pp=0"}, "parallel.pp = 0 is out of range", "use 1 or more"},
-        Bad{4, {"parallel.cp=1000000"}, "parallel.cp = 1000000 is out of range", "use 32768 or less"},
-        Bad{3, {"parallel.dp=3"}, "training.batch_sequences = 8 can't be shared evenly by 3", "use 6 or 9"},
-        Bad{2, {"training.micro_batch_sequences=3"}, "does not divide a rank's 4 sequences", "a divisor of 4"},
-        Bad{16, {"parallel.cp=16"}, "parallel.cp = 16 can't cut data.sequence_length = 96", "use a divisor of 8"},
-        Bad{4, {"parallel.tp=4"}, "parallel.tp = 4 does not divide model.heads = 6", "use a divisor of 6"},
-        Bad{2, {"parallel.tp=2", "model.kv_heads=3"}, "does not divide model.kv_heads = 3", "SEQUENCE or REPLICATED"},
-        Bad{2, {"parallel.tp=2", "model.ffn=47"}, "does not divide model.ffn = 47", "encoder TENSOR"},
-        Bad{2, {"parallel.tp=2", "model.vocab_size=95"}, "does not divide model.vocab_size = 95", "REPLICATED"},
-        Bad{2, {"parallel.pp=2", "training.micro_batch_sequences=8"}, "makes 1 microbatch(es)", "use 4 or a smaller divisor of 8"},
-        Bad{16, {"parallel.pp=2", "parallel.dp=8"}, "makes 1 microbatch(es)", "batch_sequences of 16 or more"},
-        Bad{5, {"parallel.pp=5"}, "more stages than the model has encoder layers, 4", "use 4 or less"},
-        Bad{4,
-            {"parallel.pp=4", "model.levels.0.decoder_layers=2"},
-            "more stages than the model has decoder layers, 3",
-            "use 3 or less"},
-        Bad{4,
-            {"parallel.pp=4", "model.levels.1.decoder_layers=8", "model.levels.0.decoder_layers=2",
-             "model.contents=RECONSTRUCTED"},
-            "pieces of decoders (contents RECONSTRUCTED: above level 1 they can't be cut), 3",
-            "use 3 or less"},
-        Bad{4, {"parallel.pp=4", "model.levels=", "model.layers=3"}, "more pieces, 7", "use 2 or"},
-        Bad{2,
-            {"parallel.pp=2", "model.levels=", "model.layers=3", "parallel.pipeline.form=ENCODERS"},
-            "needs a model with levels",
-            "use FOLDED"}));
+        BadLayout{
+            4, {"parallel.dp=2"}, "2 * 1 * 1 * 1 = 2, but the job has 4 rank(s)", "fit: dp 4, pp 1, cp 1, tp 1; dp 2"},
+        BadLayout{4, {"parallel.tp=3"}, "= 3 does not divide the 4 rank(s)", "start 3 or 6"},
+        BadLayout{4, {"parallel.pp=0"}, "parallel.pp = 0 is out of range", "use 1 or more"},
+        BadLayout{4, {"parallel.cp=1000000"}, "parallel.cp = 1000000 is out of range", "use 32768 or less"},
+        BadLayout{3, {"parallel.dp=3"}, "training.batch_sequences = 8 can't be shared evenly by 3", "use 6 or 9"},
+        BadLayout{2, {"training.micro_batch_sequences=3"}, "does not divide a rank's 4 sequences", "a divisor of 4"},
+        BadLayout{16, {"parallel.cp=16"}, "parallel.cp = 16 can't cut data.sequence_length = 96", "use a divisor of 8"},
+        BadLayout{4, {"parallel.tp=4"}, "parallel.tp = 4 does not divide model.heads = 6", "use a divisor of 6"},
+        BadLayout{
+            2, {"parallel.tp=2", "model.kv_heads=3"}, "does not divide model.kv_heads = 3", "SEQUENCE or REPLICATED"},
+        BadLayout{2, {"parallel.tp=2", "model.ffn=47"}, "does not divide model.ffn = 47", "encoder TENSOR"},
+        BadLayout{2, {"parallel.tp=2", "model.vocab_size=95"}, "does not divide model.vocab_size = 95", "REPLICATED"},
+        BadLayout{2,
+                  {"parallel.pp=2", "training.micro_batch_sequences=8"},
+                  "makes 1 microbatch(es)",
+                  "use 4 or a smaller divisor of 8"},
+        BadLayout{16, {"parallel.pp=2", "parallel.dp=8"}, "makes 1 microbatch(es)", "batch_sequences of 16 or more"},
+        BadLayout{5, {"parallel.pp=5"}, "more stages than the model has encoder layers, 4", "use 4 or less"},
+        BadLayout{4,
+                  {"parallel.pp=4", "model.levels.0.decoder_layers=2"},
+                  "more stages than the model has decoder layers, 3",
+                  "use 3 or less"},
+        BadLayout{4,
+                  {"parallel.pp=4", "model.levels.1.decoder_layers=8", "model.levels.0.decoder_layers=2",
+                   "model.contents=RECONSTRUCTED"},
+                  "pieces of decoders (contents RECONSTRUCTED: above level 1 they can't be cut), 3",
+                  "use 3 or less"},
+        BadLayout{4, {"parallel.pp=4", "model.levels=", "model.layers=3"}, "more pieces, 7", "use 2 or"},
+        BadLayout{2,
+                  {"parallel.pp=2", "model.levels=", "model.layers=3", "parallel.pipeline.form=ENCODERS"},
+                  "needs a model with levels",
+                  "use FOLDED"}));
 
 TEST(ValidateLayout, EveryAxisFits) {
   for (const char* axis : {"dp", "pp", "cp", "tp"}) {

@@ -17,7 +17,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Wide = __int128;
 
-std::shared_ptr<const Blend> Make(std::vector<int64_t> parts, uint64_t seed = 1) {
+std::shared_ptr<const Blend> MakeBlend(std::vector<int64_t> parts, uint64_t seed = 1) {
   auto blend = Blend::Create(std::move(parts), seed);
   EXPECT_TRUE(blend.ok()) << blend.status();
   return *blend;
@@ -44,7 +44,7 @@ void ExpectExactShares(const Blend& blend, int64_t first, int64_t count) {
 TEST(Blend, SharesAreExactForHandPickedParts) {
   for (const std::vector<int64_t>& parts : std::vector<std::vector<int64_t>>{
            {1}, {1, 1}, {7, 3}, {1, 1, 1}, {5, 3, 2}, {97, 1, 1, 1}, {24, 24, 24, 24, 2, 2}, {1, 2, 4, 8, 16, 32}}) {
-    ExpectExactShares(*Make(parts), 0, 3000);
+    ExpectExactShares(*MakeBlend(parts), 0, 3000);
   }
 }
 
@@ -60,7 +60,7 @@ TEST(Blend, SharesAreExactForRandomPartsAndPositions) {
     for (int64_t& part : parts) {
       part = static_cast<int64_t>(static_cast<double>(unit) * std::exp2(random.Uniform(draw++) * 9)) + below(unit) + 1;
     }
-    const auto blend = Make(parts, round);
+    const auto blend = MakeBlend(parts, round);
     ExpectExactShares(*blend, 0, 2100);
     const int64_t far = below(int64_t{1} << 40);
     ExpectExactShares(*blend, far / 32768 * 32768 + 32768 - 700, 1400);
@@ -69,8 +69,8 @@ TEST(Blend, SharesAreExactForRandomPartsAndPositions) {
 }
 
 TEST(Blend, AnySampleIsTheSameHoweverItIsReached) {
-  const auto in_order = Make({500, 301, 77, 13, 1}, 3);
-  const auto at_random = Make({500, 301, 77, 13, 1}, 3);
+  const auto in_order = MakeBlend({500, 301, 77, 13, 1}, 3);
+  const auto at_random = MakeBlend({500, 301, 77, 13, 1}, 3);
   const Philox random(5, 0);
   std::vector<Blend::Place> places;
   for (int64_t n = 0; n < 6000; ++n) places.push_back(in_order->At(n));
@@ -87,7 +87,7 @@ TEST(Blend, AnySampleIsTheSameHoweverItIsReached) {
 }
 
 TEST(Blend, RareSourcesComeAtTheirRate) {
-  const auto blend = Make({Blend::kRarest - 1, 1});
+  const auto blend = MakeBlend({Blend::kRarest - 1, 1});
   const int64_t first = blend->PositionOf(1, 0), tenth = blend->PositionOf(1, 9);
   EXPECT_LT(first, Blend::kRarest);
   EXPECT_TRUE(9 * Blend::kRarest <= tenth && tenth < 10 * Blend::kRarest) << tenth;
@@ -96,7 +96,7 @@ TEST(Blend, RareSourcesComeAtTheirRate) {
 
 TEST(Blend, TheSeedDrawsWhatTheSharesLeaveOpen) {
   const auto order = [](uint64_t seed) {
-    const auto blend = Make({1, 1, 1, 1}, seed);
+    const auto blend = MakeBlend({1, 1, 1, 1}, seed);
     std::vector<int> sources;
     for (int64_t n = 0; n < 400; ++n) sources.push_back(blend->At(n).source);
     return sources;

@@ -21,17 +21,19 @@ using testing::Style;
 using testing::Styles;
 using Json = nlohmann::json;
 
-std::shared_ptr<const Tokenizer> Make(const Json& json) {
+std::shared_ptr<const Tokenizer> MakeTokenizer(const Json& json) {
   auto tokenizer = Tokenizer::FromBytes(json.dump(), "t.json");
   EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
   return *tokenizer;
 }
 
-std::shared_ptr<const Tokenizer> MakeStyle(const std::string& name) { return Make(testing::FindStyle(name).tokenizer); }
+std::shared_ptr<const Tokenizer> MakeStyle(const std::string& name) {
+  return MakeTokenizer(testing::FindStyle(name).tokenizer);
+}
 
 TEST(ByteLevelBpe, GivesTheIdsOfTheLibraryInEveryStyle) {
   for (const Style& style : Styles()) {
-    const auto tokenizer = Make(style.tokenizer);
+    const auto tokenizer = MakeTokenizer(style.tokenizer);
     for (size_t i = 0; i < style.texts.size(); ++i) {
       EXPECT_EQ(tokenizer->Encode(style.texts[i]), style.ids[i]) << style.name << ": " << style.texts[i];
       EXPECT_EQ(tokenizer->Decode(style.ids[i]), style.decoded[i]) << style.name << ": " << style.texts[i];
@@ -96,7 +98,7 @@ TEST(ByteLevelBpe, FindsBeginAndEndOfText) {
   EXPECT_EQ(MakeStyle("llama3")->Decode({640, 643, -1, 1 << 30, 641}), "") << "nothing to show";
   Json json = testing::FindStyle("llama3").tokenizer;  // the post-processor knows better than names do
   json["post_processor"]["processors"][1]["single"][0]["SpecialToken"]["id"] = "<|eot_id|>";
-  EXPECT_EQ(Make(json)->bos(), 642);
+  EXPECT_EQ(MakeTokenizer(json)->bos(), 642);
 }
 
 TEST(ByteLevelBpe, TellsItsVocabulary) {
@@ -121,7 +123,7 @@ TEST(ByteLevelBpe, NamesThePatternOnlyWhereNothingElseCuts) {
   const auto named = [](const Json& steps) {
     Json json = testing::FindStyle("llama3").tokenizer;
     json["pre_tokenizer"]["pretokenizers"] = steps;
-    return Make(json)->vocabulary().word_pattern;
+    return MakeTokenizer(json)->vocabulary().word_pattern;
   };
   const Json llama3 = testing::FindStyle("llama3").tokenizer["pre_tokenizer"]["pretokenizers"][0];
   const Json digits = {{"type", "Digits"}, {"individual_digits", true}};
@@ -147,7 +149,7 @@ TEST(ByteLevelBpe, NamesThePatternOnlyWhereNothingElseCuts) {
 TEST(ByteLevelBpe, LeavesHolesInIdsEmpty) {
   Json json = testing::FindStyle("gpt2").tokenizer;
   json["added_tokens"][0]["id"] = 700;
-  const auto tokenizer = Make(json);
+  const auto tokenizer = MakeTokenizer(json);
   EXPECT_EQ(tokenizer->vocab_size(), 701);
   EXPECT_EQ(tokenizer->eos(), 700);
   EXPECT_EQ(tokenizer->Encode("<|endoftext|>"), std::vector<int32_t>{700});
@@ -158,7 +160,7 @@ TEST(ByteLevelBpe, LeavesHolesInIdsEmpty) {
 TEST(ByteLevelBpe, ShowsAddedTokensAsTheyAre) {
   Json json = testing::FindStyle("gpt2").tokenizer;
   json["added_tokens"].push_back({{"id", 641}, {"content", "éé"}, {"special", false}});  // not the bytes E9 E9
-  const auto tokenizer = Make(json);
+  const auto tokenizer = MakeTokenizer(json);
   EXPECT_EQ(tokenizer->Encode("aééa")[1], 641);
   EXPECT_EQ(tokenizer->Decode(tokenizer->Encode("aééa")), "aééa");
 }
@@ -206,7 +208,7 @@ TEST(ByteLevelBpe, IsNotCutWhereThatIsNotKnownToBeSafe) {
   EXPECT_EQ(tokenizer->FindCut("some words", 5), absl::string_view::npos);
   Json json = testing::FindStyle("gpt2").tokenizer;
   json["added_tokens"].push_back({{"id", 641}, {"content", "two words"}});
-  EXPECT_FALSE(Make(json)->can_cut()) << "a cut could part the token";
+  EXPECT_FALSE(MakeTokenizer(json)->can_cut()) << "a cut could part the token";
 }
 
 TEST(ByteLevelBpe, ServesSeveralThreads) {

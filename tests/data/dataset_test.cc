@@ -27,7 +27,7 @@ DatasetOptions Options(int64_t length, int64_t align) {
       .sequence_length = length, .align = align, .document_mask = true, .seed = 7, .vocab_size = 1000, .padding = kEnd};
 }
 
-std::shared_ptr<const Dataset> Make(std::shared_ptr<const TokenFile> file, const DatasetOptions& options) {
+std::shared_ptr<const Dataset> MakeDataset(std::shared_ptr<const TokenFile> file, const DatasetOptions& options) {
   auto dataset = Dataset::Create(file, {0, file->documents()}, options);
   EXPECT_TRUE(dataset.ok()) << dataset.status();
   return *dataset;
@@ -47,7 +47,7 @@ std::vector<std::vector<int32_t>> Distinct(std::initializer_list<int> lengths) {
 
 TEST(Dataset, PadsDocumentsAndDropsWhatDoesNotFit) {
   TemporaryFolder folder;
-  const auto dataset = Make(WriteDocuments(folder / "x", Distinct({3, 5, 8})), Options(8, 4));
+  const auto dataset = MakeDataset(WriteDocuments(folder / "x", Distinct({3, 5, 8})), Options(8, 4));
   ASSERT_EQ(dataset->samples(), 2);
   const auto batch = dataset->Samples(0, 2);
   ASSERT_TRUE(batch.ok()) << batch.status();
@@ -60,7 +60,7 @@ TEST(Dataset, PadsDocumentsAndDropsWhatDoesNotFit) {
 
 TEST(Dataset, LongDocumentsAreUsedWholeInParts) {
   TemporaryFolder folder;
-  const auto dataset = Make(WriteDocuments(folder / "x", Distinct({19, 7})), Options(8, 4));
+  const auto dataset = MakeDataset(WriteDocuments(folder / "x", Distinct({19, 7})), Options(8, 4));
   ASSERT_EQ(dataset->samples(), 3);
   const auto batch = dataset->Samples(0, 3);
   ASSERT_TRUE(batch.ok()) << batch.status();
@@ -78,9 +78,9 @@ TEST(Dataset, PlainPackingWithoutMaskScoresTheSameTokens) {
   TemporaryFolder folder;
   const auto file = WriteDocuments(folder / "x", Distinct({3, 5, 8}));
   DatasetOptions options = Options(8, 1);
-  const auto masked = Make(file, options)->Samples(0, 2);
+  const auto masked = MakeDataset(file, options)->Samples(0, 2);
   options.document_mask = false;
-  const auto plain = Make(file, options)->Samples(0, 2);
+  const auto plain = MakeDataset(file, options)->Samples(0, 2);
   EXPECT_THAT(plain->document_begin, Each(0));
   EXPECT_THAT(plain->real, Each(1));
   EXPECT_THAT(plain->scored, ElementsAre(0, 1, 1, 0, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1));
@@ -91,7 +91,7 @@ TEST(Dataset, PlainPackingWithoutMaskScoresTheSameTokens) {
 
 TEST(Dataset, FewerTokensThanASequenceArePadded) {
   TemporaryFolder folder;
-  const auto dataset = Make(WriteDocuments(folder / "x", Distinct({2, 3})), Options(16, 4));
+  const auto dataset = MakeDataset(WriteDocuments(folder / "x", Distinct({2, 3})), Options(16, 4));
   ASSERT_EQ(dataset->samples(), 1);
   const auto batch = dataset->Samples(0, 1);
   EXPECT_THAT(batch->real, ElementsAre(1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0));
@@ -128,7 +128,7 @@ TEST(Dataset, PackingRulesHoldOnRandomFiles) {
     DatasetOptions options = Options(0, 1 + below(6));
     options.sequence_length = options.align * (1 + below(8));
     options.vocab_size = 4000;
-    const auto dataset = Make(WriteDocuments(folder / "x", documents, 4000), options);
+    const auto dataset = MakeDataset(WriteDocuments(folder / "x", documents, 4000), options);
     const auto batch = dataset->Samples(0, dataset->samples());
     ASSERT_TRUE(batch.ok()) << batch.status();
     std::set<int32_t> seen;
@@ -162,7 +162,7 @@ TEST(Dataset, PackingRulesHoldOnRandomFiles) {
 TEST(Dataset, ABatchIsAFunctionOfSeedAndStepWhateverTheRanks) {
   TemporaryFolder folder;
   const auto file = WriteDocuments(folder / "x", Distinct({50, 3, 120, 9, 77, 200, 31, 64}));
-  const auto dataset = Make(file, Options(8, 4));
+  const auto dataset = MakeDataset(file, Options(8, 4));
   constexpr int64_t kBatch = 12;
   for (int64_t step : {0, 1, 7, 1000}) {
     const auto whole = dataset->Batch(step, kBatch, 0, kBatch);
@@ -170,7 +170,7 @@ TEST(Dataset, ABatchIsAFunctionOfSeedAndStepWhateverTheRanks) {
     for (int64_t ranks : {1, 2, 3, 4}) {
       TokenBatch joined;
       for (int64_t rank = 0; rank < ranks; ++rank) {
-        const auto part = Make(file, Options(8, 4))->Batch(step, kBatch, rank * kBatch / ranks, kBatch / ranks);
+        const auto part = MakeDataset(file, Options(8, 4))->Batch(step, kBatch, rank * kBatch / ranks, kBatch / ranks);
         joined.tokens.insert(joined.tokens.end(), part->tokens.begin(), part->tokens.end());
         joined.document_begin.insert(joined.document_begin.end(), part->document_begin.begin(),
                                      part->document_begin.end());
@@ -183,12 +183,13 @@ TEST(Dataset, ABatchIsAFunctionOfSeedAndStepWhateverTheRanks) {
   }
   DatasetOptions other = Options(8, 4);
   other.seed = 8;
-  EXPECT_NE(Make(file, other)->Batch(0, kBatch, 0, kBatch)->tokens, dataset->Batch(0, kBatch, 0, kBatch)->tokens);
+  EXPECT_NE(MakeDataset(file, other)->Batch(0, kBatch, 0, kBatch)->tokens,
+            dataset->Batch(0, kBatch, 0, kBatch)->tokens);
 }
 
 TEST(Dataset, AnEpochHoldsEverySampleOnceInAnOrderOfItsOwn) {
   TemporaryFolder folder;
-  const auto dataset = Make(WriteDocuments(folder / "x", Distinct({300})), Options(8, 4));
+  const auto dataset = MakeDataset(WriteDocuments(folder / "x", Distinct({300})), Options(8, 4));
   const int64_t samples = dataset->samples();  // 37: epochs end inside batches
   std::vector<std::vector<int32_t>> epochs(3);
   for (int64_t i = 0; i < 3 * samples; ++i) {
@@ -234,7 +235,7 @@ TEST(Dataset, IdsBeyondTheVocabularyNameFileAndDocument) {
   const auto file = WriteDocuments(folder / "x", {{1, 2, 3, 4}, {5, 999, 7, 8}}, 1000);
   DatasetOptions options = Options(4, 4);
   options.vocab_size = 999;
-  const auto dataset = Make(file, options);
+  const auto dataset = MakeDataset(file, options);
   EXPECT_TRUE(dataset->Samples(0, 1).ok());
   const absl::Status status = dataset->Samples(1, 1).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
@@ -250,7 +251,7 @@ TEST(Dataset, ASequenceLengthThatAlignDoesNotDivideIsRefused) {
 TEST(AddScoredTokens, CountsNoOthers) {
   TemporaryFolder folder;
   // Scored: 5 5 6 6 | 5 6: a fair coin.
-  const auto dataset = Make(WriteDocuments(folder / "x", {{1, 5, 5, 6, 6}, {1, 5, 6}}), Options(8, 1));
+  const auto dataset = MakeDataset(WriteDocuments(folder / "x", {{1, 5, 5, 6, 6}, {1, 5, 6}}), Options(8, 1));
   UnigramCounts counts;
   ASSERT_TRUE(AddScoredTokens(*dataset, 0, &counts).ok());
   EXPECT_NEAR(counts.Entropy(), std::log(2.0), 1e-15);

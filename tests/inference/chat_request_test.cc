@@ -27,13 +27,13 @@ ChatFormat Format() {
 
 std::variant<CompletionRequest, ApiError> Parse(const std::string& body) { return ParseChatRequest(body, Format()); }
 
-CompletionRequest Parsed(const std::string& body) { return Accepted(Parse, body); }
+CompletionRequest ParsedChat(const std::string& body) { return Accepted(Parse, body); }
 
 constexpr char kHi[] = R"("messages": [{"role": "user", "content": "hi"}])";
 std::string With(const std::string& fields) { return absl::StrCat("{", kHi, ", ", fields, "}"); }
 
 TEST(ChatRequest, Defaults) {
-  const CompletionRequest request = Parsed(absl::StrCat("{", kHi, "}"));
+  const CompletionRequest request = ParsedChat(absl::StrCat("{", kHi, "}"));
   EXPECT_THAT(request.prompts, ElementsAre(Prompt("U:hi\nM:")));
   EXPECT_EQ(request.reply_role, "model");
   EXPECT_EQ(request.options.max_new_tokens, 1024);
@@ -46,14 +46,14 @@ TEST(ChatRequest, Defaults) {
 }
 
 TEST(ChatRequest, ContentsAreTextsOrPartsOfThem) {
-  const CompletionRequest request = Parsed(
+  const CompletionRequest request = ParsedChat(
       R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b\u00e9"}]},
           {"role": "model", "content": "", "tool_calls": null, "refusal": null}, {"role": "user", "content": "c", "name": "x"}]})");
   EXPECT_THAT(request.prompts, ElementsAre(Prompt("U:ab\u00e9\nM:<end>\nU:c\nM:")));
 }
 
 TEST(ChatRequest, FieldsOfItsOwnAndOfCompletions) {
-  const CompletionRequest request = Parsed(With(
+  const CompletionRequest request = ParsedChat(With(
       R"("max_completion_tokens": 9, "max_tokens": 5, "logprobs": true, "top_logprobs": 3, "stop": ["a"], "n": 2,
          "stop_token_ids": [5], "seed": 4, "temperature": 0.5, "mode": "rec", "min_p": 0.1, "stream": true,
          "stream_options": {"include_usage": true}, "model": "m", "user": "u", "ignore_eos": true)"));
@@ -67,11 +67,11 @@ TEST(ChatRequest, FieldsOfItsOwnAndOfCompletions) {
   EXPECT_EQ(request.options.mode, GenerationMode::kRec);
   EXPECT_EQ(request.options.sampling.min_p, 0.1);
   EXPECT_EQ(request.seed, 4u);
-  EXPECT_EQ(Parsed(With(R"("max_tokens": 5)")).options.max_new_tokens, 5);
+  EXPECT_EQ(ParsedChat(With(R"("max_tokens": 5)")).options.max_new_tokens, 5);
 }
 
 TEST(ChatRequest, WhatAsksForNothingIsIgnored) {
-  Parsed(With(R"("tools": [], "tool_choice": "none", "functions": null, "response_format": {"type": "text"},
+  ParsedChat(With(R"("tools": [], "tool_choice": "none", "functions": null, "response_format": {"type": "text"},
                  "modalities": ["text"], "audio": null, "echo": false, "add_generation_prompt": true,
                  "continue_final_message": false, "top_logprobs": 0, "store": false, "metadata": {}, "best_of": null)"));
 }

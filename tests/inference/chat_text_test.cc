@@ -18,24 +18,24 @@ ChatTemplate Shipped(const std::string& name) {
   return *LoadChatTemplate(PHOTON_SOURCE_DIR "/configs/chat/" + name + ".textproto");
 }
 
-const std::vector<ChatMessage> kMessages = {
+const std::vector<ChatMessage> kConversation = {
     {"system", "Be brief."}, {"user", "Hi\n"}, {"assistant", " Hello."}, {"user", "Why?"}};
 
 TEST(ChatText, Chatml) {
-  EXPECT_EQ(ChatText(Shipped("chatml"), kMessages),
+  EXPECT_EQ(ChatText(Shipped("chatml"), kConversation),
             "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi\n<|im_end|>\n"
             "<|im_start|>assistant\n Hello.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n");
 }
 
 TEST(ChatText, Plain) {
-  EXPECT_EQ(ChatText(Shipped("plain"), kMessages),
+  EXPECT_EQ(ChatText(Shipped("plain"), kConversation),
             "Be brief.\n\nUser: Hi\n\nAssistant: Hello.\nUser: Why?\nAssistant:");
 }
 
 TEST(ChatText, StartsOnce) {
   ChatTemplate chat = Shipped("plain");
   chat.set_start("A dialogue.\n");
-  EXPECT_EQ(ChatText(chat, absl::MakeConstSpan(kMessages).subspan(1, 1)), "A dialogue.\nUser: Hi\n\nAssistant:");
+  EXPECT_EQ(ChatText(chat, absl::MakeConstSpan(kConversation).subspan(1, 1)), "A dialogue.\nUser: Hi\n\nAssistant:");
 }
 
 TEST(MarkersWithoutToken, AreThoseOfOtherTokenizers) {

@@ -14,7 +14,7 @@ std::vector<GenerationMode> ModesOf(const TinyModel& tiny) {
   return {GenerationMode::kHier, GenerationMode::kHierParallel, GenerationMode::kRec};
 }
 
-std::vector<TinyModel> Models() {
+std::vector<TinyModel> RecordedModels() {
   TinyModel fed_back = {.chunks = {2, 2}, .prefixes = {1, 2}, .kv_heads = 2};
   fed_back.contents = ModelConfig::RECONSTRUCTED;
   TinyModel grouped = {.chunks = {2, 2}};
@@ -32,7 +32,7 @@ class RecordedSteps : public ::testing::TestWithParam<TinyModel> {
   }
   TestContext context_;
 };
-INSTANTIATE_TEST_SUITE_P(AllModels, RecordedSteps, ::testing::ValuesIn(Models()),
+INSTANTIATE_TEST_SUITE_P(AllModels, RecordedSteps, ::testing::ValuesIn(RecordedModels()),
                          [](const auto& info) { return "n" + std::to_string(info.index); });
 
 // Several meta-contexts: at the third occurrence a step is replayed. Bounds double, on the way from 5 to 20 tokens.

@@ -55,7 +55,7 @@ std::string SentencePiece(const char* type, const char* pieces, const char* byte
   return model;
 }
 
-std::string Refusal(const std::string& bytes) {
+std::string VocabularyRefusal(const std::string& bytes) {
   const absl::StatusOr<GgufVocabulary> vocabulary = GgufVocabularyOf(bytes, "run/tokenizer");
   EXPECT_EQ(vocabulary.status().code(), absl::StatusCode::kFailedPrecondition) << vocabulary.status();
   const std::string message(vocabulary.status().message());
@@ -100,14 +100,14 @@ TEST(GgufVocabulary, OfBytePairEncoding) {
 }
 
 TEST(GgufVocabulary, RefusesWhatLlamaCppWouldCutDifferently) {
-  EXPECT_THAT(Refusal(SentencePiece("unigram", "300", "true")), HasSubstr("not of type BPE"));
-  EXPECT_THAT(Refusal(SentencePiece("bpe", "60", "false")), HasSubstr("lacks byte pieces"));
-  EXPECT_THAT(Refusal(Neox().dump()), HasSubstr("normalizes"));
-  EXPECT_THAT(Refusal(FindStyle("prefix_space").tokenizer.dump()), HasSubstr("a space before texts"));
-  EXPECT_THAT(Refusal(FindStyle("split_isolated").tokenizer.dump()), HasSubstr("no pattern that llama.cpp"));
-  EXPECT_THAT(Refusal(FindStyle("digits").tokenizer.dump()), HasSubstr("no pattern that llama.cpp"))
+  EXPECT_THAT(VocabularyRefusal(SentencePiece("unigram", "300", "true")), HasSubstr("not of type BPE"));
+  EXPECT_THAT(VocabularyRefusal(SentencePiece("bpe", "60", "false")), HasSubstr("lacks byte pieces"));
+  EXPECT_THAT(VocabularyRefusal(Neox().dump()), HasSubstr("normalizes"));
+  EXPECT_THAT(VocabularyRefusal(FindStyle("prefix_space").tokenizer.dump()), HasSubstr("a space before texts"));
+  EXPECT_THAT(VocabularyRefusal(FindStyle("split_isolated").tokenizer.dump()), HasSubstr("no pattern that llama.cpp"));
+  EXPECT_THAT(VocabularyRefusal(FindStyle("digits").tokenizer.dump()), HasSubstr("no pattern that llama.cpp"))
       << "GPT-2's pattern, but digits are cut off first";
-  EXPECT_THAT(Refusal(FindStyle("ignored_merges").tokenizer.dump()), HasSubstr("ignore_merges"));
+  EXPECT_THAT(VocabularyRefusal(FindStyle("ignored_merges").tokenizer.dump()), HasSubstr("ignore_merges"));
 }
 
 TEST(GgufVocabulary, BrokenTokenizersAreBadInput) {

@@ -12,7 +12,7 @@
 namespace photon {
 namespace {
 
-constexpr char kModel[] = R"(
+constexpr char kTinyModel[] = R"(
   model { vocab_size: 96 width: 48 ffn: 72 heads: 8 kv_heads: 4
           levels { chunk: 4 encoder_layers: 2 decoder_layers: 3 } levels { chunk: 3 encoder_layers: 1 decoder_layers: 2 } }
   data { train: "text" sequence_length: 192 }
@@ -36,7 +36,7 @@ class CommunicationTest : public ::testing::TestWithParam<Case> {};
 
 // What does not grow with the number of microbatches (gradients, counts, losses) drops out of the difference.
 TEST_P(CommunicationTest, AMicrobatchMoreSendsWhatTheFormulaSays) {
-  RunConfig config = testing::WithFields(*ParseRunConfig(kModel, "test"), GetParam().fields);
+  RunConfig config = testing::WithFields(*ParseRunConfig(kTinyModel, "test"), GetParam().fields);
   const int ranks = GetParam().ranks;
   ASSERT_TRUE(ValidateRun(config, ranks).ok()) << ValidateRun(config, ranks);
   const RunConfig resolved = Resolved(config, ranks);

@@ -14,13 +14,13 @@ namespace {
 
 using ::testing::HasSubstr;
 
-RunConfig Small() {
+RunConfig SmallModelRun() {
   return testing::WithFields(testing::SmallRun(),
                              {"training.batch_sequences=8", "training.micro_batch_sequences=1", "parallel.dp=4"});
 }
 
 TEST(FitsMemory, IsThePeakOfADryRun) {
-  const RunConfig config = Small();
+  const RunConfig config = SmallModelRun();
   const auto peak = static_cast<double>(RunDry(Resolved(config, 4), 4, {})->ranks[1].memory.peak());
   EXPECT_TRUE(FitsMemory(config, 1, 4, peak).ok());
   const absl::Status status = FitsMemory(config, 1, 4, peak - 1);
@@ -31,7 +31,7 @@ TEST(FitsMemory, IsThePeakOfADryRun) {
 }
 
 TEST(FitsMemory, SaysNothingOfLayoutsWhereNoneFits) {
-  const absl::Status status = FitsMemory(Small(), 0, 4, 1000);
+  const absl::Status status = FitsMemory(SmallModelRun(), 0, 4, 1000);
   EXPECT_THAT(std::string(status.message()), ::testing::Not(HasSubstr("Layouts of")));
   EXPECT_THAT(std::string(status.message()), HasSubstr("see photon plan"));
 }

@@ -23,7 +23,7 @@ std::unique_ptr<OpenedDevice> Open(bool gpu) {
   return *std::move(device);
 }
 
-RunConfig SmallRun(const char* dtype) {
+RunConfig CheckedRun(const char* dtype) {
   RunConfig config = TinyRun("unused");
   config.mutable_model()->set_width(16);
   config.mutable_model()->set_ffn(20);
@@ -50,7 +50,7 @@ TokenBatch Batch() {
 class Training {
  public:
   Training(const char* dtype, std::unique_ptr<OpenedDevice> device)
-      : config_(SmallRun(dtype)),
+      : config_(CheckedRun(dtype)),
         device_(std::move(device)),
         self_(SelfCommunicator()),
         mesh_(*Mesh::Create(*self_, config_.parallel())),

@@ -12,7 +12,7 @@
 namespace photon::testing {
 namespace {
 
-RunConfig SmallRun(const std::string& dtype) {
+RunConfig DeviceStepRun(const std::string& dtype) {
   RunConfig config = TinyRun("unused");
   config.mutable_model()->set_width(16);
   config.mutable_model()->set_ffn(20);
@@ -87,7 +87,7 @@ double Distance(const std::vector<double>& got, const std::vector<double>& want)
 // The third step is the first to be replayed; the fourth is a bad one that is skipped, where there are so many.
 TEST(DeviceStep, ReplayedIsQueuedAnew) {
   for (const auto& [dtype, steps] : {std::pair("f32", 3), std::pair("bf16", 5)}) {
-    DeviceRun anew(SmallRun(dtype), OpenDevice(), false), replayed(SmallRun(dtype), OpenDevice(), true);
+    DeviceRun anew(DeviceStepRun(dtype), OpenDevice(), false), replayed(DeviceStepRun(dtype), OpenDevice(), true);
     for (int step = 0; step < steps; ++step) {
       SCOPED_TRACE(::testing::Message() << dtype << " step " << step);
       const double kept = ToDoubles(anew.context(), anew.Weight())[0];
@@ -113,7 +113,7 @@ TEST(DeviceStep, ReplayedIsQueuedAnew) {
 // 0.1 an update is Lipschitz, |d update / d g| <= 3 lr / eps (tests/train/trainer_test.cc), and lr <= 1e-2.
 // After the warm-up and the recording there is no memory left to ask for.
 TEST(DeviceStep, TenStepsFollowTheCpusInSteadyMemory) {
-  RunConfig config = SmallRun("f32");
+  RunConfig config = DeviceStepRun("f32");
   config.mutable_training()->mutable_optimizer()->set_eps(0.1);
   DeviceRun cpu(config, *OpenedDevice::Open("cpu"), false), device(config, OpenDevice(), true);
   double norm = 0, memory = 0;

@@ -21,7 +21,7 @@ using ::testing::IsEmpty;
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-HealthConfig Config(double spike_factor, int max_skipped_in_row) {
+HealthConfig HealthConfigOf(double spike_factor, int max_skipped_in_row) {
   HealthConfig config;
   config.set_spike_factor(spike_factor);
   config.set_max_skipped_in_row(max_skipped_in_row);
@@ -42,7 +42,7 @@ std::string Judged(HealthMonitor& monitor, double loss, double norm) {
 }
 
 TEST(HealthMonitor, WhatIsNotFiniteIsSkippedAndNamed) {
-  HealthMonitor monitor(Config(0, 100), RunState());
+  HealthMonitor monitor(HealthConfigOf(0, 100), RunState());
   EXPECT_THAT(Judged(monitor, 2, 1), IsEmpty());
   EXPECT_THAT(Judged(monitor, kNan, 1), HasSubstr("loss is nan"));
   EXPECT_THAT(Judged(monitor, kInfinity, 1), HasSubstr("loss is inf"));
@@ -52,9 +52,9 @@ TEST(HealthMonitor, WhatIsNotFiniteIsSkippedAndNamed) {
 }
 
 TEST(HealthMonitor, SpikesAreAboveTheRecentMean) {
-  HealthMonitor monitor(Config(4, 100), RunState());
+  HealthMonitor monitor(HealthConfigOf(4, 100), RunState());
   EXPECT_THAT(Judged(monitor, 2, 1000), IsEmpty()) << "nothing to compare the first with";
-  HealthMonitor steady(Config(4, 100), RunState());
+  HealthMonitor steady(HealthConfigOf(4, 100), RunState());
   for (int i = 0; i < 10; ++i) EXPECT_THAT(Judged(steady, 2, 0.5), IsEmpty());
   EXPECT_THAT(Judged(steady, 2, 1.99), IsEmpty());  // moves the mean to 0.5298
   EXPECT_THAT(Judged(steady, 2, 2.2), HasSubstr("over 4 times its recent mean 0.53"));
@@ -62,7 +62,7 @@ TEST(HealthMonitor, SpikesAreAboveTheRecentMean) {
 }
 
 TEST(HealthMonitor, OnlyBadStepsInARowStopTheRun) {
-  HealthMonitor monitor(Config(0, 2), RunState());
+  HealthMonitor monitor(HealthConfigOf(0, 2), RunState());
   for (int round = 0; round < 3; ++round) {
     Judged(monitor, kNan, 1);
     Judged(monitor, kNan, 1);
@@ -80,14 +80,14 @@ TEST(HealthMonitor, OnlyBadStepsInARowStopTheRun) {
   EXPECT_THAT(std::string(verdict.message()), HasSubstr("step 7 (sequences 24 to 27 of the sample order)"));
   EXPECT_THAT(std::string(verdict.message()), HasSubstr("peak_lr"));
 
-  HealthMonitor strict(Config(0, 0), RunState());
+  HealthMonitor strict(HealthConfigOf(0, 0), RunState());
   Judged(strict, kNan, 1);
   EXPECT_FALSE(strict.Verdict("batch").ok());
 }
 
 // A monitor that is saved and restored after every step judges as one that never was.
 TEST(HealthMonitor, StateSurvivesSaveAndRestore) {
-  const HealthConfig config = Config(3, 2);
+  const HealthConfig config = HealthConfigOf(3, 2);
   HealthMonitor straight(config, RunState());
   RunState state;
   const double norms[] = {1, 1.5, kNan, 2.9, 40, 40, 1, 4.5, kInfinity, 9, 9};

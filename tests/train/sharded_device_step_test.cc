@@ -18,7 +18,7 @@ namespace {
 
 using Shard = ParallelConfig::Shard;
 
-RunConfig SmallRun(Shard shard, bool overlap) {
+RunConfig ShardedRun(Shard shard, bool overlap) {
   RunConfig config = TinyRun("unused");
   config.mutable_model()->set_width(16);
   config.mutable_model()->set_ffn(20);
@@ -39,7 +39,7 @@ TokenBatch Sequence(int rank, uint64_t step) {
 }
 
 // What each of two ranks computes with after three steps: queued, recorded, replayed (where steps are).
-std::map<std::string, std::vector<double>> Train(const RunConfig& config, bool nccl) {
+std::map<std::string, std::vector<double>> TrainOverGpus(const RunConfig& config, bool nccl) {
   simt::SetDeviceCount(8);
   std::vector<std::unique_ptr<Communicator>> hosts = ThreadCommunicators(2);
   std::vector<std::map<std::string, std::vector<double>>> found(2);
@@ -70,11 +70,11 @@ std::map<std::string, std::vector<double>> Train(const RunConfig& config, bool n
 }
 
 TEST(ShardedDeviceStep, HasTheBitsOfOneWithoutShards) {
-  const auto over_nccl = Train(SmallRun(ParallelConfig::NOTHING, false), true);
-  EXPECT_EQ(Train(SmallRun(ParallelConfig::OPTIMIZER, false), true), over_nccl);
-  EXPECT_EQ(Train(SmallRun(ParallelConfig::GRADIENTS, true), true), over_nccl);
+  const auto over_nccl = TrainOverGpus(ShardedRun(ParallelConfig::NOTHING, false), true);
+  EXPECT_EQ(TrainOverGpus(ShardedRun(ParallelConfig::OPTIMIZER, false), true), over_nccl);
+  EXPECT_EQ(TrainOverGpus(ShardedRun(ParallelConfig::GRADIENTS, true), true), over_nccl);
   // By way of the host nothing overlaps: a device belongs to one thread.
-  EXPECT_EQ(Train(SmallRun(ParallelConfig::GRADIENTS, false), false), over_nccl);
+  EXPECT_EQ(TrainOverGpus(ShardedRun(ParallelConfig::GRADIENTS, false), false), over_nccl);
 }
 
 }  // namespace
