@@ -149,6 +149,11 @@ void Arena::ResetPeak() {
   state_->peak = state_->in_use;
 }
 
+bool Arena::GiveBackFreeSlabs() {
+  absl::MutexLock lock(&state_->mutex);
+  return state_->GiveBackFreeSlabs();
+}
+
 Arena::SlabSource Arena::HostSlabs() {
   return {.take = [](size_t bytes) -> void* {
             void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -81,6 +81,8 @@ class Arena : public Allocator {
   size_t reserved() const;  // bytes taken from the source
   int64_t grown() const;    // times the source was asked
   void ResetPeak();
+  // Gives slabs back of which nothing is in use; whether there were any.
+  bool GiveBackFreeSlabs();
 
   static SlabSource HostSlabs();  // page-aligned, huge pages advised
 
@@ -97,10 +99,15 @@ class ZonedAllocator : public Allocator {
 
   std::shared_ptr<Storage> Allocate(size_t bytes) override { return current_->Allocate(bytes); }
   Arena& main() { return main_; }
-  // An empty arena over the same device. It keeps all memory that it ever had.
-  std::unique_ptr<Arena> NewZone() const {
+  // An empty arena over the same device, which this outlives. It keeps all memory that it ever had, and where there is
+  // none left takes what the main one has no use for.
+  std::unique_ptr<Arena> NewZone() {
     Arena::SlabSource source = source_;
     source.keeps_slabs = true;
+    source.take = [this](size_t bytes) {
+      void* const data = source_.take(bytes);
+      return data == nullptr && main_.GiveBackFreeSlabs() ? source_.take(bytes) : data;
+    };
     return std::make_unique<Arena>(std::move(source));
   }
 

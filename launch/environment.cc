@@ -47,7 +47,8 @@ int LauncherRank(const Environment& environment) {
 }
 
 int LocalRank(const Environment& environment) {
-  return FirstInteger(environment, {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"}, 0, 0);
+  return FirstInteger(environment,
+                      {"PHOTON_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"}, 0, 0);
 }
 
 int LocalRanks(const Environment& environment) {

@@ -1,5 +1,6 @@
 #include "study/run_state.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -42,8 +43,7 @@ absl::Status CheckConfig(const PlannedRun& run, const std::string& path) {
 }
 
 void ReadMetrics(const std::string& path, RunState* state) {
-  double seconds = 0;
-  int64_t timed = 0;
+  std::vector<double> seconds;
   std::ifstream in(path);
   for (std::string line; std::getline(in, line);) {
     const auto entry = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -55,11 +55,14 @@ void ReadMetrics(const std::string& path, RunState* state) {
       state->valid_tokens = entry.value("valid_tokens", int64_t{0});
     } else if (entry.contains("step_s")) {
       state->steps = entry.value("step", int64_t{0});
-      seconds += entry["step_s"].get<double>();
-      ++timed;
+      seconds.push_back(entry["step_s"].get<double>());
     }
   }
-  if (timed > 0) state->seconds_per_step = seconds / static_cast<double>(timed);
+  if (seconds.empty()) return;
+  // A machine that slept in the midst of a step says nothing of the next.
+  const auto middle = seconds.begin() + static_cast<int64_t>(seconds.size() / 2);
+  std::nth_element(seconds.begin(), middle, seconds.end());
+  state->seconds_per_step = *middle;
 }
 
 }  // namespace

@@ -61,7 +61,9 @@ absl::Status Train(const RunConfig& written, const TrainOptions& options, Opened
     if (!crossing.empty()) spdlog::warn("{}", crossing);
   }
   PHOTON_ASSIGN_OR_RETURN(OpenedData data, OpenRunData(*world, config, options.resume, options.init_from));
-  device.TimeProducts(!config.training().deterministic());
+  // Parameters that tensor parallelism leaves whole are updated by each of its ranks from its own sums: the ranks must
+  // sum alike, which algorithms that each has timed for itself need not.
+  device.TimeProducts(!config.training().deterministic() && config.parallel().tp() == 1);
   if (config.training().deterministic()) {
     PHOTON_RETURN_IF_ERROR(AgreeOn(*world, "the order of sums", CheckSumOrder(*world, std::getenv("NCCL_ALGO"))));
   }

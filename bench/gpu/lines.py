@@ -15,6 +15,7 @@ import tokens
 
 TRAINING_STEPS = 200
 WARM_UP_STEPS = 10  # left out of the rates: kernels are chosen, steps are recorded
+FEWEST_STEPS = WARM_UP_STEPS + 20  # that give a figure, where the time was short
 LARGE_BYTES = 64e6  # what targets of bandwidth hold for
 TESTS = {  # program: the tests in it that can run on a GPU
     "core_test": "-*DeathTest*:CudaBackend*:CudaDevice*:AlgorithmCache*:ProductChoice*",
@@ -61,6 +62,7 @@ class Line:
     prepare: Callable[[Settings], None] = lambda settings: None
     # Whether the line has all that it needs although its command goes on; looked at while that runs.
     done: Callable[[Settings], bool] = lambda settings: False
+    partial: bool = False  # whether `read` makes figures of a part of the work too, where it took longer than `limit`
 
 
 def load(settings, line):
@@ -150,8 +152,9 @@ def all_steps_logged(model):
 def read_training(model):
     def read(s, output, values):
         steps = metrics(s, model)
-        if len(steps) < training_shape(s)[0]:
-            raise ValueError(f"{len(steps)} steps of {training_shape(s)[0]} were logged")
+        wanted = training_shape(s)[0]
+        if len(steps) < min(wanted, FEWEST_STEPS):
+            raise ValueError(f"{len(steps)} steps of {wanted} were logged")
         if any(step.get("skipped") for step in steps):
             raise ValueError("updates were skipped: " + str([step for step in steps if step.get("skipped")][0]))
         steps = steps[WARM_UP_STEPS:]
@@ -161,6 +164,8 @@ def read_training(model):
         rate = sum(step["tokens"] for step in steps) / seconds
         speed = flops / seconds
         detail = f"{rate:,.0f} tokens/s, {speed / 1e12:.3g} TFLOP/s"
+        if len(steps) + WARM_UP_STEPS < wanted:
+            detail += f", {len(steps) + WARM_UP_STEPS} steps of {wanted} in the time there was"
         if "product" in values:
             detail += f", {percent(speed / 1e12 / values['product'].value)} of the product"
         found = {f"mfu-{model}": Value(speed / figures.PEAK_FLOPS, percent(speed / figures.PEAK_FLOPS), detail)}
@@ -314,9 +319,9 @@ LINES = (
     Line("tests", test_commands, read_tests, planned=60, limit=120),
     Line("ceilings", ceilings_command, read_ceilings, planned=10, limit=30),
     Line("training-photon", training_command("photon"), read_training("photon"), planned=70, limit=120,
-         prepare=prepare_tokens, done=all_steps_logged("photon")),
+         prepare=prepare_tokens, done=all_steps_logged("photon"), partial=True),
     Line("training-vanilla", training_command("vanilla"), read_training("vanilla"), planned=120, limit=170,
-         prepare=prepare_tokens, done=all_steps_logged("vanilla")),
+         prepare=prepare_tokens, done=all_steps_logged("vanilla"), partial=True),
     Line("memory", memory_command, read_memory, planned=15, limit=60),
     Line("elementwise", kernels_command("elementwise", "elementwise", ("--rows", "64", "--threads", "1")),
          slowest("kernels", "elementwise", 0.85), planned=10, limit=45),

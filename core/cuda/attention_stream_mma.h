@@ -42,7 +42,7 @@ struct StreamArguments {
   int64_t lse_stride, dots_stride;
   int length, keys, offset;  // of each sequence: rows, keys, and the position of the first row
   int tiles, heads, kv_heads, head_dim;
-  int piece;  // bytes that are copied at once: 16, 8 or 2, as widths, strides and addresses allow
+  int piece;  // bytes that are copied at once: 16, 8, 4 or 2, as widths, strides and addresses allow
   float scale;
 
   // Of the sequence whose first row is `begin`.
@@ -55,7 +55,7 @@ inline StreamRows RowsOf(const Tensor& t) { return {static_cast<Bits*>(t.raw()),
 
 // The largest piece that divides a head's row and all that leads to it.
 inline int PieceOf(std::initializer_list<StreamRows> all, int64_t head_dim) {
-  for (const int piece : {16, 8}) {
+  for (const int piece : {16, 8, 4}) {
     bool fits = 2 * head_dim % piece == 0;
     for (const StreamRows& t : all)
       fits &= 2 * t.stride % piece == 0 && reinterpret_cast<uintptr_t>(t.data) % piece == 0;
@@ -103,6 +103,8 @@ __device__ __forceinline__ void CopyTile(Bits* tile, StreamRows from, int rows, 
     CopyPieces<kWidth, kRows, 16>(tile, from, rows, head_dim);
   } else if (piece == 8) {
     CopyPieces<kWidth, kRows, 8>(tile, from, rows, head_dim);
+  } else if (piece == 4) {
+    CopyPieces<kWidth, kRows, 4>(tile, from, rows, head_dim);
   } else {
 #pragma unroll 1
     for (int i = threadIdx.x; i < kRows * kWidth; i += kStreamThreads) {
@@ -206,6 +208,8 @@ __device__ __forceinline__ void StoreSums(const float (&sums)[kTiles][kWidth / 8
       *reinterpret_cast<uint4*>(target) = *reinterpret_cast<const uint4*>(from);
     } else if (piece == 8) {
       *reinterpret_cast<uint2*>(target) = *reinterpret_cast<const uint2*>(from);
+    } else if (piece == 4) {
+      *reinterpret_cast<uint32_t*>(target) = *reinterpret_cast<const uint32_t*>(from);
     } else {
       *target = *from;
     }

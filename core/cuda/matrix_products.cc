@@ -1,5 +1,7 @@
 #include "core/cuda/matrix_products.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -28,14 +30,25 @@ int Alignment(const void* address) {
   return static_cast<int>(a & -a);
 }
 
+std::string Said(cublasStatus_t status) {
+  return absl::StrCat("cuBLASLt ", cublasLtGetVersion(), " says ", cublasLtGetStatusName(status), " (",
+                      cublasLtGetStatusString(status), ")");
+}
+
 // Set once in attributes, which the library copies.
 template <typename T>
 void Set(cublasLtMatmulDesc_t description, cublasLtMatmulDescAttributes_t attribute, T value) {
-  cublasLtMatmulDescSetAttribute(description, attribute, &value, sizeof(value));
+  const cublasStatus_t status = cublasLtMatmulDescSetAttribute(description, attribute, &value, sizeof(value));
+  if (status != CUBLAS_STATUS_SUCCESS) {
+    throw DeviceError(absl::StrCat("attribute ", attribute, " of a matrix product: ", Said(status)));
+  }
 }
 template <typename T>
 void Set(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t attribute, T value) {
-  cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof(value));
+  const cublasStatus_t status = cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof(value));
+  if (status != CUBLAS_STATUS_SUCCESS) {
+    throw DeviceError(absl::StrCat("attribute ", attribute, " of the choice of a matrix product: ", Said(status)));
+  }
 }
 
 // How the library is asked: it counts columns first, for which a row-major matrix is its own transpose. Hence
@@ -86,8 +99,7 @@ MatrixProducts::~MatrixProducts() {
 
 void MatrixProducts::Check(cublasStatus_t status, const std::string& what) const {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw DeviceError(absl::StrCat("cuda:", device_, ", matmul ", what, ": cuBLASLt ", cublasLtGetVersion(), " says ",
-                                 cublasLtGetStatusName(status), " (", cublasLtGetStatusString(status), ")"));
+  throw DeviceError(absl::StrCat("cuda:", device_, ", matmul ", what, ": ", Said(status)));
 }
 
 void MatrixProducts::Open() {
@@ -154,6 +166,19 @@ void MatrixProducts::TakeFastest(const Context& context, const ProductShape& sha
   plan.usable = best >= 0;
 }
 
+// The results are right all the same, but no figure of speed would tell why it is low.
+void MatrixProducts::WarnOfPlain(const ProductShape& shape, cublasStatus_t status) {
+  constexpr double kSmall = 1e8;  // operations
+  const bool expected = status == CUBLAS_STATUS_SUCCESS || status == CUBLAS_STATUS_NOT_SUPPORTED;
+  const double work = 2.0 * static_cast<double>(shape.m) * static_cast<double>(shape.n) * static_cast<double>(shape.k);
+  if (warned_ || (expected && work < kSmall)) return;
+  warned_ = true;
+  spdlog::warn(
+      "cuda:{}, matmul {}: {} and proposes no algorithm; a plain kernel computes it, many times slower (others like "
+      "it are not told)",
+      device_, shape.ToString(), Said(status));
+}
+
 bool MatrixProducts::Choose(const Context& context, const ProductShape& shape, const Operands& operands, Plan& plan) {
   const Queue& queue = QueueOf(context);
   if (queue.times_products) {
@@ -182,7 +207,10 @@ bool MatrixProducts::Choose(const Context& context, const ProductShape& shape, c
   cublasLtMatmulPreferenceDestroy(preference);
   candidates.resize(status == CUBLAS_STATUS_SUCCESS ? found : 0);
   std::erase_if(candidates, [](const auto& candidate) { return candidate.state != CUBLAS_STATUS_SUCCESS; });
-  if (candidates.empty()) return false;
+  if (candidates.empty()) {
+    WarnOfPlain(shape, status);
+    return false;
+  }
   plan.algorithm = candidates[0].algo;
   plan.usable = true;
   if (!queue.times_products || queue.recording) return true;

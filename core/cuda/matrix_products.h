@@ -2,8 +2,8 @@
 //
 // The first product of a shape asks the library for its candidates and times them on the operands; the fastest is kept,
 // also in a file (core/cuda/algorithm_cache.h), so that later runs take the same one: another one sums in another
-// order. Without Queue::times_products nothing is timed and no file is read: the library's first candidate is taken, which
-// is the same in every run on such a device. Used by one thread.
+// order. Without Queue::times_products nothing is timed and no file is read: the library's first candidate is taken,
+// which is the same in every run on such a device. Used by one thread.
 #pragma once
 
 #include <cublasLt.h>
@@ -58,6 +58,7 @@ class MatrixProducts {
   std::unique_ptr<Plan> MakePlan(const ProductShape& shape) const;
   // Sets the plan's algorithm; false where there is none.
   bool Choose(const Context& context, const ProductShape& shape, const Operands& operands, Plan& plan);
+  void WarnOfPlain(const ProductShape& shape, cublasStatus_t status);
   void TakeFastest(const Context& context, const ProductShape& shape, const Operands& operands,
                    const std::vector<cublasLtMatmulHeuristicResult_t>& candidates, Plan& plan);
   cublasStatus_t Run(const Context& context, const Plan& plan, const cublasLtMatmulAlgo_t& algorithm,
@@ -70,6 +71,7 @@ class MatrixProducts {
   cublasLtHandle_t library_ = nullptr;
   std::shared_ptr<Storage> workspace_;
   std::unique_ptr<AlgorithmCache> cache_;
+  bool warned_ = false;  // of a product that a plain kernel computes
   absl::flat_hash_map<ProductShape, std::unique_ptr<Plan>> plans_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 
@@ -45,6 +46,8 @@ absl::Status Unusable(cudaError_t error, absl::string_view what) {
   return absl::UnavailableError(
       absl::StrCat(what, ": ", cudaGetErrorName(error), " (", cudaGetErrorString(error), ")", remedy));
 }
+
+constexpr size_t kLeftToTheDriver = size_t{512} << 20;  // for kernels' code, graphs and NCCL's buffers
 
 class CudaGraph : public DeviceGraph {
  public:
@@ -111,6 +114,9 @@ class OpenedCudaDevice : public OpenedDevice {
 Arena::SlabSource OpenedCudaDevice::Slabs(int index) {
   return {.take = [index](size_t bytes) -> void* {
             void* data = nullptr;
+            size_t free = 0, total = 0;
+            Check(cudaMemGetInfo(&free, &total), index, "asking for its memory");
+            if (free < bytes + std::min(kLeftToTheDriver, total / 64)) return nullptr;
             const cudaError_t error = cudaMalloc(&data, bytes);
             if (error == cudaErrorMemoryAllocation) {
               cudaGetLastError();  // clears it

@@ -20,6 +20,34 @@
 namespace photon::cuda {
 namespace {
 
+// ncclCommInitRank and ncclCommSplit return when all ranks have called them. Where one has failed before, the others
+// would wait for ever, and no watchdog watches a communicator that is not there yet.
+class InitialisationLimit {
+ public:
+  InitialisationLimit(Communicator& host, const char* call) : host_(host), call_(call), thread_([this] { Wait(); }) {}
+  ~InitialisationLimit() {
+    done_.Notify();
+    thread_.join();
+  }
+
+ private:
+  static constexpr absl::Duration kLimit = absl::Minutes(5);
+
+  void Wait() {
+    if (done_.WaitForNotificationWithTimeout(kLimit)) return;
+    std::fprintf(stderr,
+                 "photon: rank %d of %d has waited 5 minutes in %s: another rank is gone, or the network "
+                 "between them does not work (NCCL_DEBUG=INFO tells more)\n",
+                 host_.rank(), host_.size(), call_);
+    host_.Abort(1);
+  }
+
+  Communicator& host_;
+  const char* const call_;
+  absl::Notification done_;
+  std::thread thread_;
+};
+
 class NcclRank : public Communicator {
  public:
   // Takes `comm` over. `host` reaches device tensors too, by way of the host.
@@ -49,12 +77,9 @@ class NcclRank : public Communicator {
     return Part(0, rank(), /*background=*/true, host_->Split(0, rank()));
   }
 
-  // NCCL's only way out of a collective that others never join.
-  void Abort(int exit_code) override {
-    UseDevice();
-    nccl_.CommAbort(comm_);
-    host_->Abort(exit_code);
-  }
+  // The process ends, and the driver with it lets go of the GPU. An ncclCommAbort before would wake the main thread out
+  // of a collective that others never joined, to go on with sums that are none.
+  void Abort(int exit_code) override { host_->Abort(exit_code); }
 
   std::string RecentCalls() const override {
     std::string text = Communicator::RecentCalls();
@@ -176,8 +201,11 @@ class NcclRank : public Communicator {
     PHOTON_RETURN_IF_ERROR(host.status());
     const bool alone = (*host)->size() == 1;
     NcclComm made = nullptr;
-    PHOTON_RETURN_IF_ERROR(
-        ToStatus(nccl_.CommSplit(comm_, alone ? kNcclNoColor : color, key, &made, nullptr), "split"));
+    const NcclResult result = [&] {
+      const InitialisationLimit limit(*host_, "ncclCommSplit");
+      return nccl_.CommSplit(comm_, alone ? kNcclNoColor : color, key, &made, nullptr);
+    }();
+    PHOTON_RETURN_IF_ERROR(AgreeOn(*host_, "NCCL's groups", ToStatus(result, "ncclCommSplit")));
     if (alone) return StagedCommunicator(*std::move(host), context_);
     return std::make_unique<NcclRank>(nccl_, made, *std::move(host), context_, background);
   }
@@ -245,33 +273,6 @@ class NcclRank : public Communicator {
   mutable std::deque<Call> calls_ ABSL_GUARDED_BY(mutex_);  // queued, oldest first
 };
 
-// ncclCommInitRank returns when all ranks have called it. Where one has failed before, the others would wait for ever,
-// and no watchdog watches a communicator that is not there yet.
-class InitialisationLimit {
- public:
-  explicit InitialisationLimit(Communicator& host) : host_(host), thread_([this] { Wait(); }) {}
-  ~InitialisationLimit() {
-    done_.Notify();
-    thread_.join();
-  }
-
- private:
-  static constexpr absl::Duration kLimit = absl::Minutes(5);
-
-  void Wait() {
-    if (done_.WaitForNotificationWithTimeout(kLimit)) return;
-    std::fprintf(stderr,
-                 "photon: rank %d of %d has waited 5 minutes in ncclCommInitRank: another rank is gone, or the network "
-                 "between them does not work (NCCL_DEBUG=INFO tells more)\n",
-                 host_.rank(), host_.size());
-    host_.Abort(1);
-  }
-
-  Communicator& host_;
-  absl::Notification done_;
-  std::thread thread_;
-};
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Communicator>> NcclCommunicator(const NcclApi& nccl, std::unique_ptr<Communicator> host,
@@ -294,7 +295,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> NcclCommunicator(const NcclApi& nc
   Check(cudaSetDevice(context.device().index), context, "NCCL");
   NcclComm comm = nullptr;
   const NcclResult result = [&] {
-    const InitialisationLimit limit(*host);
+    const InitialisationLimit limit(*host, "ncclCommInitRank");
     return nccl.CommInitRank(&comm, size, id, rank);
   }();
   PHOTON_RETURN_IF_ERROR(

@@ -103,6 +103,10 @@ class Lines(unittest.TestCase):
         self.assertAlmostEqual(found["photon-over-vanilla"].value, 2)
         (folder / "metrics.jsonl").write_text(text[:len(text) // 2])
         self.assertFalse(lines.BY_NAME["training-vanilla"].done(self.settings))
+        found = lines.read_training("vanilla")(self.settings, "matrix peak 800000 GFLOP/s", {})
+        self.assertAlmostEqual(found["mfu-vanilla"].value, 400e12 / figures.PEAK_FLOPS)
+        self.assertRegex(found["mfu-vanilla"].detail, r"steps of 200 in the time there was$")
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps[:lines.FEWEST_STEPS - 1]))
         with self.assertRaises(ValueError):
             lines.read_training("vanilla")(self.settings, "", {})
 
@@ -170,6 +174,10 @@ class Run(unittest.TestCase):
     def test_time_is_bounded_and_children_end_too(self):
         with self.assertRaisesRegex(run.Failed, "stopped after"):
             self.run_line(self.line("sleep 600 & echo $!; wait"), seconds=0.5)
+
+    def test_what_was_done_in_time_counts_where_parts_do(self):
+        stuck = self.line("echo one; sleep 600", partial=True)
+        self.assertEqual(self.run_line(stuck, seconds=0.5)["copy"].value, 2)
 
     def test_what_is_done_is_ended(self):
         marker = pathlib.Path(self.settings.work) / "marker"

@@ -101,6 +101,7 @@ TEST(ZonedAllocator, ZonesKeepWhatRecordedOperationsMayStillWorkOn) {
   }
   allocator.Allocate(60 * kMegabyte).reset();
   EXPECT_NO_THROW(allocator.Allocate(80 * kMegabyte)) << "others give back";
+  EXPECT_NO_THROW(allocator.NewZone()->Allocate(80 * kMegabyte)) << "also to zones";
 }
 
 TEST(Arena, CountsWhatIsInUse) {

@@ -50,8 +50,16 @@ INSTANTIATE_TEST_SUITE_P(
                                          Case{1, 70, 2, 2, 33}, Case{2, 100, 4, 1, 20, 9}, Case{1, 127, 2, 1, 52},
                                          Case{1, 128, 1, 1, 60}, Case{2, 129, 2, 1, 64, 50}, Case{1, 140, 3, 2, 100},
                                          Case{1, 200, 2, 2, 128, 70}, Case{1, 257, 2, 2, 16},
-                                         Case{1, 300, 3, 2, 60, 130}),
+                                         Case{1, 300, 3, 2, 60, 130}, Case{1, 70, 2, 1, 50, 30}),
                        ::testing::Values(DType::kF64, DType::kF32, DType::kBF16)));
+
+// Head sizes at which a GPU's kernels of plain arithmetic need nearly, but not quite, all shared memory that there is
+// without asking for more.
+INSTANTIATE_TEST_SUITE_P(SharedMemory, AttentionCases,
+                         ::testing::Combine(::testing::Values(Case{1, 20, 1, 1, 122}, Case{1, 20, 1, 1, 124},
+                                                              Case{1, 20, 1, 1, 126}, Case{1, 20, 1, 1, 152},
+                                                              Case{1, 20, 1, 1, 252}, Case{1, 20, 1, 1, 254}),
+                                            ::testing::Values(DType::kF64, DType::kF32, DType::kBF16)));
 
 // Scores of a few hundred, which overflow exp without the maximum.
 TEST(Attention, LargeScores) {

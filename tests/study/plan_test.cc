@@ -137,7 +137,7 @@ TEST(StudyRunState, AFolderOfAnotherConfigIsRefused) {
   begun.mutable_data()->set_train("moved");
   folder.Write("config.textproto", ToText(begun));
   folder.Write("metrics.jsonl",
-               "{\"step\":1,\"step_s\":0.5}\n{\"step\":2,\"step_s\":1.5}\n"
+               "{\"step\":1,\"step_s\":1}\n{\"step\":1,\"step_s\":100}\n{\"step\":2,\"step_s\":0.5}\n"
                "{\"step\":2,\"valid_loss\":4.5,\"valid_tokens\":100}\n{\"step\":3,\"st");
   const auto state = ReadRunState(run);
   ASSERT_TRUE(state.ok()) << state.status();
