@@ -36,7 +36,12 @@ TEST(Environment, OpenMpi) {
   EXPECT_EQ(ThreadsForRank(2, env), 1);
 }
 
-TEST(Environment, ARankOfAFolderKnowsItself) { EXPECT_EQ(LauncherRank(Table({{"PHOTON_RANK", "2"}})), 2); }
+TEST(Environment, ARankOfAFolderKnowsItself) {
+  const Environment env = Table({{"PHOTON_RANK", "2"}, {"PHOTON_LOCAL_RANK", "1"}, {"SLURM_LOCALID", "0"}});
+  EXPECT_EQ(LauncherRank(env), 2);
+  EXPECT_EQ(LocalRank(env), 1);
+  EXPECT_EQ(LocalRank(Table({{"PHOTON_RANK", "2"}})), 0);
+}
 
 TEST(Environment, BoundRanksKeepTheirCores) {
   EXPECT_EQ(ThreadsForRank(8, Table({{"OMPI_COMM_WORLD_RANK", "0"},
