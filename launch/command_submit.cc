@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "configs/config.h"
+#include "core/file.h"
 #include "launch/commands.h"
 #include "launch/slurm_script.h"
 #include "parallel/hosts.h"
@@ -33,6 +35,19 @@ absl::Status CheckLayout(const RunConfig& config, const SlurmJob& job) {
   return crossing.empty() ? absl::OkStatus() : absl::InvalidArgumentError(crossing);
 }
 
+// Not refused: a job's nodes may see other folders than this one does.
+void WarnOfAbsentData(const DataConfig& data) {
+  std::vector<std::string> prefixes = {data.train(), data.valid()};
+  for (const DataSource& source : data.source()) prefixes.push_back(source.prefix());
+  for (const absl::string_view name : prefixes) {
+    const std::string prefix(absl::StripSuffix(name, ".bin"));
+    if (prefix.empty() || FileExists(prefix + ".idx") || FileExists(prefix + ".json")) continue;
+    std::cerr << absl::StrCat("warning: there is no ", prefix,
+                              ".idx here: the job ends at once where its nodes don't see it "
+                              "either\n");
+  }
+}
+
 // sbatch reads the script from its standard input, and says itself what it refuses.
 absl::Status Queue(const std::string& script) {
   FILE* sbatch = popen("sbatch", "w");
@@ -48,6 +63,7 @@ absl::Status RunSubmit(SubmitArguments arguments) {
   SlurmJob& job = arguments.job;
   PHOTON_ASSIGN_OR_RETURN(const RunConfig config, LoadRunConfig(arguments.config, arguments.overrides));
   PHOTON_RETURN_IF_ERROR(CheckLayout(config, job));
+  WarnOfAbsentData(config.data());
   std::error_code error;
   job.program = std::filesystem::read_symlink("/proc/self/exe", error);
   job.run_dir = config.run_dir();

@@ -61,7 +61,7 @@ class Generating {
       PHOTON_RETURN_IF_ERROR(WriteEnded());
     }
     errors_.TellSkipped();
-    return errors_.failure().ok() ? unreadable_ : errors_.failure();
+    return errors_.failure();
   }
 
  private:
@@ -76,16 +76,16 @@ class Generating {
         break;
       }
       absl::Status status = read.status();
-      if (absl::IsDataLoss(status)) {  // of the input itself: no line can be left out for it
-        unreadable_ = status;
-        ended_ = true;  // after what stands before it
+      if (absl::IsDataLoss(status)) {
+        errors_.BreakOff(status);
+        ended_ = true;
         break;
       }
       if (status.ok()) status = Submit(line);
       if (status.ok()) {
         under_way_.push_back(line);
       } else if (!errors_.Pass(status)) {
-        ended_ = true;  // likewise
+        ended_ = true;  // after what stands before it
       }
     }
   }
@@ -154,8 +154,7 @@ class Generating {
   LineErrors errors_{options_.skip_errors};
   std::set<std::string> warned_;  // of fields
   int64_t written_ = 0;           // bytes of the input whose lines are done
-  bool ended_ = false;            // the input
-  absl::Status unreadable_;       // why, where it broke off
+  bool ended_ = false;
 };
 
 }  // namespace

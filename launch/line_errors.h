@@ -14,6 +14,8 @@ class LineErrors {
   // True where the work goes on behind that line. A kFailedPrecondition (no tokenizer) and a
   // kResourceExhausted (no memory, no room) are no line's fault and end it.
   bool Pass(const absl::Status& status);
+  // The input itself broke off, which no line can be left out for: the work ends after what stands before it.
+  void BreakOff(const absl::Status& status) { failure_ = status; }
   const absl::Status& failure() const { return failure_; }  // what ended it
   int64_t skipped() const { return skipped_; }              // lines
   void TellSkipped() const;                                 // how many, on stderr

@@ -54,7 +54,7 @@ class Scoring {
 
   absl::Status Run() {
     while (!ended_) {
-      PHOTON_RETURN_IF_ERROR(ReadWindow());
+      ReadWindow();
       PHOTON_RETURN_IF_ERROR(ScoreWindow());
     }
     errors_.TellSkipped();
@@ -63,7 +63,7 @@ class Scoring {
 
  private:
   // A few batches of lines, or a single one.
-  absl::Status ReadWindow() {
+  void ReadWindow() {
     constexpr int64_t kBatches = 8, kLines = 256;
     window_.clear();
     int64_t tokens = 0;
@@ -74,8 +74,12 @@ class Scoring {
         ended_ = true;
         break;
       }
+      if (absl::IsDataLoss(read.status())) {
+        errors_.BreakOff(read.status());
+        ended_ = true;
+        break;
+      }
       const absl::Status status = read.ok() ? Encode(line.input) : read.status();
-      if (status.code() == absl::StatusCode::kDataLoss) return status;
       if (!status.ok()) {
         if (errors_.Pass(status)) continue;
         ended_ = true;  // after what stands before it
@@ -84,7 +88,6 @@ class Scoring {
       tokens += static_cast<int64_t>(line.input.tokens.size());
       window_.push_back(std::move(line));
     }
-    return absl::OkStatus();
   }
 
   absl::Status Encode(JsonLine& line) const {

@@ -29,7 +29,7 @@ Json RunJson(const PlannedRun& run, const RunState& state, const Results& result
                {"tokens", run.tokens()},
                {"training_flops", run.flops()},
                {"peak_lr", run.config.training().optimizer().peak_lr()},
-               {"seconds", state.seconds_per_step * static_cast<double>(state.steps)},
+               {"seconds", state.seconds},
                {"valid_loss", Number(state.valid_loss)},
                {"valid_tokens", state.valid_tokens}};
   if (results.bytes_per_token > 0) json["valid_bits_per_byte"] = Number(results.BitsPerByte(state.valid_loss));

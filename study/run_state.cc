@@ -5,6 +5,7 @@
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -63,6 +64,7 @@ void ReadMetrics(const std::string& path, RunState* state) {
   const auto middle = seconds.begin() + static_cast<int64_t>(seconds.size() / 2);
   std::nth_element(seconds.begin(), middle, seconds.end());
   state->seconds_per_step = *middle;
+  state->seconds = std::accumulate(seconds.begin(), seconds.end(), 0.0);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ namespace photon::study {
 struct RunState {
   bool finished = false;
   int64_t steps = 0;            // done, as far as metrics.jsonl knows
+  double seconds = 0;           // that they took
   double seconds_per_step = 0;  // the median; 0: none was done
   double valid_loss = 0;        // of the last validation, nats per token; NaN where it was no number
   int64_t valid_step = 0;       // that it was made behind

@@ -1,6 +1,7 @@
 #include "study/study.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
@@ -60,6 +61,10 @@ class Measurer {
       double loss = state.valid_loss;
       if (mode != GenerationMode::kHier) {
         PHOTON_ASSIGN_OR_RETURN(loss, ModeLoss(*loaded, mode, validation_.pieces, ExactPrefix(run)));
+      }
+      if (!std::isfinite(loss)) {
+        return absl::DataLossError(
+            absl::StrCat("its loss by ", Name(mode), " is no number: leave it out (--kinds, --sizes)"));
       }
       const auto known = std::find_if(points->begin(), points->end(), [&](const Point& point) {
         return point.kind == run.kind && point.size == run.size.name && point.mode == mode;

@@ -8,7 +8,7 @@ docs/benchmarks/gpu.md, one line after the other. A line that fails is reported 
 
 In a checkout, programs are built first where nvcc is found: build/photon, its CUDA module, tests and benchmarks (not
 counted among the ten minutes). In a bundle (launch/bundle.sh --tests) they are there. Exit code 0: all lines ran, and no
-test failed; 1: some did not; 2: bad arguments; 4: the device can't be used.
+test failed; 1: some did not; 2: bad arguments; 4: the device can't be used, or nothing be built here.
 """
 
 import argparse

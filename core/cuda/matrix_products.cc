@@ -174,7 +174,8 @@ void MatrixProducts::WarnOfPlain(const ProductShape& shape, cublasStatus_t statu
   if (warned_ || (expected && work < kSmall)) return;
   warned_ = true;
   spdlog::warn(
-      "cuda:{}, matmul {}: {} and proposes no algorithm; a plain kernel computes it, many times slower (others like "
+      "cuda:{}, matmul {}: {} and has no algorithm that works; a plain kernel computes it, many times slower (others "
+      "like "
       "it are not told)",
       device_, shape.ToString(), Said(status));
 }
@@ -215,7 +216,11 @@ bool MatrixProducts::Choose(const Context& context, const ProductShape& shape, c
   plan.usable = true;
   if (!queue.times_products || queue.recording) return true;
   TakeFastest(context, shape, operands, candidates, plan);
-  if (plan.usable) cache_->Add(shape.ToString(), Words(plan.algorithm));
+  if (plan.usable) {
+    cache_->Add(shape.ToString(), Words(plan.algorithm));
+  } else {
+    WarnOfPlain(shape, CUBLAS_STATUS_EXECUTION_FAILED);
+  }
   return plan.usable;
 }
 

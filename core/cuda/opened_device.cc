@@ -131,7 +131,9 @@ Arena::SlabSource OpenedCudaDevice::Slabs(int index) {
                 size_t free = 0, total = 0;
                 cudaMemGetInfo(&free, &total);
                 return absl::StrCat("cuda:", index, " has ", HumanBytes(static_cast<int64_t>(free)), " of ",
-                                    HumanBytes(static_cast<int64_t>(total)), " free");
+                                    HumanBytes(static_cast<int64_t>(total)), " free, of which ",
+                                    HumanBytes(static_cast<int64_t>(std::min(kLeftToTheDriver, total / 64))),
+                                    " are left to the driver");
               }};
 }
 

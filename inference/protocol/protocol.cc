@@ -1,6 +1,7 @@
 #include "inference/protocol/protocol.h"
 
 #include <algorithm>
+#include <bit>
 #include <memory>
 
 #include "configs/model_config.h"
@@ -112,8 +113,9 @@ absl::StatusOr<ProtocolRun> Protocol::RunBatch(const Decoder& decoder, Generatio
                                                int64_t batch, Roofline roofline) {
   // Kernels are chosen, steps recorded, and what the model keeps for all sequences is made, that no sequence pays for
   // it.
-  const int64_t unit = decoder.prompt_unit();
-  decoder.model().RopeTable(context_, RoundUp(shape.prompt + shape.tokens, unit));
+  // Tables of angles grow by doubling, as caches do.
+  decoder.model().RopeTable(context_,
+                            static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(shape.prompt + shape.tokens))));
   PHOTON_RETURN_IF_ERROR(Continue(decoder, mode, shape.prompt, std::min<int64_t>(shape.tokens, 40), batch).status());
   // What was measured behind the last batch a moment ago still holds.
   constexpr double kMoment = 1;

@@ -88,6 +88,16 @@ TEST(Submit, ShowsTheScript) {
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("photon='" PHOTON_BINARY "'"), HasSubstr("run_dir='runs/tiny'"),
                                  HasSubstr("export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK"),
                                  HasSubstr("'--set' 'data.train=x' '--init-from' 'W')")));
+  EXPECT_THAT(outcome.err, HasSubstr("warning: there is no x.idx here"));
+}
+
+TEST(Submit, SaysNothingOfDataThatAreThere) {
+  const testing::TemporaryFolder folder;
+  folder.Write("x.idx", "");
+  const testing::Outcome outcome =
+      testing::RunPhoton(absl::StrCat("submit --dry-run ", kTiny, " --set data.train=", folder / "x.bin"));
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_EQ(outcome.err, "");
 }
 
 TEST(Submit, JudgesTheConfigForTheRanksAndNodes) {

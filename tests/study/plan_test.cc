@@ -144,6 +144,7 @@ TEST(StudyRunState, AFolderOfAnotherConfigIsRefused) {
   EXPECT_FALSE(state->finished);
   EXPECT_EQ(state->steps, 2);
   EXPECT_EQ(state->seconds_per_step, 1);
+  EXPECT_EQ(state->seconds, 101.5);
   EXPECT_EQ(state->valid_loss, 4.5);
   EXPECT_EQ(state->valid_step, 2);
   run.config.mutable_training()->set_steps(run.steps() + 1);
