@@ -33,7 +33,7 @@ TEST(Protocol, FlatModelsAreCountedAsTheFormulaSays) {
   }
   // What one more sequence takes: its state, and little more in a model whose logits are few.
   const double state = 576.0 * 2 * 2 * 64 * 4;
-  EXPECT_GT(result.memory_per_sequence, state);
+  EXPECT_GE(result.memory_per_sequence, state);
   EXPECT_LT(result.memory_per_sequence, 1.35 * state);
   EXPECT_NEAR(result.Tpm(result.runs[0]), result.runs[0].tokens_per_s / 1000 / (result.memory_per_sequence / (1 << 30)),
               1e-9);
