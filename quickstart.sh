@@ -1,6 +1,6 @@
 #!/bin/bash
 # From nothing to a trained model: installs what is missing, builds the program, prepares real text, trains on two ranks,
-# kills the run and resumes it, and generates in three modes. Ten to fifteen minutes on two cores; a second run skips what is done.
+# kills the run and resumes it, and generates in three modes. Seven to ten minutes on two cores; a second run skips what is done.
 #   ./quickstart.sh            everything goes to runs/quickstart, what the steps print to runs/quickstart/quickstart.log
 #   ./quickstart.sh --fresh    removes an earlier run first
 set -euo pipefail
