@@ -34,6 +34,9 @@ TARGETS = ("photon", *(f"bench_{name}" for name in ("attention_streams", "attent
                                                     "elementwise", "rows", "train_step")), *lines.TESTS)
 
 
+NO_FIGURES = (OSError, ValueError, KeyError, IndexError, AttributeError)  # what reading a line's output raises
+
+
 class Failed(Exception):
     """A line that gave no figures: why, in a few words, and the end of what its commands printed."""
 
@@ -167,7 +170,7 @@ def read_what_there_is(line, settings, text, values):
     """Of a line that took longer than it may: its values, where its programs had written enough for them."""
     try:
         return line.read(settings, text, values)
-    except (OSError, ValueError, KeyError, IndexError, AttributeError):
+    except NO_FIGURES:
         return {}
 
 
@@ -195,7 +198,7 @@ def run_line(line, settings, environment, seconds, values):
             if not found:
                 raise Failed(error.what, text()) from error
             print(f"  {error.what}: figures of what was done until then")
-        except (OSError, ValueError, KeyError, IndexError, AttributeError) as error:
+        except NO_FIGURES as error:
             raise Failed(failed or f"no figures: {error!r}", text()) from error
         if failed is not None and not any(value.value > 0 for value in found.values()):
             raise Failed(failed, text())

@@ -35,20 +35,20 @@ std::string Said(cublasStatus_t status) {
                       cublasLtGetStatusString(status), ")");
 }
 
+void Require(cublasStatus_t status, const std::string& what) {
+  if (status != CUBLAS_STATUS_SUCCESS) throw DeviceError(absl::StrCat(what, ": ", Said(status)));
+}
+
 // Set once in attributes, which the library copies.
 template <typename T>
 void Set(cublasLtMatmulDesc_t description, cublasLtMatmulDescAttributes_t attribute, T value) {
-  const cublasStatus_t status = cublasLtMatmulDescSetAttribute(description, attribute, &value, sizeof(value));
-  if (status != CUBLAS_STATUS_SUCCESS) {
-    throw DeviceError(absl::StrCat("attribute ", attribute, " of a matrix product: ", Said(status)));
-  }
+  Require(cublasLtMatmulDescSetAttribute(description, attribute, &value, sizeof(value)),
+          absl::StrCat("attribute ", attribute, " of a matrix product"));
 }
 template <typename T>
 void Set(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t attribute, T value) {
-  const cublasStatus_t status = cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof(value));
-  if (status != CUBLAS_STATUS_SUCCESS) {
-    throw DeviceError(absl::StrCat("attribute ", attribute, " of the choice of a matrix product: ", Said(status)));
-  }
+  Require(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof(value)),
+          absl::StrCat("attribute ", attribute, " of the choice of a matrix product"));
 }
 
 // How the library is asked: it counts columns first, for which a row-major matrix is its own transpose. Hence
@@ -98,8 +98,7 @@ MatrixProducts::~MatrixProducts() {
 }
 
 void MatrixProducts::Check(cublasStatus_t status, const std::string& what) const {
-  if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw DeviceError(absl::StrCat("cuda:", device_, ", matmul ", what, ": ", Said(status)));
+  Require(status, absl::StrCat("cuda:", device_, ", matmul ", what));
 }
 
 void MatrixProducts::Open() {
@@ -174,9 +173,8 @@ void MatrixProducts::WarnOfPlain(const ProductShape& shape, cublasStatus_t statu
   if (warned_ || (expected && work < kSmall)) return;
   warned_ = true;
   spdlog::warn(
-      "cuda:{}, matmul {}: {} and has no algorithm that works; a plain kernel computes it, many times slower (others "
-      "like "
-      "it are not told)",
+      "cuda:{}, matmul {}: {} and has no algorithm that works; a plain kernel computes it, many times slower. Others "
+      "like it are not told",
       device_, shape.ToString(), Said(status));
 }
 

@@ -47,7 +47,8 @@ absl::Status Unusable(cudaError_t error, absl::string_view what) {
       absl::StrCat(what, ": ", cudaGetErrorName(error), " (", cudaGetErrorString(error), ")", remedy));
 }
 
-constexpr size_t kLeftToTheDriver = size_t{512} << 20;  // for kernels' code, graphs and NCCL's buffers
+// For kernels' code, graphs and NCCL's buffers.
+size_t LeftToTheDriver(size_t total) { return std::min(size_t{512} << 20, total / 64); }
 
 class CudaGraph : public DeviceGraph {
  public:
@@ -116,7 +117,7 @@ Arena::SlabSource OpenedCudaDevice::Slabs(int index) {
             void* data = nullptr;
             size_t free = 0, total = 0;
             Check(cudaMemGetInfo(&free, &total), index, "asking for its memory");
-            if (free < bytes + std::min(kLeftToTheDriver, total / 64)) return nullptr;
+            if (free < bytes + LeftToTheDriver(total)) return nullptr;
             const cudaError_t error = cudaMalloc(&data, bytes);
             if (error == cudaErrorMemoryAllocation) {
               cudaGetLastError();  // clears it
@@ -132,7 +133,7 @@ Arena::SlabSource OpenedCudaDevice::Slabs(int index) {
                 cudaMemGetInfo(&free, &total);
                 return absl::StrCat("cuda:", index, " has ", HumanBytes(static_cast<int64_t>(free)), " of ",
                                     HumanBytes(static_cast<int64_t>(total)), " free, of which ",
-                                    HumanBytes(static_cast<int64_t>(std::min(kLeftToTheDriver, total / 64))),
+                                    HumanBytes(static_cast<int64_t>(LeftToTheDriver(total))),
                                     " are left to the driver");
               }};
 }

@@ -176,11 +176,8 @@ void Engine::Impl::Admit() {
     if (running_ + sequences > options_.max_running || reserved_ + bytes > options_.state_bytes) return;
     running_ += sequences;
     reserved_ += bytes;
-    // What it begins with must not be what goes to make room for it.
-    const std::vector<int32_t>& prompt = next.request.prompt;
-    store_.Touch(prompt, decoder_.UnitTokens(static_cast<int64_t>(prompt.size())));
+    reader_.Add(&next);  // first: what it begins with must not be what goes to make room for it
     store_.Shrink(options_.state_bytes - reserved_);
-    reader_.Add(&next);
     active_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }

@@ -6,6 +6,11 @@
 
 namespace photon {
 
+void PromptReader::Add(ActiveRequest* request) {
+  if (store_ != nullptr) store_->Touch(request->request.prompt, Units(*request));
+  queue_.push_back(request);
+}
+
 int64_t PromptReader::Units(const ActiveRequest& request) const {
   return decoder_.UnitTokens(static_cast<int64_t>(request.request.prompt.size()));
 }

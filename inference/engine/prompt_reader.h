@@ -18,7 +18,7 @@ class PromptReader {
   // `store` may be null: nothing is shared.
   PromptReader(const Decoder& decoder, PrefixStore* store) : decoder_(decoder), store_(store) {}
 
-  void Add(ActiveRequest* request) { queue_.push_back(request); }
+  void Add(ActiveRequest* request);  // what it begins with counts as used now, and stays in the store the longer
   void Remove(const ActiveRequest* request) { std::erase(queue_, request); }
   bool waiting() const { return !queue_.empty(); }  // whether a prompt is to be read, or read on
 

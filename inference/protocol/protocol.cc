@@ -111,9 +111,8 @@ absl::StatusOr<Counts> Protocol::Count(const Decoder& counting, GenerationMode m
 
 absl::StatusOr<ProtocolRun> Protocol::RunBatch(const Decoder& decoder, GenerationMode mode, const ProtocolShape& shape,
                                                int64_t batch, Roofline roofline) {
-  // Kernels are chosen, steps recorded, and what the model keeps for all sequences is made, that no sequence pays for
-  // it.
-  // Tables of angles grow by doubling, as caches do.
+  // What the model keeps for all sequences is made, kernels are chosen, steps recorded: no sequence pays for it. Tables
+  // of angles grow by doubling, as caches do.
   decoder.model().RopeTable(context_,
                             static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(shape.prompt + shape.tokens))));
   PHOTON_RETURN_IF_ERROR(Continue(decoder, mode, shape.prompt, std::min<int64_t>(shape.tokens, 40), batch).status());

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <random>
 #include <thread>
 
@@ -166,53 +167,43 @@ TEST_F(EngineTest, APromptsBeginningIsReadOnce) {
   ExpectAlone(*decoder, first, *c);
 }
 
-// A long prompt is read all the same while short ones keep coming.
-TEST_F(EngineTest, ShortPromptsDoNotWaitForLongOnes) {
-  const auto model = MakeModel(context_, {});
-  const auto decoder = Decoder::Create(context_, *model);
-  Engine engine(*decoder, nullptr, {.prefill_tokens = 64, .share_prefixes = false});
+// Steps until a prompt of `tokens` is read, a short one joining at each. `after_step` is told of that one.
+int StepsToRead(const TestContext& context, int64_t prefill_tokens, int64_t tokens, int64_t short_tokens,
+                const std::function<void(const Recorder& short_one)>& after_step) {
+  const auto model = MakeModel(context, {});
+  const auto decoder = Decoder::Create(context, *model);
+  Engine engine(*decoder, nullptr, {.prefill_tokens = prefill_tokens, .share_prefixes = false});
   EngineRequest request;
   request.prompt = {1, 2, 3};
   request.options.max_new_tokens = 100000;
   RequestId endless = 0;
   SubmitTo(engine, request, &endless);  // so that slices are those of prefill_tokens
   engine.Step();
-  request.prompt = RandomTokens(3200, 19, 1);
+  request.prompt = RandomTokens(tokens, 19, 1);
   request.options.max_new_tokens = 1;
   const auto long_one = SubmitTo(engine, request);
   int steps = 0;
   for (; !long_one->ended() && steps < 1000; ++steps) {
-    request.prompt = RandomTokens(40, 19, steps);
+    request.prompt = RandomTokens(short_tokens, 19, steps);
     const auto short_one = SubmitTo(engine, request);
     engine.Step();
-    EXPECT_TRUE(short_one->ended()) << "step " << steps;
+    after_step(*short_one);
   }
-  EXPECT_LE(steps, 3200 / 32 + 1);  // by half a slice a step
   engine.Cancel(endless);
+  return steps;
 }
 
-// Of the smallest slices too one half is the long prompt's.
+// A long prompt is read all the same while short ones keep coming.
+TEST_F(EngineTest, ShortPromptsDoNotWaitForLongOnes) {
+  const int steps = StepsToRead(context_, /*prefill_tokens=*/64, 3200, 40,
+                                [](const Recorder& short_one) { EXPECT_TRUE(short_one.ended()); });
+  EXPECT_LE(steps, 3200 / 32 + 1);  // by half a slice a step
+}
+
+// Of the smallest slices too one half is the long prompt's. The short ones are a unit and a rest each.
 TEST_F(EngineTest, LongPromptsDoNotWaitForShortOnes) {
-  const auto model = MakeModel(context_, {});
-  const auto decoder = Decoder::Create(context_, *model);
-  Engine engine(*decoder, nullptr, {.prefill_tokens = 1, .share_prefixes = false});
-  EngineRequest request;
-  request.prompt = {1, 2, 3};
-  request.options.max_new_tokens = 100000;
-  RequestId endless = 0;
-  SubmitTo(engine, request, &endless);
-  engine.Step();
-  request.prompt = RandomTokens(160, 19, 1);
-  request.options.max_new_tokens = 1;
-  const auto long_one = SubmitTo(engine, request);
-  int steps = 0;
-  for (; !long_one->ended() && steps < 100; ++steps) {
-    request.prompt = RandomTokens(17, 19, steps);  // a unit and a rest: a new one each step
-    SubmitTo(engine, request);
-    engine.Step();
-  }
+  const int steps = StepsToRead(context_, /*prefill_tokens=*/1, 160, 17, [](const Recorder&) {});
   EXPECT_LE(steps, 160 / 16 + 1);  // by a unit a step
-  engine.Cancel(endless);
 }
 
 TEST_F(EngineTest, NoNumberEndsThatRequestAlone) {
