@@ -31,11 +31,12 @@ fi
 ninja -C build
 
 # ctest runs a test on every core; with more threads than that, they would spin against each other. Tests of threading
-# choose their own number.
+# choose their own number. (nproc counts no further than OMP_NUM_THREADS.)
+cores=$(env -u OMP_NUM_THREADS nproc)
 export OMP_NUM_THREADS=1
 # The programs under test start mpirun, which would read what is typed here.
 status=0
-ctest --test-dir build --output-on-failure --no-tests=error -j "$(nproc)" --output-junit "$PWD/build/tests.xml" \
+ctest --test-dir build --output-on-failure --no-tests=error -j "$cores" --output-junit "$PWD/build/tests.xml" \
       "${labels[@]}" "$@" </dev/null || status=$?
 python3 tests/summary.py build/tests.xml || status=1
 exit "$status"

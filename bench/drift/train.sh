@@ -8,7 +8,7 @@ set -euo pipefail
 if [[ $# -ne 2 || ! -d $1 ]]; then sed -n '2,6s/^# \?//p' "$0" >&2; exit 2; fi
 here=$(dirname "${BASH_SOURCE[0]}")
 photon=${PHOTON:-$here/../../build/photon}
-workers=${WORKERS:-$(nproc)}
+workers=${WORKERS:-$(env -u OMP_NUM_THREADS nproc)}
 corpus=$1 out=$2
 export OMP_NUM_THREADS=1
 mkdir -p "$out/data/held"

@@ -167,7 +167,7 @@ def hosts():
     resumes(four, run, four.names, want)
 
 
-def disturbed(hurt, *messages, within=HANG_S + 11, never=None):
+def disturbed(hurt, *messages, within=60, never=None):
     two = hosts_with_data(2)
     want = undisturbed(two)
     run = Run("disturbed")
