@@ -17,12 +17,13 @@ TRAINING_STEPS = 200
 WARM_UP_STEPS = 10  # left out of the rates: kernels are chosen, steps are recorded
 FEWEST_STEPS = WARM_UP_STEPS + 20  # that give a figure, where the time was short
 LARGE_BYTES = 64e6  # what targets of bandwidth hold for
-TESTS = {  # program: the tests in it that can run on a GPU
-    "core_test": "-*DeathTest*:CudaBackend*:CudaDevice*:AlgorithmCache*:ProductChoice*",
-    "inference_test": "*RecordedSteps*",
-    "train_test": "DeviceStep*",
-    "parallel_test": "NcclOnGpu*",
-}
+TESTS = (  # programs, with the tests in them that can run on a GPU
+    (["core_test"], "-*DeathTest*:CudaBackend*:CudaDevice*:AlgorithmCache*:ProductChoice*"),
+    (["env", "PHOTON_WARPGROUPS_FROM=1", "core_test"], "*Attention*:-*Window*:*Cached*:*DeathTest*"),
+    (["inference_test"], "*RecordedSteps*"),
+    (["train_test"], "DeviceStep*"),
+    (["parallel_test"], "NcclOnGpu*"),
+)
 
 
 @dataclasses.dataclass
@@ -76,9 +77,9 @@ def percent(share):
 # Tests and ceilings
 
 def test_commands(s):
-    chosen = {"core_test": "Philox*:RmsNorm*"} if s.smoke else TESTS
-    return [[s.program(f"tests/{name}"), f"--gtest_filter={tests}", "--gtest_brief=1"]
-            for name, tests in chosen.items()]
+    chosen = [(["core_test"], "Philox*:RmsNorm*")] if s.smoke else TESTS
+    return [[*before, s.program(f"tests/{name}"), f"--gtest_filter={tests}", "--gtest_brief=1"]
+            for (*before, name), tests in chosen]
 
 
 def read_tests(s, output, _):
@@ -222,6 +223,36 @@ def attention_command(s):
              s.report("attention")]]
 
 
+KERNELS = {"warpgroups": 1, "mma": 1 << 40}  # the least length of streams for Hopper's warpgroups
+
+
+def kernels_report(s, kernels):
+    return s.report(f"attention-{kernels}")
+
+
+def attention_kernels_commands(s):
+    sizes = ["--lengths", "64", "128", "--tokens", "64", "--seconds", "0.001"] if s.smoke else \
+        ["--lengths", "128", "256", "512", "1024", "2048", "8192", "--seconds", "0.05"]
+    return [["env", f"PHOTON_WARPGROUPS_FROM={length}", s.program("bench/attention_streams"), "--device", s.device,
+             *sizes, "--head-dims", "64", "--json", kernels_report(s, kernels)] for kernels, length in KERNELS.items()]
+
+
+def read_attention_kernels(s, *_):
+    """The shortest stream from which on warpgroups are never slower."""
+    reports = [json.loads(pathlib.Path(kernels_report(s, kernels)).read_text()) for kernels in KERNELS]
+    found = {}
+    for which in ("forward", "backward"):
+        warpgroups, mma = [{int(re.search(r"x (\d+) positions", r["name"]).group(1)): r["us"]
+                            for r in direction(report, which)} for report in reports]
+        ratios = {length: mma[length] / warpgroups[length] for length in sorted(mma)}
+        slower = [length for length, ratio in ratios.items() if ratio < 1]
+        faster = [length for length in ratios if length > max(slower, default=0)]
+        text = f"{min(faster):,} positions" if faster else "never"
+        found[f"attention-kernels-{which}"] = Value(min(faster, default=1 << 40), text, ", ".join(
+            f"{length:,}: {ratio:.2f} x" for length, ratio in ratios.items()))
+    return found
+
+
 def attention_torch_command(s):
     sizes = ["--lengths", "64", "--tokens", "64", "--seconds", "0.001", "--backends", "MATH"] if s.smoke else \
         ["--lengths", "8192"]
@@ -329,6 +360,7 @@ LINES = (
          slowest("row-kernels", "rows", 0.85), planned=15, limit=60),
     Line("attention", attention_command, read_attention, planned=10, limit=30),
     Line("attention-torch", attention_torch_command, read_attention_torch, planned=15, limit=45),
+    Line("attention-kernels", attention_kernels_commands, read_attention_kernels, planned=15, limit=45),
     Line("windows", kernels_command("attention_windows", "windows", ("--rows", "256")),
          slowest("windows", "windows", 0.80), planned=10, limit=45),
     Line("decode", decode_command, read_decode, planned=20, limit=60),

@@ -189,7 +189,8 @@ def run_line(line, settings, environment, seconds, values):
                 code = run_command(command, environment, until - time.monotonic(), log, lambda: line.done(settings))
                 log.seek(0, os.SEEK_END)
                 if code != 0:
-                    failed = f"{command[0]} ended with {code}"
+                    program = next(word for word in command if word != "env" and "=" not in word)
+                    failed = f"{program} ended with {code}"
                     if line.name != "tests":  # other programs' tests run all the same
                         break
             found = line.read(settings, text(), values) if failed is None or line.name == "tests" else {}

@@ -1,7 +1,4 @@
-// The kernels of attention over long streams. Arguments as in core/ops/attention.h.
-//
-// A kernel for newer tensor cores belongs beside these: it takes the same arguments, and core/cuda/attention.cu
-// chooses.
+// The kernels of attention over long streams. Arguments as in core/ops/attention.h; core/cuda/attention.cu chooses.
 #pragma once
 
 #include "core/ops/attention.h"
@@ -12,6 +9,11 @@ namespace photon::cuda {
 inline constexpr int64_t kWidestMmaHead = 128;
 ops::AttentionForwardFn StreamForwardMma;
 ops::AttentionBackwardFn StreamBackwardMma;
+
+// The same by Hopper's warpgroups; the backward pass for heads of at most kWidestWarpgroupBackward.
+inline constexpr int64_t kWidestWarpgroupBackward = 64;
+ops::AttentionForwardFn StreamForwardWarpgroup;
+ops::AttentionBackwardFn StreamBackwardWarpgroup;
 
 // Any type and width: for f32 and f64, and wide heads.
 ops::AttentionForwardFn StreamForwardPlain;

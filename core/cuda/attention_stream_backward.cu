@@ -5,13 +5,13 @@
 // dout v^T are computed twice. In return every gradient is summed in registers, in one order, by one thread: no
 // atomics, no turns to take, no f32 copy of dq in memory; and weights and their gradients, kept transposed where keys
 // are owned, are left factors of the next products without a detour through shared memory.
-#include "core/cuda/attention_stream.h"
 #include "core/cuda/attention_stream_mma.h"
 
 namespace photon::cuda {
 namespace {
 
 constexpr int kOther = 64;  // rows of the tiles that are walked over
+using Numbers = QueryNumbers<kOther>;
 
 // kTiles: a warp's own rows in 16s.
 template <int kWidth_, int kTiles_>
@@ -20,13 +20,6 @@ struct BackwardShape {
   static constexpr int kWarpRows = 16 * kTiles, kOwn = kStreamWarps * kWarpRows;
   static constexpr int kOwnElements = kOwn * kWidth, kOtherElements = kOther * kWidth;
   static constexpr size_t kElements = 2 * kOwnElements + 2 * 2 * kOtherElements;  // two tensors; two stages of two
-};
-
-// Numbers of the queries that are walked over.
-struct QueryNumbers {
-  float lse[kOther];
-  float dot[kOther];
-  int32_t first_key[kOther];
 };
 
 template <typename Shape>
@@ -98,19 +91,8 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamQueryGradientKernel(c
       uint32_t dscores[kTiles][4];
 #pragma unroll
       for (int m = 0; m < kTiles; ++m) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int r = row + 16 * m + SumPlace(lane, 2 * half).row;
-          const int origin = key + SumPlace(lane, 0).column;  // of the thread's keys
-          const int first = masked ? span.FirstKey(r < a.length ? r : row) - origin : 0;
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            float& x = scores[m][i / 2][2 * half + i % 2];
-            const float weight = Exp2(fmaf(x, scale, -lse[m][half]));
-            x = weight * (dweights[m][i / 2][2 * half + i % 2] - dot[m][half]);
-            if (masked) x = Sees(a.offset + r - origin, first, 8 * (i / 2) + i % 2) ? x : 0;
-          }
-        }
+        Differentiate(scores[m], dweights[m], scale, lse[m], dot[m]);
+        if (masked) Hide(scores[m], span, row + 16 * m, key, 0);
         PackLeft(dscores[m], scores[m][0], scores[m][1]);
       }
       MultiplyAdd<kWidth, kTiles>(dq, dscores, keys, n);
@@ -130,13 +112,12 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
   constexpr int kWidth = Shape::kWidth, kTiles = Shape::kTiles;
   Bits* const keys = DynamicShared<Bits>();
   Bits* const values = keys + Shape::kOwnElements;
-  Bits* const stages = values + Shape::kOwnElements;  // [2][queries, douts]
-  QueryNumbers* const numbers = reinterpret_cast<QueryNumbers*>(stages + 4 * Shape::kOtherElements);  // [2]
+  Bits* const stages = values + Shape::kOwnElements;                                        // [2][queries, douts]
+  Numbers* const numbers = reinterpret_cast<Numbers*>(stages + 4 * Shape::kOtherElements);  // [2]
   const StreamBlock block = StreamBlockOf(blockIdx.x, a.tiles, a.kv_heads, /*last_tile_first=*/false);
   const int64_t begin = block.sequence * a.length, key_begin = block.sequence * a.keys;
   const int64_t column = int64_t{block.head} * a.head_dim;
   const StreamSpan span = a.SpanAt(begin);
-  const int lane = threadIdx.x % kWarp;
   const int block_key = block.tile * Shape::kOwn, tile_row = static_cast<int>(threadIdx.x) / kWarp * Shape::kWarpRows;
   const int key = block_key + tile_row;  // the warp's first
   const TileRange tiles = RowTiles(span, block_key, Shape::kOwn, kOther);
@@ -154,7 +135,7 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
     CopyTile<kWidth, kOther>(stage + Shape::kOtherElements, a.dout.At(at, query_column), rows, a.head_dim, a.piece);
     const int i = threadIdx.x;
     if (i < kOther) {
-      QueryNumbers& n = numbers[step & 1];
+      Numbers& n = numbers[step & 1];
       const int r = i < rows ? i : 0;
       CopyAsync<4>(&n.lse[i], a.lse + copied_head * a.lse_stride + at + r, i < rows);
       CopyAsync<4>(&n.dot[i], a.dots + copied_head * a.dots_stride + at + r, i < rows);
@@ -189,7 +170,7 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
     if (key >= seen) continue;
     const Bits* const queries = stages + (step & 1) * 2 * Shape::kOtherElements;
     const Bits* const douts = queries + Shape::kOtherElements;
-    const QueryNumbers& number = numbers[step & 1];
+    const Numbers& number = numbers[step & 1];
 #pragma unroll 1
     for (int n = 0; n < kOther; n += 16) {
       const int position = tile_position + n, count = seen - position < 16 ? seen - position : 16;
@@ -200,41 +181,14 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
       const bool masked = AnyHidden(position, masks ? number.first_key[n + count - 1] : 0, key, Shape::kWarpRows);
       float weights[kTiles][2][4];  // [key][query]
       MultiplyTransposed<kWidth, kTiles>(weights, k, queries, n);
-      const int thread_query = n + SumPlace(lane, 0).column;
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int q = thread_query + 8 * (i / 2) + i % 2;
-        const float lse = number.lse[q] * kLog2E;
-        const int first = masked && masks ? number.first_key[q] : 0;
-#pragma unroll
-        for (int m = 0; m < kTiles; ++m) {
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            float& x = weights[m][i / 2][2 * half + i % 2];
-            x = Exp2(fmaf(x, scale, -lse));
-            if (masked) x = Sees(tile_position + q, first, key + 16 * m + SumPlace(lane, 2 * half).row) ? x : 0;
-          }
-        }
-      }
+      WeighColumns(weights, number, n, scale, masked, masks, tile_position, key);
       uint32_t left[kTiles][4];
 #pragma unroll
       for (int m = 0; m < kTiles; ++m) PackLeft(left[m], weights[m][0], weights[m][1]);
       MultiplyAdd<kWidth, kTiles>(dv, left, douts, n);
       float dscores[kTiles][2][4];
       MultiplyTransposed<kWidth, kTiles>(dscores, v, douts, n);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float dot = number.dot[thread_query + 8 * (i / 2) + i % 2];
-#pragma unroll
-        for (int m = 0; m < kTiles; ++m) {
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            const float weight = weights[m][i / 2][2 * half + i % 2];
-            float& x = dscores[m][i / 2][2 * half + i % 2];
-            x = weight == 0 ? 0 : weight * (x - dot);  // hidden ones stay 0 whatever is behind them
-          }
-        }
-      }
+      DifferentiateColumns(dscores, weights, number, n);
 #pragma unroll
       for (int m = 0; m < kTiles; ++m) PackLeft(left[m], dscores[m][0], dscores[m][1]);
       MultiplyAdd<kWidth, kTiles>(dk, left, queries, n);
@@ -267,17 +221,7 @@ void StreamBackwardMma(const Context& context, const Tensor& dout, const Tensor&
                        const Tensor& out, const Tensor& lse, const ops::AttentionShape& shape, const Tensor& dq,
                        const Tensor& dk, const Tensor& dv) {
   const Tensor dots = context.Empty(lse.shape(), DType::kF32);
-  OutputDots(context, dout, out, shape, dots);
-  StreamArguments a = ArgumentsOf(q, k, v, shape);
-  a.dout = RowsOf(dout);
-  a.dq = RowsOf(dq);
-  a.dk = RowsOf(dk);
-  a.dv = RowsOf(dv);
-  a.piece = PieceOf({a.q, a.k, a.v, a.dout, a.dq, a.dk, a.dv}, shape.head_dim);
-  a.lse = lse.data<float>();
-  a.lse_stride = lse.stride(0);
-  a.dots = dots.data<float>();
-  a.dots_stride = dots.stride(0);
+  StreamArguments a = BackwardArgumentsOf(context, dout, q, k, v, out, lse, shape, dots, dq, dk, dv);
   const auto run = [&](auto tile, auto kernel, int64_t rows, int heads, size_t numbers) {
     using Shape = decltype(tile);
     a.tiles = TilesOf(rows, Shape::kOwn);
@@ -285,7 +229,7 @@ void StreamBackwardMma(const Context& context, const Tensor& dout, const Tensor&
            dim3(kStreamThreads), sizeof(Bits) * Shape::kElements + numbers, a);
   };
   VisitShape(shape.head_dim, shape.key_count(), [&](auto tile) {
-    run(tile, StreamKeyGradientKernel<decltype(tile)>, shape.key_count(), shape.kv_heads, 2 * sizeof(QueryNumbers));
+    run(tile, StreamKeyGradientKernel<decltype(tile)>, shape.key_count(), shape.kv_heads, 2 * sizeof(Numbers));
   });
   VisitShape(shape.head_dim, shape.length,
              [&](auto tile) { run(tile, StreamQueryGradientKernel<decltype(tile)>, shape.length, shape.heads, 0); });

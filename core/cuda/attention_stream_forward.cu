@@ -6,16 +6,11 @@
 // other row.
 #include <cmath>
 
-#include "core/cuda/attention_stream.h"
 #include "core/cuda/attention_stream_mma.h"
 #include "core/cuda/warp.h"
 
 namespace photon::cuda {
 namespace {
-
-// Sums so far are scaled anew when a row's largest score has grown by more than this (of base 2): seldom, and never by
-// more than what f32 and bf16 carry without loss. Decided for each row by itself.
-constexpr float kSlack = 8;
 
 // kRowTiles: a warp's rows in 16s. kKeys: of a tile. Queries stay in registers, or are read again for every tile of
 // keys.
@@ -28,16 +23,8 @@ struct ForwardShape {
   static constexpr size_t kShared = sizeof(Bits) * (kQueryElements + 2 * 2 * kKeyElements);
 };
 
-// A warp's rows of the softmax so far. A thread's rows are lane / 4 of each 16, and those eight below; four lanes share
-// them, each with its own part of the total.
-template <int kRowTiles>
-struct SoftmaxState {
-  float largest[kRowTiles][2];
-  float total[kRowTiles][2];
-};
-
 template <typename Shape>
-using Scores = float[Shape::kKeys / 16][Shape::kRowTiles][2][4];
+using Scores = float[Shape::kRowTiles][Shape::kKeys / 8][4];
 
 template <typename Shape>
 __device__ __forceinline__ void Score(Scores<Shape>& scores,
@@ -46,9 +33,7 @@ __device__ __forceinline__ void Score(Scores<Shape>& scores,
   constexpr int kWidth = Shape::kWidth, kRowTiles = Shape::kRowTiles, kKeys = Shape::kKeys;
   const TilePlace left_place = LeftPlace(threadIdx.x % kWarp), right_place = RightPlace(threadIdx.x % kWarp);
 #pragma unroll
-  for (int i = 0; i < kKeys / 16 * kRowTiles * 8; ++i) {
-    scores[i / (8 * kRowTiles)][i / 8 % kRowTiles][i / 4 % 2][i % 4] = 0;
-  }
+  for (int i = 0; i < kRowTiles * kKeys / 2; ++i) scores[i / (kKeys / 2)][i / 4 % (kKeys / 8)][i % 4] = 0;
 #pragma unroll
   for (int x = 0; x < kWidth / 16; ++x) {
     uint32_t left[kRowTiles][4];
@@ -68,8 +53,8 @@ __device__ __forceinline__ void Score(Scores<Shape>& scores,
       LoadMatrix4(right, keys + TileElement<kWidth>(16 * n + right_place.row, 16 * x + right_place.column));
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m) {
-        MmaBf16(scores[n][m][0], left[m], {right[0], right[1]});
-        MmaBf16(scores[n][m][1], left[m], {right[2], right[3]});
+        MmaBf16(scores[m][2 * n], left[m], {right[0], right[1]});
+        MmaBf16(scores[m][2 * n + 1], left[m], {right[2], right[3]});
       }
     }
   }
@@ -78,50 +63,22 @@ __device__ __forceinline__ void Score(Scores<Shape>& scores,
 // Replaces the scores of the thread's rows by their weights, and scales what was summed before where it must be.
 // `scale`: of scores, with base 2.
 template <typename Shape>
-__device__ __forceinline__ void Softmax(Scores<Shape>& scores, SoftmaxState<Shape::kRowTiles>& state, float scale,
+__device__ __forceinline__ void Softmax(Scores<Shape>& scores, SoftmaxRows (&rows)[Shape::kRowTiles], float scale,
                                         float (&out)[Shape::kRowTiles][Shape::kWidth / 8][4]) {
-  constexpr int kRowTiles = Shape::kRowTiles, kKeys = Shape::kKeys;
-  float shrink[kRowTiles][2];
+  float shrink[Shape::kRowTiles][2];
   bool grown = false;
 #pragma unroll
-  for (int m = 0; m < kRowTiles; ++m) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float high = -INFINITY;
-#pragma unroll
-      for (int i = 0; i < kKeys / 4; ++i) high = fmaxf(high, scores[i / 4][m][i / 2 % 2][2 * half + i % 2]);
-      high = WarpMax<4>(high);
-      float& largest = state.largest[m][half];
-      const bool grows = (high - largest) * scale > kSlack;  // false for -inf - -inf: nothing seen yet
-      shrink[m][half] = grows ? Exp2((largest - high) * scale) : 1;
-      largest = grows ? high : largest;
-      grown |= grows;
-    }
-  }
+  for (int m = 0; m < Shape::kRowTiles; ++m) grown |= Grow(scores[m], scale, rows[m], shrink[m]);
   if (__ballot_sync(kAllLanes, grown) != 0) {  // else all factors are 1
 #pragma unroll
-    for (int m = 0; m < kRowTiles; ++m) {
-      state.total[m][0] *= shrink[m][0];
-      state.total[m][1] *= shrink[m][1];
-#pragma unroll
-      for (int i = 0; i < Shape::kWidth / 2; ++i) out[m][i / 4][i % 4] *= shrink[m][i / 2 % 2];
+    for (int m = 0; m < Shape::kRowTiles; ++m) {
+      rows[m].total[0] *= shrink[m][0];
+      rows[m].total[1] *= shrink[m][1];
+      Shrink(out[m], shrink[m]);
     }
   }
 #pragma unroll
-  for (int m = 0; m < kRowTiles; ++m) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const float base = state.largest[m][half] == -INFINITY ? 0 : state.largest[m][half] * scale;
-      float total = 0;
-#pragma unroll
-      for (int i = 0; i < kKeys / 4; ++i) {
-        float& score = scores[i / 4][m][i / 2 % 2][2 * half + i % 2];
-        score = Exp2(fmaf(score, scale, -base));
-        total += score;
-      }
-      state.total[m][half] += total;
-    }
-  }
+  for (int m = 0; m < Shape::kRowTiles; ++m) Weigh(scores[m], scale, rows[m]);
 }
 
 template <typename Shape>
@@ -160,15 +117,10 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamForwardKernel(const S
   const int rows =
       a.length - row < Shape::kWarpRows ? a.length - row : Shape::kWarpRows;  // of the warp, may be negative
   const float scale = a.scale * kLog2E;
-  SoftmaxState<kRowTiles> state;
+  SoftmaxRows softmax[kRowTiles];
   float out[kRowTiles][kWidth / 8][4];
 #pragma unroll
-  for (int m = 0; m < kRowTiles; ++m) {
-    state.largest[m][0] = state.largest[m][1] = -INFINITY;
-    state.total[m][0] = state.total[m][1] = 0;
-#pragma unroll
-    for (int i = 0; i < kWidth / 2; ++i) out[m][i / 4][i % 4] = 0;
-  }
+  for (int i = 0; i < kRowTiles * kWidth / 2; ++i) out[i / (kWidth / 2)][i / 4 % (kWidth / 8)][i % 4] = 0;
 
 #pragma unroll 1
   for (int tile = tiles.begin; tile < tiles.end; ++tile) {
@@ -182,26 +134,14 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamForwardKernel(const S
     Score<Shape>(scores, resident, queries, tile_row, keys);
     if (AnyHidden(a.offset + row, span.FirstKey(row + rows - 1), key, kKeys)) {
 #pragma unroll
-      for (int m = 0; m < kRowTiles; ++m) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int r = row + 16 * m + SumPlace(lane, 2 * half).row;
-          const int origin = key + SumPlace(lane, 0).column;  // of the thread's keys: what follows is constants
-          const int first = span.FirstKey(r < a.length ? r : row) - origin;
-#pragma unroll
-          for (int i = 0; i < kKeys / 4; ++i) {
-            float& score = scores[i / 4][m][i / 2 % 2][2 * half + i % 2];
-            score = Sees(a.offset + r - origin, first, 8 * (i / 2) + i % 2) ? score : -INFINITY;
-          }
-        }
-      }
+      for (int m = 0; m < kRowTiles; ++m) Hide(scores[m], span, row + 16 * m, key, -INFINITY);
     }
-    Softmax<Shape>(scores, state, scale, out);
+    Softmax<Shape>(scores, softmax, scale, out);
 #pragma unroll
     for (int n = 0; n < kKeys / 16; ++n) {
       uint32_t weights[kRowTiles][4];
 #pragma unroll
-      for (int m = 0; m < kRowTiles; ++m) PackLeft(weights[m], scores[n][m][0], scores[n][m][1]);
+      for (int m = 0; m < kRowTiles; ++m) PackLeft(weights[m], scores[m][2 * n], scores[m][2 * n + 1]);
       MultiplyAdd<kWidth, kRowTiles>(out, weights, keys + Shape::kKeyElements, 16 * n);
     }
   }
@@ -211,11 +151,11 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamForwardKernel(const S
   for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const float total = WarpSum<4>(state.total[m][half]);
+      const float total = WarpSum<4>(softmax[m].total[half]);
       inverse[m][half] = 1 / total;
       const int r = 16 * m + SumPlace(lane, 2 * half).row;
       if (a.lse != nullptr && lane % 4 == 0 && r < rows) {
-        a.lse[block.head * a.lse_stride + begin + row + r] = fmaf(state.largest[m][half], a.scale, logf(total));
+        a.lse[block.head * a.lse_stride + begin + row + r] = fmaf(softmax[m].largest[half], a.scale, logf(total));
       }
     }
   }
@@ -236,13 +176,7 @@ void Run(const Context& context, StreamArguments a, const ops::AttentionShape& s
 
 void StreamForwardMma(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                       const ops::AttentionShape& shape, const Tensor& out, const Tensor& lse) {
-  StreamArguments a = ArgumentsOf(q, k, v, shape);
-  a.out = RowsOf(out);
-  a.piece = PieceOf({a.q, a.k, a.v, a.out}, shape.head_dim);
-  if (lse.defined()) {
-    a.lse = lse.data<float>();
-    a.lse_stride = lse.stride(0);
-  }
+  const StreamArguments a = ForwardArgumentsOf(q, k, v, shape, out, lse);
   if (shape.head_dim <= 64) {
     (shape.length <= 64 ? Run<ForwardShape<64, 1, 64, true>> : Run<ForwardShape<64, 2, 64, true>>)(context, a, shape);
   } else {

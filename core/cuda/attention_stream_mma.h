@@ -10,6 +10,8 @@
 #include <cmath>
 #include <initializer_list>
 
+#include "core/cuda/attention_scores.h"
+#include "core/cuda/attention_stream.h"
 #include "core/cuda/attention_tiles.h"
 #include "core/cuda/launch.h"
 #include "core/ops/attention.h"
@@ -19,7 +21,6 @@ namespace photon::cuda {
 
 inline constexpr int kStreamWarps = 4;
 inline constexpr int kStreamThreads = kStreamWarps * kWarp;
-inline constexpr float kLog2E = 1.4426950408889634f;
 
 using Bits = uint16_t;  // of a bf16
 
@@ -78,6 +79,38 @@ inline StreamArguments ArgumentsOf(const Tensor& q, const Tensor& k, const Tenso
   a.kv_heads = shape.kv_heads;
   a.head_dim = static_cast<int>(shape.head_dim);
   a.scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
+  return a;
+}
+
+// `lse` may be undefined.
+inline StreamArguments ForwardArgumentsOf(const Tensor& q, const Tensor& k, const Tensor& v,
+                                          const ops::AttentionShape& shape, const Tensor& out, const Tensor& lse) {
+  StreamArguments a = ArgumentsOf(q, k, v, shape);
+  a.out = RowsOf(out);
+  a.piece = PieceOf({a.q, a.k, a.v, a.out}, shape.head_dim);
+  if (lse.defined()) {
+    a.lse = lse.data<float>();
+    a.lse_stride = lse.stride(0);
+  }
+  return a;
+}
+
+// Queues OutputDots() into `dots`, like lse.
+inline StreamArguments BackwardArgumentsOf(const Context& context, const Tensor& dout, const Tensor& q, const Tensor& k,
+                                           const Tensor& v, const Tensor& out, const Tensor& lse,
+                                           const ops::AttentionShape& shape, const Tensor& dots, const Tensor& dq,
+                                           const Tensor& dk, const Tensor& dv) {
+  OutputDots(context, dout, out, shape, dots);
+  StreamArguments a = ArgumentsOf(q, k, v, shape);
+  a.dout = RowsOf(dout);
+  a.dq = RowsOf(dq);
+  a.dk = RowsOf(dk);
+  a.dv = RowsOf(dv);
+  a.piece = PieceOf({a.q, a.k, a.v, a.dout, a.dq, a.dk, a.dv}, shape.head_dim);
+  a.lse = lse.data<float>();
+  a.lse_stride = lse.stride(0);
+  a.dots = dots.data<float>();
+  a.dots_stride = dots.stride(0);
   return a;
 }
 
@@ -166,14 +199,6 @@ __device__ __forceinline__ void MultiplyAdd(float (&sums)[kTiles][kWidth / 8][4]
       MmaBf16(sums[m][2 * x + 1], left[m], {right[2], right[3]});
     }
   }
-}
-
-// Sums [16][16] of one product, rounded, as the left factor of the next.
-__device__ __forceinline__ void PackLeft(uint32_t (&left)[4], const float (&low)[4], const float (&high)[4]) {
-  left[0] = PackBf16(low[0], low[1]);
-  left[1] = PackBf16(low[2], low[3]);
-  left[2] = PackBf16(high[0], high[1]);
-  left[3] = PackBf16(high[2], high[3]);
 }
 
 // Rounds sums times a factor of each row, [m][0] of rows lane / 4 and [m][1] of those eight below, and writes them by

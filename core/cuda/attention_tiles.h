@@ -98,6 +98,13 @@ PHOTON_HOST_DEVICE constexpr int TileElement(int row, int column) {
   return row * kWidth + ((column / 8) ^ (row % 8)) * 8 + column % 8;
 }
 
+// Tiles for products of warpgroups: [kRows][64] panels, one behind the other. Element [row][column], the swizzle (that
+// of TileElement<64> in each panel) left aside.
+template <int kRows>
+PHOTON_HOST_DEVICE constexpr int PanelElement(int row, int column) {
+  return (column / 64 * kRows + row) * 64 + column % 64;
+}
+
 // What a lane's address for LoadMatrix4 (simt.h) is to name, relative to a 16 x 16 tile.
 struct TilePlace {
   int row, column;

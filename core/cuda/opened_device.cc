@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/check.h"
@@ -50,6 +52,22 @@ absl::Status Unusable(cudaError_t error, absl::string_view what) {
 // For kernels' code, graphs and NCCL's buffers.
 size_t LeftToTheDriver(size_t total) { return std::min(size_t{512} << 20, total / 64); }
 
+// Of a GPU without warpgroups (any but compute capability 9.0): no stream is as long. The default is reckoned, not
+// measured: below it, one block of theirs has too few tiles to keep two warpgroups busy. PHOTON_WARPGROUPS_FROM is
+// there to measure it, and to do without these kernels.
+absl::StatusOr<int64_t> WarpgroupsFrom(const cudaDeviceProp& properties) {
+  constexpr int64_t kReckoned = 512;
+  if (properties.major != 9 || properties.minor != 0) return std::numeric_limits<int64_t>::max();
+  const char* const given = std::getenv("PHOTON_WARPGROUPS_FROM");
+  int64_t rows = kReckoned;
+  if (given != nullptr && !absl::SimpleAtoi(given, &rows)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("PHOTON_WARPGROUPS_FROM is \"", given,
+                     "\": give the least length of streams for Hopper's attention kernels, such as ", kReckoned));
+  }
+  return rows;
+}
+
 class CudaGraph : public DeviceGraph {
  public:
   CudaGraph(cudaGraphExec_t graph, int device, const Queue& queue) : graph_(graph), device_(device), queue_(queue) {}
@@ -64,7 +82,8 @@ class CudaGraph : public DeviceGraph {
 
 class OpenedCudaDevice : public OpenedDevice {
  public:
-  OpenedCudaDevice(int index, const cudaDeviceProp& properties, cudaStream_t stream, std::string description)
+  OpenedCudaDevice(int index, const cudaDeviceProp& properties, int64_t warpgroups_from, cudaStream_t stream,
+                   std::string description)
       : index_(index),
         description_(std::move(description)),
         identity_(properties.uuid.bytes, sizeof(properties.uuid.bytes)),
@@ -74,6 +93,7 @@ class OpenedCudaDevice : public OpenedDevice {
     queue_.stream = stream;
     queue_.multiprocessors = properties.multiProcessorCount;
     queue_.shared_per_block = properties.sharedMemPerBlockOptin;
+    queue_.warpgroups_from = warpgroups_from;
     queue_.staging = &staging_;
     queue_.products = &products_;
   }
@@ -208,6 +228,7 @@ absl::StatusOr<std::unique_ptr<OpenedDevice>> OpenCudaDevice(int index) {
     return Unusable(error, name);
   }
   PHOTON_RETURN_IF_ERROR(CheckDevice(index, properties));
+  PHOTON_ASSIGN_OR_RETURN(const int64_t warpgroups_from, WarpgroupsFrom(properties));
   cudaStream_t stream = nullptr;
   cudaError_t error = cudaSetDevice(index);
   if (error == cudaSuccess) error = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
@@ -218,7 +239,7 @@ absl::StatusOr<std::unique_ptr<OpenedDevice>> OpenCudaDevice(int index) {
       absl::StrFormat("%s, %.1f GiB, compute capability %d.%d, driver for CUDA %s", properties.name,
                       static_cast<double>(properties.totalGlobalMem) / (1ull << 30), properties.major, properties.minor,
                       CudaVersion(driver));
-  return std::make_unique<OpenedCudaDevice>(index, properties, stream, std::move(description));
+  return std::make_unique<OpenedCudaDevice>(index, properties, warpgroups_from, stream, std::move(description));
 }
 
 }  // namespace photon::cuda

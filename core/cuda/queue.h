@@ -15,6 +15,7 @@ struct Queue {
   cudaStream_t stream = nullptr;
   int multiprocessors = 0;
   size_t shared_per_block = 0;         // bytes that a block may have at most, asked for explicitly (opt-in)
+  int64_t warpgroups_from = 0;         // the shortest streams whose attention goes to Hopper's warpgroups
   bool recording = false;              // inside OpenedDevice::Record(): nothing runs, nothing may wait
   bool times_products = false;         // OpenedDevice::TimeProducts()
   StagingRing* staging = nullptr;      // pinned memory on the way to and from the host

@@ -118,6 +118,19 @@ class Lines(unittest.TestCase):
         value = lines.BY_NAME["rows"].read(self.settings, "", {})["row-kernels"]
         self.assertEqual((value.value, value.detail), (0.6, "slower; 1 of 3 reach it; next: slow 70.0 %"))
 
+    def test_from_which_length_on_warpgroups_are_faster(self):
+        def write(kernels, forward, backward):
+            results = [{"name": f"1 x {length} positions, heads 1/1 x 64 {which}", "us": us}
+                       for which, times in (("forward", forward), ("backward", backward))
+                       for length, us in zip((128, 512, 2048), times)]
+            pathlib.Path(lines.kernels_report(self.settings, kernels)).write_text(json.dumps({"results": results}))
+        write("warpgroups", (30, 40, 50), (10, 20, 99))
+        write("mma", (20, 40, 100), (20, 30, 90))
+        found = lines.read_attention_kernels(self.settings)
+        self.assertEqual(found["attention-kernels-forward"].text, "512 positions")
+        self.assertEqual(found["attention-kernels-forward"].detail, "128: 0.67 x, 512: 1.00 x, 2,048: 2.00 x")
+        self.assertEqual(found["attention-kernels-backward"].text, "never")
+
     def test_attention_against_the_fastest_of_pytorch(self):
         def results(*rows):
             return {"results": [{"name": name, "us": us, "share_of_product": 0.5, "tflops": 400.0} for name, us in rows]}

@@ -15,6 +15,7 @@ using testing::Attention;
 using testing::Define;
 using testing::ExpectDefinition;
 using testing::ExpectWithin;
+using testing::FillRows;
 using testing::Reference;
 using testing::TestContext;
 using testing::ToDoubles;
@@ -53,6 +54,12 @@ INSTANTIATE_TEST_SUITE_P(
                                          Case{1, 300, 3, 2, 60, 130}, Case{1, 70, 2, 1, 50, 30}),
                        ::testing::Values(DType::kF64, DType::kF32, DType::kBF16)));
 
+// Streams long enough for the kernels of a GPU's warpgroups, and that tiles come round more than once.
+INSTANTIATE_TEST_SUITE_P(LongStreams, AttentionCases,
+                         ::testing::Combine(::testing::Values(Case{1, 512, 2, 1, 64}, Case{1, 700, 1, 1, 52, 333},
+                                                              Case{1, 577, 2, 2, 128, 100}, Case{2, 640, 1, 1, 60}),
+                                            ::testing::Values(DType::kBF16)));
+
 // Head sizes at which a GPU's kernels of plain arithmetic need nearly, but not quite, all shared memory that there is
 // without asking for more.
 INSTANTIATE_TEST_SUITE_P(SharedMemory, AttentionCases,
@@ -73,6 +80,23 @@ TEST(Attention, LargeScores) {
       ExpectWithin(ToDoubles(context, a.lse), r.lse, "lse");
       EXPECT_GT(*std::max_element(r.lse.value.begin(), r.lse.value.end()), 100);
     }
+  }
+}
+
+// Scores that rise from key to key, by a few hundred in all: weights against a maximum seen long ago would overflow.
+TEST(Attention, RisingScores) {
+  const TestContext context;
+  for (const DType dtype : {DType::kF64, DType::kF32, DType::kBF16}) {
+    const Case c = {1, 600, 1, 1, 64};
+    Attention a(context, c, dtype);
+    FillRows(context, a.Q(a.qkv), 0, c.length, 1);
+    constexpr int64_t kSteps = 20, kTogether = 30;  // 6 of the score apart: of base 2 more than kernels let pass
+    for (int64_t step = 0; step < kSteps; ++step) {
+      FillRows(context, a.K(a.qkv), step * kTogether, (step + 1) * kTogether, 0.75 * step);
+    }
+    a.Forward();
+    a.Backward();
+    ExpectDefinition(a);
   }
 }
 

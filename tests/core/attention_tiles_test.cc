@@ -112,6 +112,20 @@ TEST(AttentionTiles, HiddenIsTheDefinition) {
   }
 }
 
+TEST(AttentionTiles, PanelsHoldEveryElementOnceAndGroupsOfEightRowsWhereProductsLookForThem) {
+  constexpr int kRows = 24, kColumns = 192;
+  std::set<int> places;
+  for (int row = 0; row < kRows; ++row) {
+    for (int column = 0; column < kColumns; ++column) {
+      places.insert(PanelElement<kRows>(row, column));
+      if (row % 8 != 0) continue;  // which the swizzle leaves where they are
+      EXPECT_EQ(PanelElement<kRows>(row, column), column / 64 * 64 * kRows + TileElement<64>(row, column % 64));
+    }
+  }
+  EXPECT_EQ(places.size(), size_t{kRows} * kColumns);
+  EXPECT_EQ(*places.rbegin(), kRows * kColumns - 1);
+}
+
 TEST(AttentionTiles, BlocksDoEveryTileOfEveryHeadOnce) {
   const int tiles = 5, heads = 3, sequences = 4;
   for (const bool last_first : {false, true}) {

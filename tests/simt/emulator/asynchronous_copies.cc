@@ -9,6 +9,7 @@
 #include "tests/simt/emulator/block.h"
 #include "tests/simt/emulator/device_memory.h"
 #include "tests/simt/emulator/failure.h"
+#include "tests/simt/emulator/warpgroup_products.h"
 
 namespace photon::simt {
 namespace {
@@ -57,6 +58,7 @@ void WaitForCopies(int pending) {
       } else {
         std::memset(copy.shared, 0, copy.bytes);
       }
+      CopyArrived(copy.shared, copy.bytes);
     }
     groups.pop_front();
   }

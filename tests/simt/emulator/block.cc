@@ -12,9 +12,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "tests/simt/emulator/asynchronous_copies.h"
+#include "tests/simt/emulator/barriers.h"
 #include "tests/simt/emulator/failure.h"
 #include "tests/simt/emulator/ready_set.h"
 #include "tests/simt/emulator/shared_memory.h"
+#include "tests/simt/emulator/warpgroup_products.h"
 
 namespace photon::simt {
 namespace {
@@ -88,10 +90,11 @@ class Block {
   Barrier AtBarrier(bool predicate, const std::source_location& where);
   void AtRendezvous(unsigned mask, const char* operation, void* operand, Combine* combine,
                     const std::source_location& where);
+  void WaitHere(Wait wait);
+  void MakeReady(int i) { ready_.Add(i); }
 
  private:
   void Step(int i);
-  void WaitHere(Wait wait);
   void Ended(int i);
   bool Complete(int warp, Rendezvous& rendezvous);
   [[noreturn]] void FailStuck();
@@ -255,7 +258,11 @@ void Run(const Grid& grid, const std::function<void()>& thread) {
     for (unsigned y = 0; y < grid.blocks.y; ++y) {
       for (unsigned x = 0; x < grid.blocks.x; ++x) {
         shared.BeginBlock();
+        BeginBarriers();
+        BeginProducts(grid.threads.x * grid.threads.y * grid.threads.z);
         block.Run({x, y, z});
+        CheckProducts();
+        CheckBarriers();
         shared.CheckBounds();
       }
     }
@@ -268,6 +275,10 @@ const Grid* RunningGrid() { return running == nullptr ? nullptr : &running->grid
 int ThreadInBlock() { return running->current(); }
 
 Barrier BlockBarrier(bool predicate, const std::source_location& where) { return running->AtBarrier(predicate, where); }
+
+void Suspend(const char* operation, const std::source_location& where) { running->WaitHere({operation, where}); }
+
+void MakeReady(int thread) { running->MakeReady(thread); }
 
 void WarpRendezvous(unsigned mask, const char* operation, void* operand, Combine* combine,
                     const std::source_location& where) {

@@ -35,6 +35,10 @@ struct Barrier {
 // Waits for all threads of the block. All come from the same line, and none may have ended.
 Barrier BlockBarrier(bool predicate, const std::source_location& where);
 
+// For barriers of other kinds (barriers.h): this thread waits, in `operation`, until another one makes it ready.
+void Suspend(const char* operation, const std::source_location& where);
+void MakeReady(int thread);
+
 // Waits for the lanes of `mask` in this warp, all of which call the same `operation`; lanes that have ended count as
 // there. The last one calls `combine` with everybody's operand, null for lanes that take no part.
 using Combine = void(void* const (&lanes)[kWarpLanes]);

@@ -7,13 +7,14 @@
 #include <map>
 #include <mutex>
 
+#include "absl/strings/str_format.h"
 #include "tests/simt/emulator/failure.h"
 
 namespace photon::simt {
 namespace {
 
 constexpr size_t kPage = 4096;
-constexpr size_t kRegion = 256 << 10;
+constexpr size_t kRegion = kSharedWindow;
 constexpr unsigned char kPoison = 0xff, kCanary = 0xa5;
 
 size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
@@ -69,6 +70,21 @@ void SharedMemory::CheckBounds() const {
 }
 
 void* DynamicSharedMemory() { return Begin(); }
+
+bool IsDynamicShared(const void* address) { return address >= Begin() && address < RegionEnd(); }
+
+uint32_t SharedAddress(const void* shared) {
+  if (!IsDynamicShared(shared)) Fail(absl::StrFormat("%p is not the block's dynamic shared memory", shared));
+  return static_cast<uint32_t>(static_cast<const unsigned char*>(shared) - (RegionEnd() - kRegion));
+}
+
+const void* SharedAt(uint32_t address, size_t bytes) {
+  const unsigned char* const shared = RegionEnd() - kRegion + address;
+  if (shared < Begin() || shared + bytes > Begin() + dynamic_bytes) {
+    Fail(absl::StrFormat("%d bytes at shared address %d are not the block's", bytes, address));
+  }
+  return shared;
+}
 
 size_t StaticSharedBytes(const void* kernel) {
   size_t bytes = 0;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "tests/simt/emulator/block.h"
@@ -27,6 +28,13 @@ class SharedMemory {
 
 // Dynamic shared memory of the block that runs.
 void* DynamicSharedMemory();
+
+// Where an address of dynamic shared memory lies among all that a multiprocessor has, in bytes, and back: `bytes` there
+// must belong to the block. Multiples of 1024 are multiples of 1024.
+inline constexpr size_t kSharedWindow = 256 << 10;
+bool IsDynamicShared(const void* address);
+uint32_t SharedAddress(const void* shared);
+const void* SharedAt(uint32_t address, size_t bytes);
 size_t StaticSharedBytes(const void* kernel);
 
 }  // namespace photon::simt
