@@ -184,15 +184,17 @@ __device__ __forceinline__ void MultiplyTransposed(float (&sums)[kTiles][2][4],
   }
 }
 
-// sums [16 kTiles][kWidth] += left [.., 16] times 16 rows of `tile`, rows from `first_row` on.
-template <int kWidth, int kTiles>
-__device__ __forceinline__ void MultiplyAdd(float (&sums)[kTiles][kWidth / 8][4], const uint32_t (&left)[kTiles][4],
-                                            const Bits* tile, int first_row) {
+// sums [16 kTiles][kColumns] += left [.., 16] times 16 rows of `tile`, rows from `first_row` and columns from
+// `first_column` on.
+template <int kWidth, int kTiles, int kColumns = kWidth>
+__device__ __forceinline__ void MultiplyAdd(float (&sums)[kTiles][kColumns / 8][4], const uint32_t (&left)[kTiles][4],
+                                            const Bits* tile, int first_row, int first_column = 0) {
   const TilePlace place = LeftPlace(threadIdx.x % kWarp);
 #pragma unroll
-  for (int x = 0; x < kWidth / 16; ++x) {
+  for (int x = 0; x < kColumns / 16; ++x) {
     uint32_t right[4];
-    LoadMatrix4Transposed(right, tile + TileElement<kWidth>(first_row + place.row, 16 * x + place.column));
+    LoadMatrix4Transposed(right,
+                          tile + TileElement<kWidth>(first_row + place.row, first_column + 16 * x + place.column));
 #pragma unroll
     for (int m = 0; m < kTiles; ++m) {
       MmaBf16(sums[m][2 * x], left[m], {right[0], right[1]});

@@ -1,62 +1,23 @@
-// Attention of new rows over caches, split over keys (flash-decoding, Dao et al. 2023). One block takes one key/value
-// head's block of keys of one sequence: keys and values go from memory to registers once, all at the start, and serve
-// all query heads and new rows, which are few. A second kernel adds up the blocks' shares, in order.
-//
-// Blocks of keys have a fixed size and start at multiples of it, so that nothing depends on what else is decoded.
+// Attention of new rows over caches, split over keys (flash-decoding, Dao et al. 2023), for what tensor cores do not
+// take (cached_attention_mma.cu): f32, f64 and odd heads. One block takes one key/value head's block of keys of one
+// sequence: keys and values go from memory to registers once, all at the start, and serve all query heads and new
+// rows, which are few.
 #include <cmath>
 #include <limits>
+#include <optional>
 
+#include "core/cuda/cached_attention.h"
 #include "core/cuda/cached_attention_map.h"
 #include "core/cuda/kernels.h"
 #include "core/cuda/launch.h"
 #include "core/cuda/vector.h"
 #include "core/cuda/warp.h"
-#include "core/ops/attention_heads.h"
 
 namespace photon::cuda {
 namespace {
 
 constexpr int kTileRows = 128;  // query rows that share one reading of the keys
-constexpr int kSliceRows = 64;  // new rows a launch, so that partial results stay small in a prefill
 constexpr int kCombineThreads = 128;
-
-template <typename T>
-struct CachedCall {
-  using A = AccumulateType<T>;
-  const T* q;
-  T* out;
-  int64_t q_stride, out_stride;
-  const int64_t *bases, *capacities;
-  const int32_t* lengths;
-  int layer, heads, kv_heads, head_dim;
-  int64_t rows;      // new rows of a sequence,
-  int first, count;  // of which this launch has [first, first + count)
-  A scale;
-  int splits;
-  A* sums;     // [sequences * count * heads, splits, head_dim]: of values, weighted by exp(score - largest)
-  A* weights;  // [.., splits, 2]: the largest score, the sum of weights
-
-  __device__ int64_t Row(int64_t sequence, int position) const { return sequence * rows + first + position; }
-  __device__ int64_t Partial(int64_t sequence, int position, int head, int split) const {
-    return ((sequence * count + position) * heads + head) * splits + split;
-  }
-  __device__ const T* Keys(int64_t sequence) const {
-    return reinterpret_cast<const T*>(bases[sequence]) + 2 * layer * capacities[sequence] * kv_heads * head_dim;
-  }
-};
-
-__device__ __forceinline__ float Exp(float x) { return expf(x); }
-__device__ __forceinline__ double Exp(double x) { return exp(x); }
-
-// The query rows of one key/value head: row r is new row r / heads of query head first + r % heads.
-struct Group {
-  __device__ Group(int g, int all_heads, int kv_heads)
-      : first(ops::FirstQueryHead(g, all_heads, kv_heads)),
-        heads(ops::FirstQueryHead(g + 1, all_heads, kv_heads) - first) {}
-  __device__ int position(int r) const { return r / heads; }
-  __device__ int head(int r) const { return first + r % heads; }
-  int first, heads;
-};
 
 template <typename T, typename Map>
 struct KeyBlock {
@@ -95,7 +56,7 @@ __global__ void __launch_bounds__(Warps* kWarp) CachedBlocks(CachedCall<T> call)
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, d = call.head_dim;
   const int64_t sequence = blockIdx.x / call.kv_heads;
   const int g = blockIdx.x % call.kv_heads, split = blockIdx.y;
-  const Group group(g, call.heads, call.kv_heads);
+  const QueryGroup group(g, call.heads, call.kv_heads);
   const int begin = blockIdx.z * kTileRows, rows = call.count * group.heads;
   const int end = begin + kTileRows < rows ? begin + kTileRows : rows;
   if (begin >= end) return;
@@ -106,7 +67,7 @@ __global__ void __launch_bounds__(Warps* kWarp) CachedBlocks(CachedCall<T> call)
 
   KeyBlock<T, Map> block;
   const int64_t stride = int64_t{call.kv_heads} * d;
-  block.Load(call.Keys(sequence) + g * d, call.capacities[sequence] * stride, stride, d, key, seen, warp, lane);
+  block.Load(call.Keys(sequence) + g * d, call.ValuesAfter(sequence), stride, d, key, seen, warp, lane);
 
   for (int row = begin; row < end; row += Rows) {
     A q[Rows][kColumns];
@@ -230,16 +191,13 @@ __global__ void __launch_bounds__(kCombineThreads) CombineBlocks(CachedCall<T> c
   const int blocks = static_cast<int>((seen + keys - 1) / keys);
   const A* weights = call.weights + 2 * index * call.splits;
   const A* sums = call.sums + index * call.splits * d;
-  A largest = weights[0];
-  for (int i = lane; i < blocks; i += kWarp) largest = weights[2 * i] > largest ? weights[2 * i] : largest;
-  largest = WarpMax(largest);
   for (int column = lane; column < d; column += kWarp) {
-    A sum = 0, weight = 0;
+    A largest = weights[0], weight = weights[1], sum = sums[column];
 #pragma unroll 8
-    for (int i = 0; i < blocks; ++i) {
-      const A share = Exp(weights[2 * i] - largest);
-      weight += share * weights[2 * i + 1];
-      sum += share * sums[int64_t{i} * d + column];
+    for (int i = 1; i < blocks; ++i) {
+      const Shares<A> shares = Balance(largest, weights[2 * i]);
+      weight = Add(weight, weights[2 * i + 1], shares);
+      sum = Add(sum, sums[int64_t{i} * d + column], shares);
     }
     call.out[call.Row(sequence, position) * call.out_stride + head * d + column] = T(sum / weight);
   }
@@ -247,28 +205,18 @@ __global__ void __launch_bounds__(kCombineThreads) CombineBlocks(CachedCall<T> c
 
 template <typename T, typename Map, int Warps, int Rows>
 void LaunchBlocks(const Context& context, CachedCall<T> call, int64_t sequences, int64_t longest) {
-  using A = AccumulateType<T>;
   constexpr int kKeys = Warps * Map::kWarpKeys;
   const int most_heads = (call.heads + call.kv_heads - 1) / call.kv_heads;
-  for (int64_t first = 0; first < call.rows; first += kSliceRows) {
+  for (int64_t first = 0; first < call.rows; first += kCachedSliceRows) {
     call.first = static_cast<int>(first);
-    call.count = static_cast<int>(std::min<int64_t>(kSliceRows, call.rows - first));
+    call.count = static_cast<int>(std::min<int64_t>(kCachedSliceRows, call.rows - first));
     call.splits = static_cast<int>(CeilDiv(longest, kKeys));
-    const int64_t query_rows = sequences * call.count * call.heads;
-    Tensor sums, weights;
-    if (call.splits > 1) {
-      sums = context.Empty({query_rows, call.splits, call.head_dim}, DTypeOf<A>());
-      weights = context.Empty({query_rows, call.splits, 2}, DTypeOf<A>());
-      call.sums = sums.data<A>();
-      call.weights = weights.data<A>();
-    }
+    std::optional<CachedShares<T>> shares;
+    if (call.splits > 1) shares.emplace(context, sequences, call);
     const dim3 grid(static_cast<unsigned>(sequences * call.kv_heads), static_cast<unsigned>(call.splits),
                     static_cast<unsigned>(CeilDiv(int64_t{call.count} * most_heads, kTileRows)));
     Launch(context, "cached_attention", CachedBlocks<T, Map, Warps, Rows>, grid, Warps * kWarp, 0, call);
-    if (call.splits == 1) continue;
-    Launch(context, "cached_attention", CombineBlocks<T>,
-           static_cast<unsigned>(CeilDiv(query_rows, kCombineThreads / kWarp)), kCombineThreads, 0, call, query_rows,
-           kKeys);
+    if (call.splits > 1) AddShares(context, call, sequences, kKeys);
   }
 }
 
@@ -294,11 +242,8 @@ void LaunchCached(const Context& context, const CachedCall<T>& call, int64_t seq
   const int d = call.head_dim;
   const auto launch = [&](auto map) { LaunchMap<T, decltype(map)>(context, call, sequences, longest); };
   if constexpr (std::is_same_v<T, BFloat16>) {
-    if (d % 8 == 0 && d <= 64) return launch(CachedMap<8, 1, 8, 8>());
-    if (d % 8 == 0 && d <= 128) return launch(CachedMap<8, 1, 16, 8>());
-    if (d % 8 == 0 && d <= 256) return launch(CachedMap<8, 1, 32, 8>());
-    if (d % 4 == 0 && d <= 64) return launch(CachedMap<4, 1, 16, 16>());
-    if (d % 4 == 0 && d <= 128) return launch(CachedMap<4, 1, 32, 8>());
+    if (CachedOnTensorCores(call)) return LaunchCachedMma(context, call, sequences, longest);
+    if (d % 8 == 0 && d > 64 && d <= 256) return launch(CachedMap<8, 1, 32, 8>());
   } else if constexpr (std::is_same_v<T, float>) {
     if (d % 4 == 0 && d <= 64) return launch(CachedMap<4, 1, 16, 8>());
     if (d % 4 == 0 && d <= 128) return launch(CachedMap<4, 1, 32, 8>());
@@ -338,6 +283,15 @@ __global__ void __launch_bounds__(256)
 }
 
 }  // namespace
+
+template <typename T>
+void AddShares(const Context& context, const CachedCall<T>& call, int64_t sequences, int keys) {
+  const int64_t query_rows = sequences * call.count * call.heads;
+  Launch(context, "cached_attention", CombineBlocks<T>,
+         static_cast<unsigned>(CeilDiv(query_rows, kCombineThreads / kWarp)), kCombineThreads, 0, call, query_rows,
+         keys);
+}
+template void AddShares(const Context&, const CachedCall<BFloat16>&, int64_t, int);
 
 void AppendToCaches(const Context& context, const Tensor& qkv, const ops::CacheTable& table,
                     const ops::AttentionShape& shape, const Tensor& rope_table) {

@@ -96,7 +96,11 @@ TEST_P(CachedAttention, IsItsDefinitionAndTheSameInStepsAndSlices) {
         AttentionCase{1, 40, 3, 3, 60}, AttentionCase{1, 70, 2, 1, 128}, AttentionCase{1, 20, 2, 1, 10},
         AttentionCase{1, 9, 1, 1, 130}, AttentionCase{1, 5, 2, 2, 60}, AttentionCase{1, 7, 2, 2, 128},
         AttentionCase{1, 20, 2, 2, 128}, AttentionCase{1, 33, 2, 2, 24}, AttentionCase{1, 7, 1, 1, 100},
-        AttentionCase{1, 20, 1, 1, 100}, AttentionCase{1, 7, 1, 1, 136}, AttentionCase{1, 20, 1, 1, 256}}) {
+        AttentionCase{1, 20, 1, 1, 100}, AttentionCase{1, 7, 1, 1, 136}, AttentionCase{1, 20, 1, 1, 256},
+        // More than one of a GPU's blocks of keys; steps of few query rows, slices of more than 16; which one block of
+        // threads each has, or all blocks of keys together.
+        AttentionCase{1, 200, 7, 1, 64}, AttentionCase{1, 200, 21, 3, 60}, AttentionCase{1, 100, 7, 1, 128},
+        AttentionCase{1, 100, 21, 3, 100}}) {
     SCOPED_TRACE(c.Name());
     if (GetParam() == DType::kF64 && c.length > 70) continue;  // whose blocks of keys are small: the emulator's time
     const Attention a(context_, c, GetParam());
