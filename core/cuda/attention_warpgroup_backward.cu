@@ -58,7 +58,7 @@ __device__ __forceinline__ void StoreOwn(const float (&sums)[1][kSums][4], float
 }
 
 __global__ void __launch_bounds__(kWarpgroupThreads, 1) WarpgroupQueryGradientKernel(const StreamArguments a) {
-  if constexpr (kHasWarpgroups) {
+  if (kHasWarpgroups) {
     const Places places;
     Tiles& ring = *places.ring;
     const StreamBlock block = StreamBlockOf(blockIdx.x, a.tiles, a.heads, /*last_tile_first=*/true);
@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(kWarpgroupThreads, 1) WarpgroupQueryGradientKe
 
 // Gradients of the keys and values of one key/value head: over its query heads in their order, and of each over rows.
 __global__ void __launch_bounds__(kWarpgroupThreads, 1) WarpgroupKeyGradientKernel(const StreamArguments a) {
-  if constexpr (kHasWarpgroups) {
+  if (kHasWarpgroups) {
     const Places places;
     Tiles& ring = *places.ring;
     const StreamBlock block = StreamBlockOf(blockIdx.x, a.tiles, a.kv_heads, /*last_tile_first=*/false);

@@ -161,7 +161,7 @@ __device__ __forceinline__ void Compute(const StreamArguments& a, const StreamBl
 
 template <typename S>
 __global__ void __launch_bounds__(kWarpgroupThreads, 1) WarpgroupForwardKernel(const StreamArguments a) {
-  if constexpr (kHasWarpgroups) {
+  if (kHasWarpgroups) {
     Bits* const queries = SwizzledShared<Bits>();
     Bits* const stages = queries + S::kQueryElements;  // [..][keys, values]
     auto& ring = *reinterpret_cast<typename S::Tiles*>(stages + S::Tiles::kStages * 2 * S::kKeyElements);

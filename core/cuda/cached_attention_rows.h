@@ -144,7 +144,8 @@ struct CachedRowSums {
     Shares<float> shares[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      shares[half] = Balance(largest[half], most[half] * call.scale);
+      // Rounded as when it comes from memory: not fused with the difference that is taken of it.
+      shares[half] = Balance(largest[half], __fmul_rn(most[half], call.scale));
       weight[half] = Add(weight[half], block_weight[half], shares[half]);
     }
 #pragma unroll
@@ -205,7 +206,7 @@ struct CachedRowSums {
     __syncthreads();
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      largest[half] *= call.scale;
+      largest[half] = __fmul_rn(largest[half], call.scale);
       weight[half] = weight_of[0][lane / 4 + 8 * half];
 #pragma unroll
       for (int q = 1; q < kQuarters; ++q) weight[half] += weight_of[q][lane / 4 + 8 * half];

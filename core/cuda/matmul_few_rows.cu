@@ -1,4 +1,5 @@
-// Products of a few rows with a matrix, as in decoding: bound by reading B once.
+// Products of a few rows with a matrix, as in decoding: bound by reading B once. For f32, and rows of bf16 that tensor
+// cores can't take as they lie (matmul_few_rows_mma.cu).
 //
 // A block takes a few rows of B; its threads share out k, in vectors of 16 bytes, and each multiplies what it has read
 // with all rows of A, which stay in the caches. A thread's sum, the warp's and the block's are taken in an order that
@@ -106,27 +107,20 @@ bool RowsAreVectors(const Tensor& t, int vector) {
          (t.dim(0) == 1 || t.stride(0) % vector == 0);
 }
 
-template <typename In, typename Out>
-void QueueVectors(const Context& context, const Tensor& a, const Tensor& b, const Tensor& bias, float beta,
-                  const Tensor& c) {
-  constexpr int kN = kVector<In>;
-  if (RowsAreVectors(a, kN) && RowsAreVectors(b, kN)) {
-    QueueRows<In, Out, kN>(context, a, b, bias, beta, c);
-  } else {
-    QueueRows<In, Out, 1>(context, a, b, bias, beta, c);
-  }
-}
-
 }  // namespace
 
 void MultiplyFewRows(const Context& context, const Tensor& a, const Tensor& b, const Tensor& bias, float beta,
                      const Tensor& c) {
+  const int vector = kAccess / static_cast<int>(ByteSize(a.dtype()));
+  const bool whole = RowsAreVectors(a, vector) && RowsAreVectors(b, vector);
   if (a.dtype() == DType::kF32) {
-    QueueVectors<float, float>(context, a, b, bias, beta, c);
+    (whole ? QueueRows<float, float, kVector<float>> : QueueRows<float, float, 1>)(context, a, b, bias, beta, c);
+  } else if (whole) {
+    MultiplyFewRowsMma(context, a, b, bias, beta, c);
   } else if (c.dtype() == DType::kF32) {
-    QueueVectors<BFloat16, float>(context, a, b, bias, beta, c);
+    QueueRows<BFloat16, float, 1>(context, a, b, bias, beta, c);
   } else {
-    QueueVectors<BFloat16, BFloat16>(context, a, b, bias, beta, c);
+    QueueRows<BFloat16, BFloat16, 1>(context, a, b, bias, beta, c);
   }
 }
 

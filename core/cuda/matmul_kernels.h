@@ -12,6 +12,11 @@ inline constexpr int64_t kMostFewRows = 16;
 void MultiplyFewRows(const Context& context, const Tensor& a, const Tensor& b, const Tensor& bias, float beta,
                      const Tensor& c);
 
+// The same of bf16 by tensor cores, for MultiplyFewRows(): rows of a and b begin at multiples of 16 bytes and hold
+// whole vectors of eight.
+void MultiplyFewRowsMma(const Context& context, const Tensor& a, const Tensor& b, const Tensor& bias, float beta,
+                        const Tensor& c);
+
 // Any product of core/ops/matmul.h, slowly.
 void MultiplyPlainly(const Context& context, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
                      const Tensor& bias, float beta, const Tensor& c);
