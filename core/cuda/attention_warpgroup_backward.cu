@@ -2,8 +2,8 @@
 // by tile from the saved log-sum-exp.
 //
 // Two kernels, as in attention_stream_backward.cu and for the same reasons: one owns keys and walks over queries, the
-// other owns queries and walks over keys. All that is owned stays in registers as left factors, gradients among it as
-// sums; right factors are read from shared memory as they lie there, by rows or by columns. While one warpgroup waits,
+// other owns queries and walks over keys. Gradients stay in registers as sums; left factors come from there, right
+// factors from shared memory as they lie there, by rows or by columns. While one warpgroup waits,
 // the other one's products run: sums of a product that outlives its turn of the loop would make the compiler wait after
 // every product.
 #include "core/cuda/attention_warpgroup.h"
@@ -38,7 +38,9 @@ struct Places {
   __device__ __forceinline__ Bits* Second(int stage) const { return First(stage) + kOtherElements; }
 };
 
-// The calling warp's 16 rows of the block's own tile, for both of its tensors.
+// The calling warp's 16 rows of the block's own tile, for both of its tensors. For every tile anew: ptxas (12.9
+// and 13.0) gives the registers of left factors that a loop's products share to what the loop packs, and does not load
+// them again.
 __device__ __forceinline__ void LoadOwn(Left& first, Left& second, const Bits* own, int row) {
   uint32_t left[1][kSteps][4];
   const auto load = [&](Left& to, const Bits* tile) {
@@ -58,7 +60,9 @@ __device__ __forceinline__ void StoreOwn(const float (&sums)[1][kSums][4], float
 }
 
 __global__ void __launch_bounds__(kWarpgroupThreads, 1) WarpgroupQueryGradientKernel(const StreamArguments a) {
-  if (kHasWarpgroups) {
+  if (!kHasWarpgroups) {
+    __trap();
+  } else {
     const Places places;
     Tiles& ring = *places.ring;
     const StreamBlock block = StreamBlockOf(blockIdx.x, a.tiles, a.heads, /*last_tile_first=*/true);
@@ -101,8 +105,6 @@ __global__ void __launch_bounds__(kWarpgroupThreads, 1) WarpgroupQueryGradientKe
         dot[half] = r < a.length ? a.dots[block.head * a.dots_stride + begin + r] : 0;
       }
       Wait(&ring.own, 0);
-      Left q, dout;
-      LoadOwn(q, dout, places.own, tile_row);
       float dq[1][kSums][4];
       Clear(dq[0]);
       RingPlace<Tiles::kStages> place;
@@ -112,6 +114,8 @@ __global__ void __launch_bounds__(kWarpgroupThreads, 1) WarpgroupQueryGradientKe
         const int key = tile * kOther;
         if (rows > 0 && !AllHidden(a.offset + group_row, rows, span.FirstKey(group_row), key, kOther)) {
           float scores[kScores][4], dweights[kScores][4];
+          Left q, dout;
+          LoadOwn(q, dout, places.own, tile_row);
           OrderRegisters();
           TransposedProduct<kOther, kSteps>(scores, q, places.First(place.stage));
           CommitProducts();
@@ -140,7 +144,9 @@ __global__ void __launch_bounds__(kWarpgroupThreads, 1) WarpgroupQueryGradientKe
 
 // Gradients of the keys and values of one key/value head: over its query heads in their order, and of each over rows.
 __global__ void __launch_bounds__(kWarpgroupThreads, 1) WarpgroupKeyGradientKernel(const StreamArguments a) {
-  if (kHasWarpgroups) {
+  if (!kHasWarpgroups) {
+    __trap();
+  } else {
     const Places places;
     Tiles& ring = *places.ring;
     const StreamBlock block = StreamBlockOf(blockIdx.x, a.tiles, a.kv_heads, /*last_tile_first=*/false);
@@ -185,8 +191,6 @@ __global__ void __launch_bounds__(kWarpgroupThreads, 1) WarpgroupKeyGradientKern
       const int group_key = block_key + tile_row / kWarpgroupRows * kWarpgroupRows, key = block_key + tile_row;
       const float scale = a.scale * kLog2E;
       Wait(&ring.own, 0);
-      Left k, v;
-      LoadOwn(k, v, places.own, tile_row);
       float dk[1][kSums][4], dv[1][kSums][4];
       Clear(dk[0]);
       Clear(dv[0]);
@@ -205,6 +209,8 @@ __global__ void __launch_bounds__(kWarpgroupThreads, 1) WarpgroupKeyGradientKern
               AnyHidden(position, has_first_keys ? numbers.first_key[count - 1] : 0, group_key, kWarpgroupRows);
           float weights[1][kScores][4], dscores[1][kScores][4];  // [key][query]
           uint32_t left[kScores / 2][4];
+          Left k, v;
+          LoadOwn(k, v, places.own, tile_row);
           OrderRegisters();
           TransposedProduct<kOther, kSteps>(weights[0], k, queries);
           CommitProducts();

@@ -47,7 +47,8 @@ __device__ __forceinline__ void Compute(const StreamArguments& a, const StreamBl
   const StreamSpan span = a.SpanAt(begin);
   const int row = block.tile * S::kRows + group * kWarpgroupRows;                      // the warpgroup's first
   const int rows = a.length - row < kWarpgroupRows ? a.length - row : kWarpgroupRows;  // may be negative
-  const TileRange mine = rows > 0 ? KeyTiles(span, row, rows, S::kKeys) : TileRange{tiles.end, tiles.end};
+  TileRange mine = rows > 0 ? KeyTiles(span, row, rows, S::kKeys) : TileRange{tiles.end, tiles.end};
+  if (mine.begin < tiles.begin) mine.begin = tiles.begin;  // only where first_key falls, which it never should
   const float scale = a.scale * kLog2E;
   const Turns turns = {group};
   RingPlace<S::Tiles::kStages> place;
@@ -161,7 +162,9 @@ __device__ __forceinline__ void Compute(const StreamArguments& a, const StreamBl
 
 template <typename S>
 __global__ void __launch_bounds__(kWarpgroupThreads, 1) WarpgroupForwardKernel(const StreamArguments a) {
-  if (kHasWarpgroups) {
+  if (!kHasWarpgroups) {
+    __trap();
+  } else {
     Bits* const queries = SwizzledShared<Bits>();
     Bits* const stages = queries + S::kQueryElements;  // [..][keys, values]
     auto& ring = *reinterpret_cast<typename S::Tiles*>(stages + S::Tiles::kStages * 2 * S::kKeyElements);

@@ -5,14 +5,15 @@
 namespace photon::cuda {
 namespace {
 
-// Grid: [sequences * kv_heads, splits, tiles of query rows].
+// Grid: [tiles of query rows of every key/value head of every sequence, splits].
 template <typename S>
-__global__ void __launch_bounds__(kStreamThreads, S::kResident) CachedMmaKernel(const CachedCall<BFloat16> call) {
+__global__ void __launch_bounds__(kStreamThreads, S::kResident)
+    CachedMmaKernel(const CachedCall<BFloat16> call, int tiles) {
   Bits* const stages = DynamicShared<Bits>();  // [..][keys, values]
-  const int64_t sequence = blockIdx.x / call.kv_heads;
-  const int g = blockIdx.x % call.kv_heads;
+  const int64_t head = blockIdx.x / tiles, sequence = head / call.kv_heads;
+  const int g = static_cast<int>(head % call.kv_heads), tile = static_cast<int>(blockIdx.x % tiles);
   const QueryGroup group(g, call.heads, call.kv_heads);
-  const int rows = call.count * group.heads, begin = blockIdx.z * S::kRows;
+  const int rows = call.count * group.heads, begin = tile * S::kRows;
   const int end = begin + S::kRows < rows ? begin + S::kRows : rows;
   if (begin >= end) return;
   const int before = call.lengths[sequence] + call.first + 1;  // row i sees `before` + i keys
@@ -64,19 +65,19 @@ __global__ void __launch_bounds__(kStreamThreads, S::kResident) CachedMmaKernel(
 }
 
 // For windows: caches that hold no more than a quarter of a block of keys; the other quarters would add zeros. A warp
-// has one key/value head of one sequence, and 16 query rows. Grid: [sequences * kv_heads in fours, 1, tiles of rows].
+// has 16 query rows of one key/value head of one sequence. Grid: [tiles of query rows of all, in fours].
 template <typename S>
 __global__ void __launch_bounds__(kStreamThreads, S::kResident)
-    CachedShortKernel(const CachedCall<BFloat16> call, int64_t heads) {
+    CachedShortKernel(const CachedCall<BFloat16> call, int tiles, int64_t heads) {
   constexpr int kElements = S::kQuarter * S::kWidth, kVector = S::kPiece / static_cast<int>(sizeof(Bits));
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   Bits* const keys = DynamicShared<Bits>() + warp * 2 * kElements;  // then values
-  const int64_t head = int64_t{blockIdx.x} * kStreamWarps + warp;
+  const int64_t own = int64_t{blockIdx.x} * kStreamWarps + warp, head = own / tiles;
   if (head >= heads) return;
   const int64_t sequence = head / call.kv_heads;
   const int g = static_cast<int>(head % call.kv_heads);
   const QueryGroup group(g, call.heads, call.kv_heads);
-  const int rows = call.count * group.heads, row = blockIdx.z * S::kRows;
+  const int rows = call.count * group.heads, row = static_cast<int>(own % tiles) * S::kRows;
   const int end = row + S::kRows < rows ? row + S::kRows : rows;
   if (row >= end) return;
   const int before = call.lengths[sequence] + 1, seen = before + group.position(end - 1);
@@ -117,17 +118,17 @@ void LaunchWidth(const Context& context, CachedCall<BFloat16> call, int64_t sequ
     using S = decltype(shape);
     const int64_t tiles = CeilDiv(int64_t{call.count} * most_heads, S::kRows);
     Launch(context, "cached_attention", CachedMmaKernel<S>,
-           dim3(static_cast<unsigned>(heads), static_cast<unsigned>(call.splits), static_cast<unsigned>(tiles)),
-           dim3(kStreamThreads), S::kShared, call);
+           dim3(static_cast<unsigned>(heads * tiles), static_cast<unsigned>(call.splits)), dim3(kStreamThreads),
+           S::kShared, call, static_cast<int>(tiles));
   };
   const auto launch_rows = [&] { int64_t{call.count} * most_heads > Few::kRows ? launch(Many()) : launch(Few()); };
   call.splits = 1;
   call.count = static_cast<int>(call.rows);
   if (longest <= Short::kQuarter) {
+    const int64_t tiles = CeilDiv(call.rows * most_heads, Short::kRows);
     Launch(context, "cached_attention", CachedShortKernel<Short>,
-           dim3(static_cast<unsigned>(CeilDiv(heads, kStreamWarps)), 1,
-                static_cast<unsigned>(CeilDiv(call.rows * most_heads, Short::kRows))),
-           dim3(kStreamThreads), Short::kShared, call, heads);
+           dim3(static_cast<unsigned>(CeilDiv(heads * tiles, kStreamWarps))), dim3(kStreamThreads), Short::kShared,
+           call, static_cast<int>(tiles), heads);
     return;
   }
   // One block of threads walks over all keys of its rows where there are blocks enough.

@@ -25,7 +25,7 @@ template <typename... Parameters, typename... Arguments>
 void Launch(const Context& context, const char* operation, void (*kernel)(Parameters...), dim3 grid, dim3 block,
             size_t shared, Arguments&&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  // 48 KiB less what a kernel holds for itself: none here that also takes dynamic memory has 8.
+  // 48 KiB less what a kernel holds for itself: none here that also takes dynamic memory has more than 8.
   constexpr size_t kWithoutAsking = 40 << 10;
   if (shared > kWithoutAsking) {
     Check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,

@@ -101,10 +101,10 @@ void QueueRows(const Context& context, const Tensor& a, const Tensor& b, const T
   }
 }
 
-// Whether every row begins at a multiple of 16 bytes and ends with a whole vector.
+// Whether every row begins at a multiple of 16 bytes and ends with a whole vector. Of a single row too: it is to go the
+// way that it goes with others.
 bool RowsAreVectors(const Tensor& t, int vector) {
-  return reinterpret_cast<uintptr_t>(t.raw()) % kAccess == 0 && t.dim(1) % vector == 0 &&
-         (t.dim(0) == 1 || t.stride(0) % vector == 0);
+  return reinterpret_cast<uintptr_t>(t.raw()) % kAccess == 0 && t.dim(1) % vector == 0 && t.stride(0) % vector == 0;
 }
 
 }  // namespace

@@ -78,6 +78,7 @@ __global__ void __launch_bounds__(kThreads)
       }
     }
   }
+  CopyAsyncWait<0>();  // of pieces that are not there
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
 #pragma unroll

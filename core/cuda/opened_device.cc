@@ -52,12 +52,17 @@ absl::Status Unusable(cudaError_t error, absl::string_view what) {
 // For kernels' code, graphs and NCCL's buffers.
 size_t LeftToTheDriver(size_t total) { return std::min(size_t{512} << 20, total / 64); }
 
-// Of a GPU without warpgroups (any but compute capability 9.0): no stream is as long. The default is reckoned, not
-// measured: below it, one block of theirs has too few tiles to keep two warpgroups busy. PHOTON_WARPGROUPS_FROM is
-// there to measure it, and to do without these kernels.
+// Of a GPU without warpgroups (any but compute capability 9.0), and in a build without code for them (90a): no stream
+// is as long. The default is reckoned, not measured: below it, one block of theirs has too few tiles to keep two
+// warpgroups busy. PHOTON_WARPGROUPS_FROM is there to measure it, and to do without these kernels.
 absl::StatusOr<int64_t> WarpgroupsFrom(const cudaDeviceProp& properties) {
   constexpr int64_t kReckoned = 512;
-  if (properties.major != 9 || properties.minor != 0) return std::numeric_limits<int64_t>::max();
+#ifdef PHOTON_WARPGROUPS
+  const bool usable = properties.major == 9 && properties.minor == 0;
+#else
+  const bool usable = false;
+#endif
+  if (!usable) return std::numeric_limits<int64_t>::max();
   const char* const given = std::getenv("PHOTON_WARPGROUPS_FROM");
   int64_t rows = kReckoned;
   if (given != nullptr && !absl::SimpleAtoi(given, &rows)) {

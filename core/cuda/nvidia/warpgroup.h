@@ -1,6 +1,6 @@
 // Hopper's instructions beyond simt.h: matrix products by warpgroups, barriers in shared memory, registers moved from
 // warps that copy to warps that compute. Compute capability 9.0 alone has them: kHasWarpgroups says whether the code
-// is compiled for it, and the host asks QueueOf(context).has_warpgroups before it launches what needs them.
+// is compiled for it, and the host launches what needs them only where QueueOf(context).warpgroups_from lets it.
 //
 // As simt.h, this header has a twin on emulated threads, tests/simt/warpgroup.h.
 #pragma once
@@ -143,19 +143,21 @@ __device__ __forceinline__ void Init(SharedBarrier* barrier, int count) {
 __device__ __forceinline__ void Arrive(SharedBarrier* barrier) {
   PHOTON_WARPGROUP_ASM("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(SharedAddress(barrier)) : "memory");
 }
+#define PHOTON_PHASE(instruction)               \
+  "{\n.reg .pred ended;\nmbarrier." instruction \
+  ".parity.shared::cta.b64 ended, [%1], %2;\nselp.u32 %0, 1, 0, ended;\n}\n"
 __device__ __forceinline__ bool Ended(SharedBarrier* barrier, int phase) {
   uint32_t ended = 0;
-  PHOTON_WARPGROUP_ASM(
-      "{\n.reg .pred ended;\nmbarrier.try_wait.parity.shared::cta.b64 ended, [%1], %2;\nselp.u32 %0, 1, 0, ended;\n}\n"
-      : "=r"(ended)
-      : "r"(SharedAddress(barrier)), "r"(phase)
-      : "memory");
+  PHOTON_WARPGROUP_ASM(PHOTON_PHASE("test_wait") : "=r"(ended) : "r"(SharedAddress(barrier)), "r"(phase) : "memory");
   return ended != 0;
 }
 __device__ __forceinline__ void Wait(SharedBarrier* barrier, int phase) {
-  while (!Ended(barrier, phase)) {
+  uint32_t ended = 0;
+  while (ended == 0) {  // each asks for some time
+    PHOTON_WARPGROUP_ASM(PHOTON_PHASE("try_wait") : "=r"(ended) : "r"(SharedAddress(barrier)), "r"(phase) : "memory");
   }
 }
+#undef PHOTON_PHASE
 
 // The block's barrier `id` (1 to 15; __syncthreads() is 0): whole warps meet, `threads` of them in all; those that
 // Announce() do not wait.
