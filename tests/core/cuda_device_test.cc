@@ -56,6 +56,16 @@ TEST_F(CudaDevice, SaysWhatItIs) {
   EXPECT_THAT(std::string(none.status().message()), HasSubstr("there is no cuda:99; this process sees "));
 }
 
+TEST(CudaDeviceSettings, ALengthThatIsNoneIsRefused) {
+  const char* const before = std::getenv("PHOTON_WARPGROUPS_FROM");
+  const std::string kept = before == nullptr ? "" : before;
+  setenv("PHOTON_WARPGROUPS_FROM", "1k", 1);
+  const auto device = cuda::OpenCudaDevice(0);
+  before == nullptr ? unsetenv("PHOTON_WARPGROUPS_FROM") : setenv("PHOTON_WARPGROUPS_FROM", kept.c_str(), 1);
+  EXPECT_EQ(device.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(device.status().message()), HasSubstr("PHOTON_WARPGROUPS_FROM is \"1k\": give the least"));
+}
+
 // More bytes than the staging ring holds, and than a piece, in sizes that don't divide it.
 TEST_F(CudaDevice, CopiesOfAnySizeArrive) {
   for (const int64_t bytes :

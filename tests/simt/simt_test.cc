@@ -13,38 +13,12 @@
 #include "tests/simt/emulator/device.h"
 #include "tests/simt/emulator/device_memory.h"
 #include "tests/simt/emulator/order.h"
+#include "tests/simt/launches.h"
 
 namespace photon::cuda {
 namespace {
 
 using simt::ThreadOrder;
-
-// Device memory with values, on a stream of its own.
-template <typename T>
-struct Buffer {
-  explicit Buffer(size_t n) : n(n) { EXPECT_EQ(cudaMalloc(&data, n * sizeof(T)), cudaSuccess); }
-  explicit Buffer(const std::vector<T>& values) : Buffer(values.size()) {
-    EXPECT_EQ(cudaMemcpy(data, values.data(), n * sizeof(T), cudaMemcpyHostToDevice), cudaSuccess);
-  }
-  ~Buffer() { cudaFree(data); }
-  std::vector<T> Values() const {
-    std::vector<T> values(n);
-    EXPECT_EQ(cudaMemcpy(values.data(), data, n * sizeof(T), cudaMemcpyDeviceToHost), cudaSuccess);
-    return values;
-  }
-
-  size_t n;
-  T* data = nullptr;
-};
-
-template <typename... P, typename... A>
-cudaError_t Start(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, A... arguments) {
-  cudaLaunchConfig_t config = {};
-  config.gridDim = grid;
-  config.blockDim = block;
-  config.dynamicSmemBytes = shared;
-  return cudaLaunchKernelEx(&config, kernel, arguments...);
-}
 
 __global__ void Shuffles(int* out) {
   const int lane = threadIdx.x;
@@ -160,7 +134,7 @@ TEST(Simt, TilesAreLoadedInThePtxIsasLayout) {
 }
 
 // d = a [16, 16] b [16, 8] for row-major bf16 in shared memory, as kernels do it.
-__global__ void Product(const uint16_t* a, const uint16_t* b, float* d) {
+__global__ void MultipliesTiles(const uint16_t* a, const uint16_t* b, float* d) {
   uint16_t* shared = DynamicShared<uint16_t>();
   uint16_t *a_tile = shared, *b_tile = shared + 256;
   for (int i = threadIdx.x; i < 256; i += 32) a_tile[i] = a[i];
@@ -189,7 +163,7 @@ TEST(Simt, TensorCoresMultiply) {
   std::vector<float> a, b;
   const Buffer<uint16_t> a_bits(draw(256, &a)), b_bits(draw(128, &b));
   const Buffer<float> d(128);
-  ASSERT_EQ(Start(Product, 1, 32, 768, a_bits.data, b_bits.data, d.data), cudaSuccess);
+  ASSERT_EQ(Start(MultipliesTiles, 1, 32, 768, a_bits.data, b_bits.data, d.data), cudaSuccess);
   const std::vector<float> got = d.Values();
   for (int i = 0; i < 16; ++i) {
     for (int j = 0; j < 8; ++j) {

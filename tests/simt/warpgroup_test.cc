@@ -10,39 +10,14 @@
 #include <vector>
 
 #include "tests/simt/emulator/order.h"
+#include "tests/simt/launches.h"
 
 namespace photon::cuda {
 namespace {
 
 using simt::ThreadOrder;
 
-template <typename T>
-struct Managed {  // device memory with values
-  explicit Managed(const std::vector<T>& values) : n(values.size()) {
-    EXPECT_EQ(cudaMalloc(&data, n * sizeof(T)), cudaSuccess);
-    EXPECT_EQ(cudaMemcpy(data, values.data(), n * sizeof(T), cudaMemcpyHostToDevice), cudaSuccess);
-  }
-  ~Managed() { cudaFree(data); }
-  std::vector<T> Values() const {
-    std::vector<T> values(n);
-    EXPECT_EQ(cudaMemcpy(values.data(), data, n * sizeof(T), cudaMemcpyDeviceToHost), cudaSuccess);
-    return values;
-  }
-
-  size_t n;
-  T* data = nullptr;
-};
-
-template <typename... P, typename... A>
-void Start(void (*kernel)(P...), int threads, A... arguments) {
-  constexpr size_t kShared = 40 << 10;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = 1;
-  config.blockDim = static_cast<unsigned>(threads);
-  config.dynamicSmemBytes = kShared;
-  EXPECT_EQ(cudaLaunchKernelEx(&config, kernel, arguments...), cudaSuccess);
-  EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
-}
+constexpr size_t kShared = 40 << 10;
 
 // Where element [line][column] of lines of 64 lies: whole pieces of eight change places.
 int Swizzled(int line, int column) { return line * 64 + (column / 8 ^ line % 8) * 8 + column % 8; }
@@ -98,9 +73,10 @@ void ExpectProduct() {
     for (uint16_t& v : values) v = static_cast<uint16_t>(simt::RoundToBf16(normal(random)));
     return values;
   };
-  const Managed<uint16_t> a(draw(64 * 64)), b(draw(64 * kColumns));
-  const Managed<float> d(std::vector<float>(64 * kColumns, NAN));
-  Start(Multiplies<kTiles, kAcross, kLeftInRegisters>, kWarpgroup, a.data, b.data, d.data);
+  const Buffer<uint16_t> a(draw(64 * 64)), b(draw(64 * kColumns));
+  const Buffer<float> d(std::vector<float>(64 * kColumns, NAN));
+  ASSERT_EQ(Start(Multiplies<kTiles, kAcross, kLeftInRegisters>, 1, kWarpgroup, kShared, a.data, b.data, d.data),
+            cudaSuccess);
   const std::vector<uint16_t> left = a.Values(), right = b.Values();
   const std::vector<float> got = d.Values();
   for (int i = 0; i < 64; ++i) {
@@ -164,8 +140,8 @@ TEST(Warpgroup, BarriersOrderThreadsInEveryOrder) {
                                   ThreadOrder{ThreadOrder::kRandom, 3}, ThreadOrder{ThreadOrder::kRandom, 4}}) {
     simt::SetThreadOrder(order);
     constexpr int kRounds = 7;
-    const Managed<int> out(std::vector<int>(kRounds * kWarpgroup));
-    Start(PassesNumbers, 2 * kWarpgroup, out.data, kRounds);
+    const Buffer<int> out(std::vector<int>(kRounds * kWarpgroup));
+    ASSERT_EQ(Start(PassesNumbers, 1, 2 * kWarpgroup, kShared, out.data, kRounds), cudaSuccess);
     const std::vector<int> got = out.Values();
     for (int i = 0; i < kWarpgroup; ++i) EXPECT_EQ(got[i], i < 64 ? -1 : -2);
     for (int i = kWarpgroup; i < kRounds * kWarpgroup; ++i) ASSERT_EQ(got[i], 10 * (i / kWarpgroup));
@@ -214,9 +190,9 @@ __global__ void Errs(Mistake mistake, const uint16_t* source, float* out) {
 }
 
 void Err(Mistake mistake) {
-  const Managed<uint16_t> source(std::vector<uint16_t>(64 * 64, 0x3f80));  // ones
-  const Managed<float> out(std::vector<float>(kWarpgroup, 0));
-  Start(Errs, kWarpgroup, mistake, source.data, out.data);
+  const Buffer<uint16_t> source(std::vector<uint16_t>(64 * 64, 0x3f80));  // ones
+  const Buffer<float> out(std::vector<float>(kWarpgroup, 0));
+  ASSERT_EQ(Start(Errs, 1, kWarpgroup, kShared, mistake, source.data, out.data), cudaSuccess);
   const bool right = mistake != Mistake::kSumsReadTooEarly;
   for (const float sum : out.Values()) EXPECT_EQ(right, sum == 16);
 }
