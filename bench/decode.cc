@@ -111,19 +111,24 @@ class Bench {
   }
 
   // Bytes a token: what more tokens read more, so that the prefill drops out.
-  double BytesPerToken(const LanguageModel& model, GenerationMode mode) const {
+  struct Bytes {
+    double weights, all;  // all: of caches too
+  };
+  Bytes BytesPerToken(const LanguageModel& model, GenerationMode mode) const {
     const std::unique_ptr<Decoder> decoder = Decoder::Create(counting_, model);
-    int64_t read[2];
+    Counts read[2];
     for (int i = 0; i < 2; ++i) {
-      const int64_t before = CountingBackend::counts().bytes();
+      const Counts before = CountingBackend::counts();
       Run(*decoder, mode, i == 0 ? 0 : options_.tokens);
-      read[i] = CountingBackend::counts().bytes() - before;
+      read[i] = CountingBackend::counts() - before;
     }
-    return static_cast<double>(read[1] - read[0]) / static_cast<double>(options_.tokens);
+    const Counts more = read[1] - read[0];
+    const double tokens = static_cast<double>(options_.tokens);
+    return {static_cast<double>(more.weight_bytes) / tokens, static_cast<double>(more.bytes()) / tokens};
   }
 
   void Measure(const char* name, const LanguageModel& model, DType dtype, GenerationMode mode) {
-    const double bytes = BytesPerToken(model, mode);
+    const Bytes bytes = BytesPerToken(model, mode);
     const std::unique_ptr<Decoder> decoder = Decoder::Create(context_, model, &device_);
     Run(*decoder, mode, options_.tokens);  // arena and kernels at their steady state, steps recorded
     std::vector<GenerateResult> runs;
@@ -134,8 +139,8 @@ class Bench {
     const double rate = static_cast<double>(options_.tokens) / result.decode_seconds;
     std::printf("%-15s%-15s%-6s%7.1f M%9.1f ms%12.1f/s%11.1f MB%8.1f %%%9.1f KiB%9.1f KiB\n", name,
                 std::string(photon::Name(mode)).c_str(), std::string(photon::Name(dtype)).c_str(),
-                model.parameters().count() / 1e6, 1e3 * result.prefill_seconds, rate, bytes / 1e6,
-                100 * bytes * rate / bandwidth_, result.bytes.context / 1024.0, result.bytes.windows / 1024.0);
+                model.parameters().count() / 1e6, 1e3 * result.prefill_seconds, rate, bytes.all / 1e6,
+                100 * bytes.all * rate / bandwidth_, result.bytes.context / 1024.0, result.bytes.windows / 1024.0);
     std::fflush(stdout);
     results_.push_back({{"model", name},
                         {"mode", std::string(photon::Name(mode))},
@@ -144,8 +149,10 @@ class Bench {
                         {"prefill_seconds", result.prefill_seconds},
                         {"decode_seconds", result.decode_seconds},
                         {"tokens_per_s", rate},
-                        {"bytes_per_token", bytes},
-                        {"share_of_read", bytes * rate / bandwidth_},
+                        {"bytes_per_token", bytes.all},
+                        {"weight_bytes_per_token", bytes.weights},
+                        {"share_of_read", bytes.all * rate / bandwidth_},
+                        {"share_of_weights", bytes.weights * rate / bandwidth_},
                         {"context_bytes", result.bytes.context},
                         {"window_bytes", result.bytes.windows}});
   }

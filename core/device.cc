@@ -71,7 +71,7 @@ absl::StatusOr<std::unique_ptr<OpenedDevice>> OpenedDevice::Open(absl::string_vi
   int index = -1;
   if (name == "auto" || ParseCuda(name, &index)) {
     absl::StatusOr<std::unique_ptr<OpenedDevice>> gpu = OpenCuda(index, local_rank);
-    if (gpu.ok()) return gpu;
+    if (gpu.ok() || absl::IsInvalidArgument(gpu.status())) return gpu;  // a setting that is mistyped is no missing GPU
     if (name != "auto") {
       return absl::UnavailableError(absl::StrCat("--device ", name, ": ", gpu.status().message()));
     }

@@ -28,7 +28,7 @@ if [[ -e $out ]]; then
 fi
 
 checks=()
-[[ $tests == ON ]] && checks+=(tests/{core,inference,parallel,train}_test bench/{attention_streams,attention_windows,ceilings}
+[[ $tests == ON ]] && checks+=(tests/{core,inference,model,parallel,train}_test bench/{attention_streams,attention_windows,ceilings}
                                bench/{decode,elementwise,rows,train_step})
 modules=(photon_sentencepiece.so libphoton_cuda.so)
 if [[ -z $build ]]; then

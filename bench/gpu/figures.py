@@ -42,6 +42,8 @@ class Figure:
 FIGURES = (
     Figure("tests", "tests", "tests of operations, of recorded decoding and training steps, on the device", "none fails",
            below=1),
+    Figure("sanitizer", "sanitizer", "some of them under compute-sanitizer, where it is installed", "no error, no race",
+           below=1),
     Figure("copy", "ceilings", "ceiling: a large copy"),
     Figure("product", "ceilings", "ceiling: a large bf16 product, random values"),
     Figure("mfu-photon", "training-photon", "training PHOTON 1.2B, 200 steps with data, optimizer and logging",

@@ -29,7 +29,7 @@ def pending(results):
 def typed(line, command):
     """As one types it into a shell."""
     words = [f"'{word}'" if "*" in word else word for word in command]
-    return " ".join((["PHOTON_TEST_DEVICE=cuda"] if line.name == "tests" else []) + words)
+    return " ".join((["PHOTON_TEST_DEVICE=cuda"] if line.name in ("tests", "sanitizer") else []) + words)
 
 
 def row(cells):
@@ -80,6 +80,7 @@ NOTES = f"""## How to read it
 - Kernels: bytes that must move, against a copy measured in the same process. A row names the slowest kernel of all whose
   bytes are 64 MB and more.
 - PyTorch: the same model from the same page ([torch_models.py](../../bench/peers/torch_models.py)), bf16 by autocast,
-  which rounds where this project does; `torch.compile`, fused attention, fused AdamW. Both sides run the same random
-  batch, in turns; neither keeps the GPU busy while the other is timed.
+  which rounds where this project does; `torch.compile`, fused attention, fused AdamW. Random tokens of one shape: ours come
+  from the data loader, PyTorch has one batch on the GPU. They run in turns; neither keeps the GPU busy while the other is
+  timed.
 """

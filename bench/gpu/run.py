@@ -30,8 +30,7 @@ import page
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TAIL = 15  # lines of output that a failure is reported with
-TARGETS = ("photon", *(f"bench_{name}" for name in ("attention_streams", "attention_windows", "ceilings", "decode",
-                                                    "elementwise", "rows", "train_step")), *lines.TESTS)
+TARGETS = ("photon", *(f"bench_{name}" for name in lines.BENCHES), *lines.TEST_PROGRAMS)
 
 
 NO_FIGURES = (OSError, ValueError, KeyError, IndexError, AttributeError)  # what reading a line's output raises
@@ -189,8 +188,7 @@ def run_line(line, settings, environment, seconds, values):
                 code = run_command(command, environment, until - time.monotonic(), log, lambda: line.done(settings))
                 log.seek(0, os.SEEK_END)
                 if code != 0:
-                    program = next(word for word in command if word != "env" and "=" not in word)
-                    failed = f"{program} ended with {code}"
+                    failed = f"{lines.program_of(command)} ended with {code}"
                     if line.name != "tests":  # other programs' tests run all the same
                         break
             found = line.read(settings, text(), values) if failed is None or line.name == "tests" else {}

@@ -3,9 +3,8 @@
 //
 // Two kernels, as in attention_stream_backward.cu and for the same reasons: one owns keys and walks over queries, the
 // other owns queries and walks over keys. Gradients stay in registers as sums; left factors come from there, right
-// factors from shared memory as they lie there, by rows or by columns. While one warpgroup waits,
-// the other one's products run: sums of a product that outlives its turn of the loop would make the compiler wait after
-// every product.
+// factors from shared memory as they lie there, by rows or by columns. While one warpgroup waits, the other one's
+// products run: sums of a product that outlives its turn of the loop would make the compiler wait after every product.
 #include "core/cuda/attention_warpgroup.h"
 
 namespace photon::cuda {
@@ -40,7 +39,7 @@ struct Places {
 
 // The calling warp's 16 rows of the block's own tile, for both of its tensors. For every tile anew: ptxas (12.9
 // and 13.0) gives the registers of left factors that a loop's products share to what the loop packs, and does not load
-// them again.
+// them again (tests/sass).
 __device__ __forceinline__ void LoadOwn(Left& first, Left& second, const Bits* own, int row) {
   uint32_t left[1][kSteps][4];
   const auto load = [&](Left& to, const Bits* tile) {

@@ -16,7 +16,7 @@
 
 namespace photon::cuda {
 
-inline constexpr int kCachedSliceRows = 64;  // new rows a launch that cuts keys, so that shares stay small in a prefill
+inline constexpr int kCachedSliceRows = 64;  // new rows a launch, where keys are cut: shares stay small in a prefill
 
 template <typename T>
 struct CachedCall {

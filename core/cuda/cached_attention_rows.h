@@ -15,7 +15,6 @@ namespace photon::cuda {
 inline constexpr int kQuarters = kStreamWarps;
 inline constexpr int kTogether = 64;  // columns whose sums of one block are in registers at once
 
-// kMany: query rows of a block of threads are up to 64, else up to 16.
 // Who does what: each warp a sequence's head of its own, whose cache is no longer than a quarter of a block of keys (a
 // window's); the warps of a block of threads a quarter each, for the same few query rows; or 16 rows each.
 enum class CachedRows { kShort, kFew, kMany };

@@ -15,7 +15,7 @@ namespace {
 
 constexpr int kWarps = 8, kThreads = kWarps * kWarp;
 constexpr int kPiece = 32;  // of k, that a warp takes at once: 4 lanes a row, 8 elements each
-constexpr int kStages = 8;  // pieces of a warp's that are on their way from memory at once, less one
+constexpr int kStages = 8;  // of a warp: one piece is multiplied while seven are on their way from memory
 
 __device__ __forceinline__ uint32_t Word(const uint4& v, int i) {
   return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;

@@ -52,25 +52,20 @@ absl::Status Unusable(cudaError_t error, absl::string_view what) {
 // For kernels' code, graphs and NCCL's buffers.
 size_t LeftToTheDriver(size_t total) { return std::min(size_t{512} << 20, total / 64); }
 
-// Of a GPU without warpgroups (any but compute capability 9.0), and in a build without code for them (90a): no stream
-// is as long. The default is reckoned, not measured: below it, one block of theirs has too few tiles to keep two
-// warpgroups busy. PHOTON_WARPGROUPS_FROM is there to measure it, and to do without these kernels.
+// The shortest streams whose attention goes to Hopper's warpgroups: none where the GPU has none (all but compute
+// capability 9.0), or the build no code for them (90a). The default is reckoned, not measured: below it, one block of
+// theirs has too few tiles to keep two warpgroups busy. PHOTON_WARPGROUPS_FROM is there to measure it, and to do
+// without these kernels.
 absl::StatusOr<int64_t> WarpgroupsFrom(const cudaDeviceProp& properties) {
-  constexpr int64_t kReckoned = 512;
-#ifdef PHOTON_WARPGROUPS
-  const bool usable = properties.major == 9 && properties.minor == 0;
-#else
-  const bool usable = false;
-#endif
-  if (!usable) return std::numeric_limits<int64_t>::max();
+  constexpr bool kBuilt = PHOTON_WARPGROUPS;
+  int64_t rows = 512;
   const char* const given = std::getenv("PHOTON_WARPGROUPS_FROM");
-  int64_t rows = kReckoned;
-  if (given != nullptr && !absl::SimpleAtoi(given, &rows)) {
+  if (given != nullptr && (!absl::SimpleAtoi(given, &rows) || rows < 0)) {
     return absl::InvalidArgumentError(
         absl::StrCat("PHOTON_WARPGROUPS_FROM is \"", given,
-                     "\": give the least length of streams for Hopper's attention kernels, such as ", kReckoned));
+                     "\": give the least length of streams for Hopper's attention kernels, such as 512"));
   }
-  return rows;
+  return kBuilt && properties.major == 9 && properties.minor == 0 ? rows : std::numeric_limits<int64_t>::max();
 }
 
 class CudaGraph : public DeviceGraph {

@@ -1,8 +1,9 @@
-"""bench/gpu: the page, its verdicts, how lines are run and read. Needs no program of this project and no GPU."""
+"""bench/gpu: the page, its verdicts, how lines are run and read. Needs no GPU. PHOTON_BUILD: the tests' programs."""
 
 import json
 import os
 import pathlib
+import re
 import struct
 import subprocess
 import sys
@@ -77,6 +78,54 @@ class Lines(unittest.TestCase):
         for figure in figures.FIGURES:
             self.assertTrue(not figure.instead or figure.instead in figures.BY_KEY)
             self.assertTrue(not figure.also or figure.also in lines.BY_NAME)
+
+    def test_what_is_built_is_what_the_lines_start_and_bundles_hold(self):
+        script = (ROOT / "launch" / "bundle.sh").read_text()
+        packed = set()
+        for words in re.findall(r"(?:tests|bench)/\{.*?\}(?:_test)?", script):
+            folder, names, suffix = re.fullmatch(r"(\w+)/\{(.*)\}(\w*)", words).groups()
+            packed |= {f"{folder}/{name}{suffix}" for name in names.split(",")}
+        self.assertEqual(packed, {f"tests/{t}" for t in lines.TEST_PROGRAMS} | {f"bench/{b}" for b in lines.BENCHES})
+        self.assertEqual(set(run.TARGETS), {"photon", *lines.TEST_PROGRAMS, *(f"bench_{b}" for b in lines.BENCHES)})
+        started = {lines.program_of(command) for line in lines.LINES for command in line.commands(self.settings)}
+        ours = {program for program in started if program.startswith("build/")}
+        self.assertEqual(ours, {f"build/{program}" for program in packed | {"photon"}})
+
+    def test_filters_name_tests_that_there_are(self):
+        filters = [(program, part) for (*_, program), tests in lines.TESTS
+                   for part in (tests.partition(":-")[0] if tests[0] != "-" else tests).split(":")]
+        for program, tests in filters + [("core_test", part) for part in lines.SANITIZED.split(":")]:
+            listed = subprocess.run([f"{os.environ['PHOTON_BUILD']}/tests/{program}", "--gtest_list_tests",
+                                     f"--gtest_filter={tests}"], check=True, capture_output=True, text=True).stdout
+            self.assertRegex(listed, r"(?m)^  \w", f"{program}: {tests}")
+
+    def test_a_program_without_its_tests_is_no_success(self):
+        with self.assertRaises(ValueError):
+            lines.read_tests(self.settings, "[  PASSED  ] 12 tests.\n[==========] 0 tests from 0 test suites ran.", {})
+
+    def test_errors_and_races_are_read(self):
+        output = "ERROR SUMMARY: 2 errors\n[  PASSED  ] 3 tests.\n" \
+                 "RACECHECK SUMMARY: 1 hazard displayed (1 error, 0 warnings)\n"
+        self.assertEqual(lines.read_sanitizer(self.settings, output, {})["sanitizer"].text,
+                         "2 errors of memory, 1 races")
+        with self.assertRaises(ValueError):
+            lines.read_sanitizer(self.settings, "ERROR SUMMARY: 0 errors", {})
+
+    def test_generation_is_judged_by_what_memory_allows(self):
+        def write(model, mode, tpm):
+            runs = [{"weight_bytes_read": 9, "cache_bytes_read": 9, "read_bytes_per_s": 1, "seconds": 1, "tpm": 1,
+                     "batch": 1, "tokens_per_s": 1.0},
+                    {"weight_bytes_read": 100, "cache_bytes_read": 200, "read_bytes_per_s": 10.0, "seconds": 60, "tpm": tpm,
+                     "batch": 8, "tokens_per_s": 5.0}]
+            result = {"model": model, "mode": mode, "runs": runs, "bytes_per_sequence": 2**30}
+            pathlib.Path(lines.heavy_report(self.settings, model)).write_text(json.dumps({"results": [result]}))
+        write("vanilla-600m", "hier", 20.0)
+        write("photon-600m", "rec", 30000.0)
+        found = lines.read_heavy(self.settings)
+        self.assertAlmostEqual(found["heavy-vanilla"].value, 0.5)
+        self.assertEqual((found["heavy-rec"].value, found["heavy-ratio"].value), (30000, 1500))
+        self.report("decode", {"results": [{"share_of_weights": 0.5, "share_of_read": 0.75, "tokens_per_s": 100.0}]})
+        self.assertEqual(lines.read_decode(self.settings)["decode"].value, 0.5)
 
     def test_tests_are_counted(self):
         output = ("[  PASSED  ] 12 tests.\n[  SKIPPED ] 1 test.\n[  PASSED  ] 3 tests.\n"

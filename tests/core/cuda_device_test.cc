@@ -9,16 +9,21 @@
 #include <filesystem>
 #include <fstream>
 #include <numeric>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/backend.h"
 #include "core/cuda/algorithm_cache.h"
 #include "core/cuda/backend.h"
 #include "core/cuda/opened_device.h"
 #include "core/file.h"
+#include "core/ops/attention.h"
+#include "core/ops/cached_attention.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/matmul.h"
 #include "core/ops/memory.h"
+#include "tests/simt/emulator/device.h"
 #include "tests/simt/emulator/device_memory.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/tensors.h"
@@ -26,8 +31,10 @@
 namespace photon {
 namespace {
 
+using ::testing::AllOf;
 using testing::FromDoubles;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using testing::RandomTensor;
 using testing::TemporaryFolder;
 using testing::ToDoubles;
@@ -56,14 +63,124 @@ TEST_F(CudaDevice, SaysWhatItIs) {
   EXPECT_THAT(std::string(none.status().message()), HasSubstr("there is no cuda:99; this process sees "));
 }
 
-TEST(CudaDeviceSettings, ALengthThatIsNoneIsRefused) {
-  const char* const before = std::getenv("PHOTON_WARPGROUPS_FROM");
-  const std::string kept = before == nullptr ? "" : before;
-  setenv("PHOTON_WARPGROUPS_FROM", "1k", 1);
-  const auto device = cuda::OpenCudaDevice(0);
-  before == nullptr ? unsetenv("PHOTON_WARPGROUPS_FROM") : setenv("PHOTON_WARPGROUPS_FROM", kept.c_str(), 1);
-  EXPECT_EQ(device.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(device.status().message()), HasSubstr("PHOTON_WARPGROUPS_FROM is \"1k\": give the least"));
+// Leaves the emulated GPU and the environment as they were.
+class CudaDeviceSettings : public ::testing::Test {
+ protected:
+  CudaDeviceSettings() {
+    if (const char* const given = std::getenv(kWarpgroupsFrom); given != nullptr) given_ = given;
+  }
+  ~CudaDeviceSettings() override {
+    given_.has_value() ? setenv(kWarpgroupsFrom, given_->c_str(), 1) : unsetenv(kWarpgroupsFrom);
+    simt::SetDeviceCount(1);
+    simt::SetDriverVersion(CUDART_VERSION);
+    simt::SetCapability(9, 0);
+  }
+  static std::string Refused() {
+    const absl::Status status = cuda::OpenCudaDevice(0).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+    return std::string(status.message());
+  }
+  // Names of kernels of a forward and a backward pass.
+  static std::string AttentionKernels(int64_t length, int64_t head_dim) {
+    const auto device = *cuda::OpenCudaDevice(0);
+    const Context context = device->MakeContext(nullptr);
+    const ops::AttentionShape shape = {
+        .batch = 1, .length = length, .heads = 1, .kv_heads = 1, .head_dim = head_dim, .first_key = {}};
+    const auto empty = [&] { return RandomTensor(context, {length, head_dim}, DType::kBF16, 1); };
+    const Tensor q = empty(), out = empty(), dq = empty(), dk = empty(), dv = empty();
+    const Tensor lse = context.Empty({1, length}, DType::kF32);
+    simt::TakeLaunches();
+    ops::AttentionForward(context, q, q, q, shape, out, lse);
+    ops::AttentionBackward(context, q, q, q, q, out, lse, shape, dq, dk, dv);
+    context.Synchronize();
+    return absl::StrJoin(simt::TakeLaunches(), ", ");
+  }
+  static constexpr const char* kWarpgroupsFrom = "PHOTON_WARPGROUPS_FROM";
+
+ private:
+  std::optional<std::string> given_;
+};
+
+TEST_F(CudaDeviceSettings, WhatCannotBeUsedIsToldWithItsRemedy) {
+  simt::SetDriverVersion(12040);
+  EXPECT_THAT(Refused(), HasSubstr("driver is too old, made for CUDA 12.4; CUDA 13.0 needs NVIDIA's driver 580"));
+  simt::SetDriverVersion(0);
+  EXPECT_THAT(Refused(), HasSubstr("driver can't be used; CUDA 13.0 needs"));
+  simt::SetDriverVersion(CUDART_VERSION);
+  simt::SetDeviceCount(0);
+  EXPECT_THAT(Refused(), HasSubstr("the driver shows this process no GPU"));
+  simt::SetDeviceCount(1);
+  simt::SetCapability(7, 5);
+  EXPECT_THAT(Refused(), HasSubstr("cuda:0 is emulated GPU, of compute capability 7.5; at least 8.0 is needed"));
+}
+
+TEST_F(CudaDeviceSettings, OnlyHopperGetsItsKernelsAndOnlyLongStreams) {
+  unsetenv(kWarpgroupsFrom);
+  EXPECT_THAT(AttentionKernels(511, 64), Not(HasSubstr("Warpgroup")));
+  const std::string narrow = AttentionKernels(512, 64), wide = AttentionKernels(512, 128);
+  for (const char* kernel : {"WarpgroupForward", "WarpgroupKeyGradient", "WarpgroupQueryGradient"}) {
+    EXPECT_THAT(narrow, HasSubstr(kernel));
+  }
+  EXPECT_THAT(wide, AllOf(HasSubstr("WarpgroupForward"), HasSubstr("StreamKeyGradient")));
+  setenv(kWarpgroupsFrom, "600", 1);
+  EXPECT_THAT(AttentionKernels(512, 64), AllOf(Not(HasSubstr("Warpgroup")), HasSubstr("StreamForward")));
+  setenv(kWarpgroupsFrom, "0", 1);
+  EXPECT_THAT(AttentionKernels(100, 64), HasSubstr("WarpgroupForward"));
+  for (const auto& [major, minor] : {std::pair(8, 0), std::pair(8, 9), std::pair(10, 0), std::pair(12, 0)}) {
+    simt::SetCapability(major, minor);
+    EXPECT_THAT(AttentionKernels(512, 64), Not(HasSubstr("Warpgroup"))) << major << "." << minor;
+  }
+}
+
+TEST_F(CudaDeviceSettings, ALengthThatIsNoneIsRefused) {
+  for (const char* wrong : {"1k", "", "-1"}) {
+    setenv(kWarpgroupsFrom, wrong, 1);
+    const absl::Status status = cuda::OpenCudaDevice(0).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr(absl::StrCat("PHOTON_WARPGROUPS_FROM is \"", wrong, "\": give the least")));
+  }
+}
+
+// Which of several kernels takes a product or caches: others' tests would pass with any.
+TEST_F(CudaDeviceSettings, TensorCoresTakeWhatTheyCan) {
+  const auto device = *cuda::OpenCudaDevice(0);
+  const Context context = device->MakeContext(nullptr);
+  const auto product = [&](DType dtype, int64_t k) {
+    const Tensor a = RandomTensor(context, {3, k}, dtype, 1), b = RandomTensor(context, {9, k}, dtype, 2);
+    simt::TakeLaunches();
+    ops::MatMul(context, a, false, b, true, Tensor(), 0, context.Empty({3, 9}, dtype));
+    context.Synchronize();
+    return absl::StrJoin(simt::TakeLaunches(), ", ");
+  };
+  EXPECT_THAT(product(DType::kBF16, 40), HasSubstr("FewRowsMmaKernel"));
+  for (const std::string& name : {product(DType::kBF16, 41), product(DType::kF32, 40)}) {
+    EXPECT_THAT(name, AllOf(HasSubstr("FewRowsKernel"), Not(HasSubstr("Mma"))));
+  }
+  const auto cached = [&](DType dtype, int64_t head_dim, int64_t rows, int64_t length) {
+    const ops::AttentionShape shape = {.heads = 2, .kv_heads = 2, .head_dim = head_dim, .first_key = {}};
+    const Tensor q = RandomTensor(context, {rows, 2 * head_dim}, dtype, 1), out = context.Empty(q.shape(), dtype);
+    const Tensor block = RandomTensor(context, {1, 2, length, 2 * head_dim}, dtype, 2);
+    const int64_t base = reinterpret_cast<int64_t>(block.raw());
+    const int32_t held = static_cast<int32_t>(length - rows);
+    const ops::CacheTable table = {.bases = context.FromHost(&base, {1}, DType::kI64),
+                                   .capacities = context.FromHost(&length, {1}, DType::kI64),
+                                   .lengths = context.FromHost(&held, {1}, DType::kI32),
+                                   .rows = rows,
+                                   .longest = length};
+    simt::TakeLaunches();
+    ops::CachedAttention(context, q, table, shape, out);
+    context.Synchronize();
+    return absl::StrJoin(simt::TakeLaunches(), ", ");
+  };
+  EXPECT_THAT(cached(DType::kBF16, 64, 1, 16), HasSubstr("CachedShortKernel"));
+  EXPECT_THAT(cached(DType::kBF16, 52, 1, 40), HasSubstr("CachedMmaKernel"));
+  EXPECT_THAT(cached(DType::kBF16, 64, 1, 200), AllOf(HasSubstr("CachedMmaKernel"), HasSubstr("CombineBlocks")));
+  EXPECT_THAT(cached(DType::kBF16, 64, 150, 200), AllOf(HasSubstr("CachedMmaKernel"), Not(HasSubstr("Combine"))));
+  for (const std::string& name :
+       {cached(DType::kBF16, 66, 1, 200), cached(DType::kBF16, 136, 1, 200), cached(DType::kF32, 64, 1, 200)}) {
+    EXPECT_THAT(name, AllOf(HasSubstr("CachedBlocks"), Not(HasSubstr("Mma"))));
+  }
 }
 
 // More bytes than the staging ring holds, and than a piece, in sizes that don't divide it.

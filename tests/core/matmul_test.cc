@@ -19,6 +19,7 @@ namespace {
 using testing::ExpectGradient;
 using testing::ExpectNear;
 using testing::FromDoubles;
+using testing::InEveryOrder;
 using testing::OnCpu;
 using testing::RandomTensor;
 using testing::TestContext;
@@ -159,13 +160,23 @@ TEST_P(MatMulTypes, RowDependsOnItsRowAlone) {
   }
 }
 
+// So deep that what is copied ahead (core/cuda/matmul_few_rows_mma.cu) comes round.
+TEST_P(MatMulTypes, DeepProductsOfFewRows) {
+  const TestContext context;
+  for (const int64_t rows : {1, 9, 16}) {
+    for (const bool accumulate : {false, true}) {
+      CheckProduct(context, rows, 2600, 19, false, true, GetParam(), /*has_bias=*/accumulate, accumulate, false);
+    }
+  }
+}
+
 // Products of few rows, as in decoding: a row's result has the same bits whatever rows are computed beside it, and
 // however many threads share the work. N and K reach over whole tiles and vectors.
 TEST_P(MatMulTypes, FewRowsDoNotDependOnTheirNumber) {
   const TestContext context;
   const Types types = GetParam();
   if (types.in == DType::kF64) GTEST_SKIP() << "not promised";
-  const int64_t most = OnCpu() ? cpu::MostFewRows(types.in) : 16, k = 200;
+  const int64_t most = OnCpu() ? cpu::MostFewRows(types.in) : 16, k = OnCpu() ? 200 : 2600;
   const int64_t n = OnCpu() ? 403 : 35;
   const Tensor a = RandomTensor(context, {most, k}, types.in, 1);
   const Tensor w = RandomTensor(context, {n, k}, types.in, 2);
@@ -183,6 +194,20 @@ TEST_P(MatMulTypes, FewRowsDoNotDependOnTheirNumber) {
     }
   }
   omp_set_num_threads(threads);
+}
+
+TEST_P(MatMulTypes, FewRowsInEveryOrderOfThreads) {
+  const Types types = GetParam();
+  for (const int64_t rows : {3, 16}) {
+    InEveryOrder([&] {
+      const TestContext context;
+      const Tensor a = RandomTensor(context, {rows, 2600}, types.in, 1),
+                   w = RandomTensor(context, {9, 2600}, types.in, 2);
+      const Tensor c = context.get().Empty({rows, 9}, types.out);
+      ops::MatMul(context, a, false, w, true, Tensor(), 0, c);
+      return ToDoubles(context, c);
+    });
+  }
 }
 
 TEST_P(MatMulTypes, NoNumberOfRowsMattersWhereTheContextSaysSo) {

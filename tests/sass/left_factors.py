@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether the machine code of products by warpgroups reads the left factors that the source means.
 
-    left_factors.py libphoton_cuda.so        or an object, a cubin, or - for the text of cuobjdump -sass
+    left_factors.py libphoton_cuda.so        or objects, cubins
 
 ptxas (seen in 12.9 and 13.0) may give the registers of a left factor that several turns of a loop share to other values,
 and not load it again: no warning, and an emulated GPU can't see it. In our kernels a left factor is loaded from shared
@@ -74,6 +74,8 @@ def writers(register, start, before, writes, code):
         seen.add(i)
         if register in writes[i]:
             kinds.add(code[i][1].split()[0].split(".")[0])
+        elif i == 0:
+            kinds.add("nothing")
         # What a predicate may leave out, others have written.
         if register not in writes[i] or code[i][2]:
             left += before[i]
@@ -101,22 +103,23 @@ def check(listing):
     return products, wrong
 
 
-def main(path):
-    if path == "-":
-        listing = sys.stdin.read()
-    else:
+def main(paths):
+    products, wrong = 0, []
+    for path in paths:
         try:
             listing = subprocess.run(["cuobjdump", "-sass", path], check=True, capture_output=True, text=True).stdout
         except (OSError, subprocess.CalledProcessError) as error:
-            print(f"left_factors.py: {path}: {getattr(error, 'stderr', None) or error}", file=sys.stderr)
+            print(f"skipped: no listing of {path}: {str(getattr(error, 'stderr', None) or error).strip()}")
             return 77
-    products, wrong = check(listing)
+        found, complaints = check(listing)
+        products += found
+        wrong += complaints
     print("\n".join(wrong + [f"{products} products with a left factor in registers, {len(wrong)} wrong"]))
     return 0 if products and not wrong else 1
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         print(__doc__)
         sys.exit(2)
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,12 @@
 #!/usr/bin/env python3
 """left_factors.py on listings of a few instructions."""
 
+import contextlib
+import io
+import pathlib
+import tempfile
 import unittest
+from unittest import mock
 
 import left_factors
 
@@ -33,6 +38,24 @@ class LeftFactors(unittest.TestCase):
         self.expect(1, 1, "LDSM.16.M88.4 R8, [R2]", "@P1 IMAD.WIDE R10, R3, R4, R6", PRODUCT, "EXIT")
         self.expect(1, 1, "LDSM.16.M88.4 R8, [R2]", "SHFL.BFLY P0, R9, R9, 0x1, 0x1f", PRODUCT, "EXIT")
         self.expect(1, 0, "LDSM.16.M88.4 R8, [R2]", "VIADD R12, R3, 0x3f", "STS [R8], R9", PRODUCT, "EXIT")
+
+    def test_a_path_that_writes_nothing_is_found(self):
+        self.expect(1, 1, "S2R R0, SR_TID.X", "@P0 BRA 0x30", "LDSM.16.M88.4 R8, [R2]", PRODUCT, "EXIT")
+        self.expect(1, 1, "LDSM.16.M88.2 R8, [R2]", PRODUCT, "EXIT")
+
+    def test_the_command_says_how_it_ended(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for code, text in ((0, listing("LDSM.16.M88.4 R8, [R2]", PRODUCT, "EXIT")), (1, listing("EXIT"))):
+                disassembler = pathlib.Path(folder) / "cuobjdump"
+                disassembler.write_text(f"#!/bin/sh\ncat <<'END'\n{text}END\n")
+                disassembler.chmod(0o755)
+                with mock.patch.dict("os.environ", {"PATH": f"{folder}:/bin:/usr/bin"}), \
+                        contextlib.redirect_stdout(io.StringIO()):
+                    self.assertEqual(left_factors.main(["module.so"]), code)
+        said = io.StringIO()
+        with mock.patch.dict("os.environ", {"PATH": folder}), contextlib.redirect_stdout(said):
+            self.assertEqual(left_factors.main(["module.so"]), 77)
+        self.assertRegex(said.getvalue(), "^skipped: ")
 
     def test_paths_end_where_the_program_does(self):
         self.expect(1, 0, "@P0 BRA 0x30", "VIADD R8, R3, 0x3f", "EXIT", "LDSM.16.M88.4 R8, [R2]", PRODUCT, "EXIT")

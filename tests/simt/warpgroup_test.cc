@@ -158,6 +158,7 @@ enum class Mistake {
   kSumsWrittenTooEarly,
   kNotWaitedFor,
   kOneWarpAlone,
+  kOneWarpOtherwise,
   kBarrierNotBegun,
   kAnnouncedToNobody,
   kNeverArrives
@@ -178,7 +179,8 @@ __global__ void Errs(Mistake mistake, const uint16_t* source, float* out) {
   float sums[8][4];
   if (mistake != Mistake::kRegistersNotOrdered) OrderRegisters();
   const uint64_t factor = SwizzledFactor(tile, 0, 1024);
-  Product(sums, factor, factor, false);
+  const bool otherwise = mistake == Mistake::kOneWarpOtherwise && threadIdx.x / kWarp == 2;
+  Product(sums, factor, otherwise ? factor + 2 : factor, false);
   CommitProducts();
   if (mistake == Mistake::kSumsReadTooEarly) out[threadIdx.x] = sums[0][0];
   if (mistake == Mistake::kSumsWrittenTooEarly) sums[7][3] = 1;
@@ -210,6 +212,7 @@ TEST(WarpgroupDeathTest, FindsWhatAGpuDoesNotForgive) {
   EXPECT_DEATH(Err(Mistake::kSumsWrittenTooEarly), "written while a product added");
   EXPECT_DEATH(Err(Mistake::kNotWaitedFor), "ended before its products were waited for");
   EXPECT_DEATH(Err(Mistake::kOneWarpAlone), "warp 1 issued 0 products, the first of its warpgroup 1");
+  EXPECT_DEATH(Err(Mistake::kOneWarpOtherwise), "warp 2 issued other products");
   EXPECT_DEATH(Err(Mistake::kBarrierNotBegun), "nobody has initialised the barrier");
   EXPECT_DEATH(Err(Mistake::kAnnouncedToNobody), "barrier 1: the block ended when 128 of 256");
   EXPECT_DEATH(Err(Mistake::kNeverArrives), "never come.*\n.*waits in Wait");

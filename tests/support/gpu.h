@@ -19,4 +19,4 @@ inline std::unique_ptr<OpenedDevice> OpenGpu(int index = 0) {
   return *std::move(device);
 }
 
-} // namespace photon::testing
+}  // namespace photon::testing

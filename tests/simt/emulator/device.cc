@@ -12,7 +12,7 @@
 namespace photon::simt {
 namespace {
 
-std::atomic<int> device_count = 1;
+std::atomic<int> device_count = 1, driver_version = CUDART_VERSION, capability = 90;
 thread_local int current_device = 0;
 
 bool Exists(int device) { return device >= 0 && device < device_count; }
@@ -20,6 +20,8 @@ bool Exists(int device) { return device >= 0 && device < device_count; }
 }  // namespace
 
 void SetDeviceCount(int count) { device_count = count; }
+void SetDriverVersion(int version) { driver_version = version; }
+void SetCapability(int major, int minor) { capability = 10 * major + minor; }
 int CurrentDevice() { return current_device; }
 
 }  // namespace photon::simt
@@ -128,7 +130,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   p.maxThreadsPerBlock = kThreadsPerBlock;
   p.maxThreadsPerMultiProcessor = kThreadsPerMultiprocessor;
   p.maxBlocksPerMultiProcessor = kBlocksPerMultiprocessor;
-  p.major = 9;
+  p.major = capability / 10;
+  p.minor = capability % 10;
   p.multiProcessorCount = kMultiprocessors;
   p.l2CacheSize = 50 << 20;
   p.memoryBusWidth = 5120;
@@ -188,7 +191,7 @@ cudaError_t cudaDeviceSynchronize() {
 }
 
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = CUDART_VERSION;
+  *version = driver_version;
   return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int* version) {

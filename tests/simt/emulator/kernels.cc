@@ -2,9 +2,14 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/simt/emulator/block.h"
 #include "tests/simt/emulator/device.h"
+#include "tests/simt/emulator/failure.h"
 #include "tests/simt/emulator/runtime.h"
 #include "tests/simt/emulator/shared_memory.h"
 #include "tests/simt/emulator/stream.h"
@@ -28,6 +33,15 @@ size_t SharedLimit(const void* kernel) {
   return it == Limits().asked.end() ? kSharedWithoutAsking - StaticSharedBytes(kernel) : it->second;
 }
 
+struct Launches {
+  std::mutex mutex;
+  std::set<const void*> kernels;
+};
+Launches& Launched() {
+  static Launches* const launches = new Launches;
+  return *launches;
+}
+
 bool WithinLimits(const dim3& grid, const dim3& block) {
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
   return threads > 0 && threads <= kThreadsPerBlock && block.x <= 1024 && block.y <= 1024 && block.z <= 64 &&
@@ -40,8 +54,19 @@ cudaError_t photon::simt::QueueKernel(const cudaLaunchConfig_t& config, const vo
                                       std::function<void()> thread) {
   if (!WithinLimits(config.gridDim, config.blockDim)) return cudaErrorInvalidConfiguration;
   if (config.dynamicSmemBytes > SharedLimit(kernel)) return cudaErrorInvalidValue;
+  {
+    std::lock_guard lock(Launched().mutex);
+    Launched().kernels.insert(kernel);
+  }
   const Grid grid = {config.gridDim, config.blockDim, config.dynamicSmemBytes, kernel};
   return Queue(config.stream, [grid, thread = std::move(thread)] { Run(grid, thread); });
+}
+
+std::vector<std::string> photon::simt::TakeLaunches() {
+  std::lock_guard lock(Launched().mutex);
+  std::vector<std::string> names;
+  for (const void* kernel : std::exchange(Launched().kernels, {})) names.push_back(FunctionName(kernel));
+  return names;
 }
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {

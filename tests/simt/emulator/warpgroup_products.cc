@@ -69,6 +69,7 @@ struct Group {
 struct Warp {
   bool ordered = false;
   int64_t issued = 0;
+  uint64_t digest = 0;  // of what was issued, but for registers
   Group open;
   std::vector<Group> groups;  // oldest first
   std::vector<Sums> sums;
@@ -138,6 +139,11 @@ void Issue(void* const (&operands)[kWarpLanes]) {
   Warp& warp = warps[number];
   if (!warp.ordered) Fail("Product: OrderRegisters() must stand between it and the last wait");
   ++warp.issued;
+  for (const uint64_t word : {product.a_shared, product.b, static_cast<uint64_t>(product.tiles),
+                              static_cast<uint64_t>(2 * product.depth_across + product.add)}) {
+    warp.digest = (warp.digest ^ word) * 0x9e3779b97f4a7c15ull;
+    warp.digest ^= warp.digest >> 29;
+  }
 
   Factor a(kRows * kDepth);
   if (product.a == nullptr) {
@@ -278,10 +284,12 @@ void CheckProducts() {
     if (!warps[i].groups.empty() || !warps[i].open.sums.empty()) {
       Fail(absl::StrFormat("warp %d ended before its products were waited for", i));
     }
-    if (warps[i].issued != warps[i / kWarpsTogether * kWarpsTogether].issued) {
+    const Warp& first = warps[i / kWarpsTogether * kWarpsTogether];
+    if (warps[i].issued != first.issued) {
       Fail(absl::StrFormat("warp %d issued %d products, the first of its warpgroup %d", i, warps[i].issued,
-                           warps[i / kWarpsTogether * kWarpsTogether].issued));
+                           first.issued));
     }
+    if (warps[i].digest != first.digest) Fail(absl::StrFormat("warp %d issued other products than its warpgroup", i));
   }
 }
 
