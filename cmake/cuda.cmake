@@ -15,8 +15,8 @@ if(NOT CMAKE_CUDA_COMPILER)
   return()
 endif()
 # Before enable_language, which would settle on nvcc's own default. Code for A100 and Hopper; the PTX of the first is for
-# all that comes later.
-if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+# all that comes later. CUDAARCHS in the environment, as CMake has it, goes before.
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS})
   set(CMAKE_CUDA_ARCHITECTURES 80 90a-real)
 endif()
 enable_language(CUDA)

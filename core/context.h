@@ -4,6 +4,8 @@
 // done on return; on a GPU they are queued on `stream` and Synchronize() waits for them.
 #pragma once
 
+#include <source_location>
+
 #include "core/allocator.h"
 #include "core/tensor.h"
 
@@ -30,10 +32,12 @@ class Context {
   bool batch_invariant() const { return batch_invariant_; }
   void SetBatchInvariant(bool invariant) { batch_invariant_ = invariant; }
 
-  Tensor Empty(Shape shape, DType dtype) const { return Tensor(*allocator_, device_, std::move(shape), dtype); }
-  Tensor Zeros(Shape shape, DType dtype) const;
-  Tensor FromHost(const void* data, Shape shape, DType dtype) const;  // copies
-  void ToHost(const Tensor& tensor, void* data) const;                // waits; tensor contiguous
+  // Where there is no memory, OutOfMemory names the device, the tensor and, by `where`, the operation that wanted it.
+  using Place = std::source_location;
+  Tensor Empty(Shape shape, DType dtype, const Place& where = Place::current()) const;
+  Tensor Zeros(Shape shape, DType dtype, const Place& where = Place::current()) const;
+  Tensor FromHost(const void* data, Shape shape, DType dtype, const Place& where = Place::current()) const;  // copies
+  void ToHost(const Tensor& tensor, void* data) const;  // waits; tensor contiguous
   void Synchronize() const;
 
  private:

@@ -66,6 +66,7 @@ FIGURES = (
            at_least=1, also="attention"),
     Figure("attention-backward-torch", "attention-torch", "its backward against PyTorch's fastest fused one", "1 x",
            at_least=1, also="attention"),
+    Figure("attention-narrow", "attention", "its time at head dims 60, 56 and 52, filled up to 64 in shared memory, over 64's"),
     Figure("attention-kernels-forward", "attention-kernels",
            "coarse attention, forward: from which length on Hopper's warpgroups beat `mma`"),
     Figure("attention-kernels-backward", "attention-kernels",

@@ -244,8 +244,8 @@ def slowest(key, line, bound):
 
 def attention_command(s):
     sizes = ["--lengths", "64", "--tokens", "64", "--seconds", "0.001"] if s.smoke else ["--lengths", "8192"]
-    return [[s.program("bench/attention_streams"), "--device", s.device, *sizes, "--head-dims", "64", "--json",
-             s.report("attention")]]
+    return [[s.program("bench/attention_streams"), "--device", s.device, *sizes, "--head-dims", "64", "60", "56", "52",
+             "--json", s.report("attention")]]
 
 
 KERNELS = {"warpgroups": 1, "mma": 1 << 40}  # the least length of streams for Hopper's warpgroups
@@ -296,6 +296,14 @@ def read_attention(s, *_):
         result = direction(load(s, "attention"), which)[0]
         found[f"attention-{which}"] = Value(result["share_of_product"], percent(result["share_of_product"]),
                                             f"{result['tflops']:.3g} TFLOP/s")
+    ratios = {}
+    for which in ("forward", "backward"):
+        whole, *narrow = direction(load(s, "attention"), which)
+        for result in narrow:
+            ratios[result["name"].rsplit(" x ", 1)[1]] = result["us"] / whole["us"]
+    slowest_of_all = max(ratios, key=ratios.get)
+    found["attention-narrow"] = Value(ratios[slowest_of_all], f"{ratios[slowest_of_all]:.2f} x",
+                                      ", ".join(f"{name}: {ratio:.2f}" for name, ratio in ratios.items()))
     return found
 
 

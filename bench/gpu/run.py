@@ -85,7 +85,7 @@ def write_results(folder, results):
 def print_pending(results):
     left = page.pending(results)
     for figure in left:
-        print(f"{figure.key:26s}{page.command_of(figure):56s}{figure.what}")
+        print(f"{figure.key:28s}{page.command_of(figure):57s}{figure.what}")
     print(f"{len(left)} of {len(figures.FIGURES)} pending")
 
 

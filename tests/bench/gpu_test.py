@@ -180,6 +180,14 @@ class Lines(unittest.TestCase):
         self.assertEqual(found["attention-kernels-forward"].detail, "128: 0.67 x, 512: 1.00 x, 2,048: 2.00 x")
         self.assertEqual(found["attention-kernels-backward"].text, "never")
 
+    def test_narrow_heads_are_compared(self):
+        self.report("attention", {"results": [
+            {"name": f"4 x 8192 positions, heads 16/16 x {d} {which}", "us": us, "share_of_product": 0.5, "tflops": 400.0}
+            for d, us in ((64, 100), (60, 101), (52, 130)) for which in ("forward", "backward")]})
+        found = lines.read_attention(self.settings)["attention-narrow"]
+        self.assertEqual((found.value, found.detail), (1.3, "60 forward: 1.01, 52 forward: 1.30, 60 backward: 1.01, "
+                                                       "52 backward: 1.30"))
+
     def test_attention_against_the_fastest_of_pytorch(self):
         def results(*rows):
             return {"results": [{"name": name, "us": us, "share_of_product": 0.5, "tflops": 400.0} for name, us in rows]}

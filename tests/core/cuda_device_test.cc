@@ -23,6 +23,7 @@
 #include "core/ops/elementwise.h"
 #include "core/ops/matmul.h"
 #include "core/ops/memory.h"
+#include "core/ops/swiglu.h"
 #include "tests/simt/emulator/device.h"
 #include "tests/simt/emulator/device_memory.h"
 #include "tests/support/temporary_folder.h"
@@ -219,6 +220,19 @@ TEST_F(CudaDevice, MemoryThatRunsOutIsSaidInBytes) {
     EXPECT_THAT(error.what(), HasSubstr("out of memory"));
     EXPECT_THAT(error.what(), HasSubstr("cuda:0 has "));
     EXPECT_THAT(error.what(), HasSubstr("slice_tokens"));
+    EXPECT_THAT(error.what(), HasSubstr(absl::StrCat("(for a tensor u8[", too_much, "]), in ")));
+  }
+}
+
+TEST_F(CudaDevice, MemoryThatRunsOutIsToldWithTheOperation) {
+  Tape tape(context_, Tape::Mode::kEvaluate);
+  const int64_t rows = static_cast<int64_t>(device_->memory().total) / 16;
+  const Tensor x = context_.Empty({rows, 1}, DType::kF32);  // the rest of what is said to be there is not
+  try {
+    ops::SwiGlu(tape, tape.Leaf(Tensor::Wrap(x.raw(), {rows, 32}, DType::kF32, context_.device())));
+    FAIL() << "more than there is";
+  } catch (const OutOfMemory& error) {
+    EXPECT_THAT(error.what(), HasSubstr(absl::StrCat("(for a tensor f32[", rows, ", 16]), in ops::SwiGlu")));
   }
 }
 

@@ -240,6 +240,25 @@ TEST(NcclCommunicator, AnErrorThatComesLateEndsTheJobWithItsName) {
   });
 }
 
+// A rank that never joins leaves the others with a collective that never ends: taken down, their communicators let go.
+TEST(NcclCommunicator, WhatNeverEndsIsAborted) {
+  const int before = AbortedNccl();
+  OnGpus(Kind::kNccl, 2, [](const Rank& rank) {
+    absl::StatusOr<std::unique_ptr<Communicator>> group = rank.comm.Split(0, rank.comm.rank());
+    ASSERT_TRUE(group.ok()) << group.status();
+    const float one = 1;
+    const Tensor x = rank.context.FromHost(&one, {1}, DType::kF32);
+    if (rank.comm.rank() == 0) {
+      ASSERT_EQ((*group)->AllReduce("gradients", x, Reduction::kSum), absl::OkStatus());  // queued
+      FailNccl(static_cast<cuda::NcclResult>(6));
+      group->reset();
+      FailNccl(cuda::kNcclSuccess);
+    }
+    ASSERT_EQ(rank.comm.Barrier("after"), absl::OkStatus());
+  });
+  EXPECT_EQ(AbortedNccl(), before + 1);
+}
+
 // training.deterministic: of three and more summands, switches of the network may take any first.
 TEST(DeviceGroup, ASumsOrderIsKnownOrRefused) {
   OnGpus(Kind::kNccl, 3, [](const Rank& rank) {
