@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <latch>
 #include <thread>
 
 #include "parallel/communicator.h"
@@ -53,11 +54,13 @@ TEST(FileWorld, DoesWhatEveryCommunicatorMust) {
 
 TEST(FileWorld, ARankThatLeavesIsAnErrorForThoseThatWait) {
   const TemporaryFolder folder;
+  std::latch connected(2);  // who leaves before the other is through with it breaks the meeting instead
   std::vector<std::thread> threads;
   for (int r = 0; r < 2; ++r) {
     threads.emplace_back([&, r] {
       auto comm = FileWorld(
           {.folder = folder.path(), .job = "test", .rank = r, .size = 2, .timeout_s = 30, .network_interface = "lo"});
+      connected.arrive_and_wait();
       ASSERT_TRUE(comm.ok()) << comm.status();
       if (r == 1) return;
       const absl::Status status = (*comm)->Barrier("step 7");
