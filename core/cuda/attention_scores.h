@@ -8,12 +8,11 @@
 #include <cmath>
 
 #include "core/cuda/attention_tiles.h"
+#include "core/cuda/exponential.h"
 #include "core/cuda/warp.h"
 #include "simt.h"
 
 namespace photon::cuda {
-
-inline constexpr float kLog2E = 1.4426950408889634f;
 
 // Replaces by `with` what rows from `row` on do not see of keys from `key` on.
 template <int kTiles>

@@ -133,14 +133,7 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamKeyGradientKernel(con
     const int64_t at = begin + row, query_column = int64_t{copied_head} * a.head_dim;
     CopyTile<kWidth, kOther>(stage, a.q.At(at, query_column), rows, a.head_dim, a.piece);
     CopyTile<kWidth, kOther>(stage + Shape::kOtherElements, a.dout.At(at, query_column), rows, a.head_dim, a.piece);
-    const int i = threadIdx.x;
-    if (i < kOther) {
-      Numbers& n = numbers[step & 1];
-      const int r = i < rows ? i : 0;
-      CopyAsync<4>(&n.lse[i], a.lse + copied_head * a.lse_stride + at + r, i < rows);
-      CopyAsync<4>(&n.dot[i], a.dots + copied_head * a.dots_stride + at + r, i < rows);
-      if (masks) CopyAsync<4>(&n.first_key[i], a.first_key + at + r, i < rows);
-    }
+    CopyNumbers(numbers[step & 1], a, copied_head, at, rows);
     CopyAsyncCommit();
   };
   const int seen = span.seen_keys();

@@ -89,7 +89,6 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamForwardKernel(const S
   const StreamBlock block = StreamBlockOf(blockIdx.x, a.tiles, a.heads, /*last_tile_first=*/true);
   const int64_t begin = block.sequence * a.length, key_begin = block.sequence * a.keys;
   const StreamSpan span = a.SpanAt(begin);
-  const int lane = threadIdx.x % kWarp;
   const int block_row = block.tile * kRows, tile_row = static_cast<int>(threadIdx.x) / kWarp * Shape::kWarpRows;
   const int row = block_row + tile_row;  // the warp's first
   const int key_head = KeyHeadOf(block.head, a.heads, a.kv_heads);
@@ -147,18 +146,7 @@ __global__ void __launch_bounds__(kStreamThreads, 2) StreamForwardKernel(const S
   }
 
   float inverse[kRowTiles][2];
-#pragma unroll
-  for (int m = 0; m < kRowTiles; ++m) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const float total = WarpSum<4>(softmax[m].total[half]);
-      inverse[m][half] = 1 / total;
-      const int r = 16 * m + SumPlace(lane, 2 * half).row;
-      if (a.lse != nullptr && lane % 4 == 0 && r < rows) {
-        a.lse[block.head * a.lse_stride + begin + row + r] = fmaf(softmax[m].largest[half], a.scale, logf(total));
-      }
-    }
-  }
+  EndSoftmax(a, softmax, block.head, begin + row, rows, inverse);
   StoreSums<kWidth, kRowTiles>(out, inverse, queries, tile_row,
                                a.out.At(begin + block_row, int64_t{block.head} * a.head_dim), a.length - block_row,
                                a.head_dim, a.piece);

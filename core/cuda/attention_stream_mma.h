@@ -203,6 +203,38 @@ __device__ __forceinline__ void MultiplyAdd(float (&sums)[kTiles][kColumns / 8][
   }
 }
 
+// The end of a warp's softmax, of 16 kTiles rows from row `row` of the batch on, of which the first `rows` exist: 1
+// over each row's total, and its log-sum-exp to where it is wanted.
+template <int kTiles>
+__device__ __forceinline__ void EndSoftmax(const StreamArguments& a, const SoftmaxRows (&softmax)[kTiles], int head,
+                                           int64_t row, int rows, float (&inverse)[kTiles][2]) {
+  const int lane = threadIdx.x % kWarp;
+#pragma unroll
+  for (int m = 0; m < kTiles; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float total = WarpSum<4>(softmax[m].total[half]);
+      inverse[m][half] = 1 / total;
+      const int r = 16 * m + SumPlace(lane, 2 * half).row;
+      if (a.lse != nullptr && lane % 4 == 0 && r < rows) {
+        a.lse[head * a.lse_stride + row + r] = fmaf(softmax[m].largest[half], a.scale, logf(total));
+      }
+    }
+  }
+}
+
+// Begins to copy the numbers of kQueries queries from row `row` of the batch on, of which `rows` exist.
+template <int kQueries>
+__device__ __forceinline__ void CopyNumbers(QueryNumbers<kQueries>& numbers, const StreamArguments& a, int head,
+                                            int64_t row, int rows) {
+  const int i = threadIdx.x;
+  if (i >= kQueries) return;
+  const int r = i < rows ? i : 0;
+  CopyAsync<4>(&numbers.lse[i], a.lse + head * a.lse_stride + row + r, i < rows);
+  CopyAsync<4>(&numbers.dot[i], a.dots + head * a.dots_stride + row + r, i < rows);
+  if (a.first_key != nullptr) CopyAsync<4>(&numbers.first_key[i], a.first_key + row + r, i < rows);
+}
+
 // Rounds sums times a factor of each row, [m][0] of rows lane / 4 and [m][1] of those eight below, and writes them by
 // way of the warp's own rows of a tile, from `first_row` of it on, that nobody else reads. `rows`: that exist of the
 // tile.

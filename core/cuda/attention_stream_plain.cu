@@ -7,6 +7,7 @@
 
 #include "core/cuda/attention_stream.h"
 #include "core/cuda/attention_tiles.h"
+#include "core/cuda/exponential.h"
 #include "core/cuda/launch.h"
 #include "core/cuda/warp.h"
 #include "core/dtype.h"
@@ -19,8 +20,6 @@ constexpr int kTile = sizeof(A) == sizeof(double) ? 8 : 16;
 template <typename A>
 constexpr int kThreads = kTile<A>* kTile<A>;
 
-__device__ __forceinline__ float Exp(float x) { return expf(x); }
-__device__ __forceinline__ double Exp(double x) { return exp(x); }
 __device__ __forceinline__ float Log(float x) { return logf(x); }
 __device__ __forceinline__ double Log(double x) { return log(x); }
 

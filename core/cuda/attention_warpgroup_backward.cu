@@ -16,7 +16,10 @@ constexpr int kOwnElements = kOwn * kPanel, kOtherElements = kOther * kPanel;
 constexpr int kSums = kPanel / 8, kSteps = kPanel / 16, kScores = kOther / 8;  // tiles of eight columns; 16 deep
 using Tiles = Ring<4>;
 using Numbers = QueryNumbers<kOther>;
-using Left = uint32_t[kSteps][4];
+// A warp's 16 rows of the block's own tile. Loaded for every tile that is walked over anew: ptxas (12.9 and 13.0) gives
+// the registers of left factors that a loop's products share to what the loop packs, and does not load them again
+// (tests/sass).
+using Left = uint32_t[1][kSteps][4];
 
 // Shared memory: two tensors of the block's own rows, the ring's stages of two, numbers of queries, barriers.
 struct Places {
@@ -36,20 +39,6 @@ struct Places {
   __device__ __forceinline__ Bits* First(int stage) const { return stages + stage * 2 * kOtherElements; }
   __device__ __forceinline__ Bits* Second(int stage) const { return First(stage) + kOtherElements; }
 };
-
-// The calling warp's 16 rows of the block's own tile, for both of its tensors. For every tile anew: ptxas (12.9
-// and 13.0) gives the registers of left factors that a loop's products share to what the loop packs, and does not load
-// them again (tests/sass).
-__device__ __forceinline__ void LoadOwn(Left& first, Left& second, const Bits* own, int row) {
-  uint32_t left[1][kSteps][4];
-  const auto load = [&](Left& to, const Bits* tile) {
-    LoadLeft<kPanel, 1>(left, tile, row);
-#pragma unroll
-    for (int i = 0; i < 4 * kSteps; ++i) to[i / 4][i % 4] = left[0][i / 4][i % 4];
-  };
-  load(first, own);
-  load(second, own + kOwnElements);
-}
 
 // Writes the warp's sums by way of its own rows of a tile of the block's.
 __device__ __forceinline__ void StoreOwn(const float (&sums)[1][kSums][4], float factor, Bits* tile, int first_row,
@@ -114,11 +103,12 @@ __global__ void __launch_bounds__(kWarpgroupThreads, 1) WarpgroupQueryGradientKe
         if (rows > 0 && !AllHidden(a.offset + group_row, rows, span.FirstKey(group_row), key, kOther)) {
           float scores[kScores][4], dweights[kScores][4];
           Left q, dout;
-          LoadOwn(q, dout, places.own, tile_row);
+          LoadLeft<kPanel, 1>(q, places.own, tile_row);
+          LoadLeft<kPanel, 1>(dout, places.own + kOwnElements, tile_row);
           OrderRegisters();
-          TransposedProduct<kOther, kSteps>(scores, q, places.First(place.stage));
+          TransposedProduct<kOther, kSteps>(scores, q[0], places.First(place.stage));
           CommitProducts();
-          TransposedProduct<kOther, kSteps>(dweights, dout, places.Second(place.stage));
+          TransposedProduct<kOther, kSteps>(dweights, dout[0], places.Second(place.stage));
           CommitProducts();
           WaitForProducts<0>(scores, dweights);
           Differentiate(scores, dweights, scale, lse, dot);
@@ -176,13 +166,7 @@ __global__ void __launch_bounds__(kWarpgroupThreads, 1) WarpgroupKeyGradientKern
             const int64_t at = begin + row, query_column = int64_t{head} * a.head_dim;
             CopyPanels<1, kOther>(places.First(stage), a.q.At(at, query_column), rows, a.head_dim, a.piece);
             CopyPanels<1, kOther>(places.Second(stage), a.dout.At(at, query_column), rows, a.head_dim, a.piece);
-            if (const int i = threadIdx.x; i < kOther) {
-              Numbers& n = places.numbers[stage];
-              const int r = i < rows ? i : 0;
-              CopyAsync<4>(&n.lse[i], a.lse + head * a.lse_stride + at + r, i < rows);
-              CopyAsync<4>(&n.dot[i], a.dots + head * a.dots_stride + at + r, i < rows);
-              if (has_first_keys) CopyAsync<4>(&n.first_key[i], a.first_key + at + r, i < rows);
-            }
+            CopyNumbers(places.numbers[stage], a, head, at, rows);
           });
     } else {
       TakeRegisters<kComputingRegisters>();
@@ -209,11 +193,12 @@ __global__ void __launch_bounds__(kWarpgroupThreads, 1) WarpgroupKeyGradientKern
           float weights[1][kScores][4], dscores[1][kScores][4];  // [key][query]
           uint32_t left[kScores / 2][4];
           Left k, v;
-          LoadOwn(k, v, places.own, tile_row);
+          LoadLeft<kPanel, 1>(k, places.own, tile_row);
+          LoadLeft<kPanel, 1>(v, places.own + kOwnElements, tile_row);
           OrderRegisters();
-          TransposedProduct<kOther, kSteps>(weights[0], k, queries);
+          TransposedProduct<kOther, kSteps>(weights[0], k[0], queries);
           CommitProducts();
-          TransposedProduct<kOther, kSteps>(dscores[0], v, douts);
+          TransposedProduct<kOther, kSteps>(dscores[0], v[0], douts);
           CommitProducts();
           WaitForProducts<1>(weights[0]);
           WeighColumns(weights, numbers, 0, scale, masked, has_first_keys, position, key);

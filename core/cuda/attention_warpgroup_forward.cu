@@ -7,7 +7,6 @@
 #include <cmath>
 
 #include "core/cuda/attention_warpgroup.h"
-#include "core/cuda/queue.h"
 
 namespace photon::cuda {
 namespace {
@@ -66,16 +65,16 @@ __device__ __forceinline__ void Compute(const StreamArguments& a, const StreamBl
     CommitProducts();
   };
   // Scores to weights.
-  SoftmaxRows softmax;
+  SoftmaxRows softmax[1];
   const auto weigh = [&](int tile) {
     const int key = tile * S::kKeys;
     if (AnyHidden(a.offset + row, span.FirstKey(row + rows - 1), key, S::kKeys)) {
       Hide(scores, span, row + 16 * warp, key, -INFINITY);
     }
-    const bool grown = Grow(scores, scale, softmax, shrink);
-    softmax.total[0] *= shrink[0];
-    softmax.total[1] *= shrink[1];
-    Weigh(scores, scale, softmax);
+    const bool grown = Grow(scores, scale, softmax[0], shrink);
+    softmax[0].total[0] *= shrink[0];
+    softmax[0].total[1] *= shrink[1];
+    Weigh(scores, scale, softmax[0]);
     return grown;
   };
   // Tiles that other warpgroups see and this one does not.
@@ -118,8 +117,8 @@ __device__ __forceinline__ void Compute(const StreamArguments& a, const StreamBl
     WaitForProducts<1>(scores);
     const bool grown = weigh(tile);
     if (S::kPanels == 1) {  // of wider heads, products take longer than weights
-      ComputeFirst(softmax.total[0]);
-      ComputeFirst(softmax.total[1]);
+      ComputeFirst(softmax[0].total[0]);
+      ComputeFirst(softmax[0].total[1]);
     }
     WaitForProducts<0>(out);
     GiveBack(ring, before);
@@ -137,15 +136,7 @@ __device__ __forceinline__ void Compute(const StreamArguments& a, const StreamBl
   pass_by(mine.end, tiles.end);
 
   float inverse[1][2];
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const float total = WarpSum<4>(softmax.total[half]);
-    inverse[0][half] = 1 / total;
-    const int r = 16 * warp + SumPlace(threadIdx.x % kWarp, 2 * half).row;
-    if (a.lse != nullptr && threadIdx.x % 4 == 0 && r < rows) {
-      a.lse[block.head * a.lse_stride + begin + row + r] = fmaf(softmax.largest[half], a.scale, logf(total));
-    }
-  }
+  EndSoftmax(a, softmax, block.head, begin + row + 16 * warp, rows - 16 * warp, inverse);
   // By way of the warp's own queries, which no warp of the warpgroup multiplies with any more.
   Meet(1 + kComputing + group, kWarpgroup);
   const int first = group * kWarpgroupRows + 16 * warp;

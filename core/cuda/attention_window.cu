@@ -18,6 +18,7 @@
 #include "core/cuda/attention_stream.h"
 #include "core/cuda/attention_window.h"
 #include "core/cuda/attention_window_tile.h"
+#include "core/cuda/exponential.h"
 #include "core/cuda/launch.h"
 #include "core/cuda/warp.h"
 #include "core/ops/attention_heads.h"
@@ -28,7 +29,6 @@ namespace {
 constexpr int kMostWarps = 4;  // of a block: neighbouring heads of a tile, whose rows adjoin
 // Blocks that a multiprocessor's registers are to hold at once: as many as the kernels fit without spilling.
 constexpr int BlocksWanted(int columns, bool grouped) { return columns > 64 ? 2 : grouped ? 3 : 4; }
-constexpr float kLog2E = 1.44269504f;
 
 struct Rows {
   explicit Rows(const Tensor& t) : data(t.data<BFloat16>()), stride(t.stride(0)) {}

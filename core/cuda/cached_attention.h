@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "core/context.h"
+#include "core/cuda/exponential.h"
 #include "core/cuda/launch.h"
 #include "core/dtype.h"
 #include "core/ops/attention_heads.h"
@@ -53,9 +54,6 @@ struct QueryGroup {
   __device__ int head(int r) const { return first + r % heads; }
   int first, heads;
 };
-
-__device__ __forceinline__ float Exp(float x) { return expf(x); }
-__device__ __forceinline__ double Exp(double x) { return exp(x); }
 
 // How what was summed so far and a further share are scaled to be added: largest scores first.
 template <typename A>

@@ -33,16 +33,11 @@ __global__ void __launch_bounds__(kStreamThreads, S::kResident)
     CopyAsyncCommit();
   };
   copy(first_block);
-  const int lane = threadIdx.x % kWarp;
   const int row = begin + (S::kMany ? static_cast<int>(threadIdx.x) / kWarp * 16 : 0);  // the warp's first
   typename S::Left queries;
   LoadQueries<S>(queries, call, group, sequence, row, end);
-  int sees[2];  // keys, of the thread's rows
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int r = row + lane / 4 + 8 * half;
-    sees[half] = r < end ? before + group.position(r) : before;
-  }
+  int sees[2];
+  KeysSeen(group, row, end, before, sees);
 
   CachedRowSums<S> sum;
   if constexpr (S::kMany) {
@@ -95,11 +90,7 @@ __global__ void __launch_bounds__(kStreamThreads, S::kResident)
   typename S::Left queries;
   LoadQueries<S>(queries, call, group, sequence, row, end);
   int visible[2];
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int r = row + lane / 4 + 8 * half;
-    visible[half] = r < end ? before + group.position(r) : before;
-  }
+  KeysSeen(group, row, end, before, visible);
   CopyAsyncWait<0>();
   __syncwarp();
   CachedRowSums<S> sum;

@@ -54,6 +54,15 @@ __device__ __forceinline__ void LoadQueries(typename S::Left& left, const Cached
   }
 }
 
+// How many keys the thread's rows see, `before` of them the sequence's first new row. `row`, `end` as above.
+__device__ __forceinline__ void KeysSeen(const QueryGroup& group, int row, int end, int before, int (&seen)[2]) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int r = row + static_cast<int>(threadIdx.x) % kWarp / 4 + 8 * half;
+    seen[half] = r < end ? before + group.position(r) : before;
+  }
+}
+
 // Scores of a quarter of the block's keys. Rows see `visible` of the block's keys, none more than `most`; beyond that,
 // whole 16s of keys need not be there.
 template <typename S>

@@ -1,5 +1,6 @@
 // SwiGLU. Bytes an element of y, of b-byte type: forward reads gate and up and writes y, 3 b; backward reads dy, gate
 // and up and writes both gradients, 5 b: each operand once, the floor.
+#include "core/cuda/exponential.h"
 #include "core/cuda/kernels.h"
 #include "core/cuda/launch.h"
 #include "core/cuda/vector.h"
@@ -14,10 +15,7 @@ constexpr int kUnroll = 2;                   // vectors of each operand that a t
 __device__ __forceinline__ double Sigmoid(double x, double) { return 1 / (1 + exp(-x)); }
 __device__ __forceinline__ float Sigmoid(float x, float) { return 1 / (1 + expf(-x)); }
 // For values that are rounded to bf16: exp to |x| ulp, the quotient to 2.
-__device__ __forceinline__ float Sigmoid(float x, BFloat16) {
-  constexpr float kLog2E = 1.44269504f;
-  return __fdividef(1.0f, 1 + Exp2(-kLog2E * x));
-}
+__device__ __forceinline__ float Sigmoid(float x, BFloat16) { return __fdividef(1.0f, 1 + Exp2(-kLog2E * x)); }
 
 // gate_up [rows, 2 width]; width is a multiple of N.
 template <typename T, int N>

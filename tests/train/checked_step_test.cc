@@ -5,7 +5,7 @@
 
 #include "core/checked_backend.h"
 #include "core/checked_device.h"
-#include "core/cuda/opened_device.h"
+#include "tests/support/gpu.h"
 #include "tests/support/tensors.h"
 #include "tests/train/training_run.h"
 
@@ -15,13 +15,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-std::unique_ptr<OpenedDevice> Open(bool gpu) {
-  absl::StatusOr<std::unique_ptr<OpenedDevice>> device = !gpu      ? OpenedDevice::Open("cpu")
-                                                         : OnCpu() ? cuda::OpenCudaDevice(0)
-                                                                   : OpenedDevice::Open("cuda");
-  PHOTON_CHECK(device.ok()) << device.status().ToString();
-  return *std::move(device);
-}
+std::unique_ptr<OpenedDevice> Open(bool gpu) { return gpu ? OpenGpu() : *OpenedDevice::Open("cpu"); }
 
 RunConfig CheckedRun(const char* dtype) {
   RunConfig config = TinyRun("unused");

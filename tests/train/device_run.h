@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -75,13 +74,7 @@ class DeviceRun {
   int64_t grown() { return device_->allocator().main().grown(); }
 
   absl::Status Save() { return checkpoints_.Save(trainer_.state()); }
-  // The step it resumed at; 0 where there was nothing.
-  absl::StatusOr<int64_t> Resume() {
-    PHOTON_ASSIGN_OR_RETURN(const std::optional<RunState> state, checkpoints_.Restore());
-    if (!state.has_value()) return 0;
-    trainer_.Restore(*state);
-    return state->step();
-  }
+  absl::StatusOr<int64_t> Resume() { return ResumeFrom(checkpoints_, trainer_); }
 
  private:
   std::unique_ptr<OpenedDevice> device_;

@@ -96,6 +96,14 @@ inline std::vector<double> Whole(const Parameter& p, const Tensor& kept, Communi
   return whole;
 }
 
+// The step that a trainer resumed at; 0 where there was nothing.
+inline absl::StatusOr<int64_t> ResumeFrom(RunCheckpoints& checkpoints, Trainer& trainer) {
+  PHOTON_ASSIGN_OR_RETURN(const std::optional<RunState> state, checkpoints.Restore());
+  if (!state.has_value()) return 0;
+  trainer.Restore(*state);
+  return state->step();
+}
+
 // One rank of a run: everything `photon train` builds, without its program.
 class RankRun {
  public:
@@ -156,13 +164,7 @@ class RankRun {
     if (checkpoints_.save_under_way()) *saved = checkpoints_.FinishSave();
     return absl::OkStatus();
   }
-  // The step it resumed at; 0 where there was nothing.
-  absl::StatusOr<int64_t> Resume() {
-    PHOTON_ASSIGN_OR_RETURN(const std::optional<RunState> state, checkpoints_.Restore());
-    if (!state.has_value()) return 0;
-    trainer_.Restore(*state);
-    return state->step();
-  }
+  absl::StatusOr<int64_t> Resume() { return ResumeFrom(checkpoints_, trainer_); }
   // Collective where state is sharded.
   Outcome Result() {
     Outcome outcome{.steps = steps_, .master = {}, .m = {}, .v = {}, .compute = {}, .state = trainer_.state()};
